@@ -1,0 +1,362 @@
+//! One organization's state, and every decision about it.
+//!
+//! An account in memory is a *view* of what the ledger holds under one head. The worker asks what is missing
+//! ([`Account::needs_for_usage`], [`Account::needs_for_control`]), loads it ([`Account::fill`]), lets the account
+//! decide ([`Account::decide_usage`], [`Account::decide_control`]), and commits what changed
+//! ([`Account::take_changes`]). A commit that is refused means that somebody else moved the account: the whole view
+//! is dropped, rows *and* ids, and everything is decided again.
+//!
+//! - [`usage`] charges an event to its scopes and holds it against every limit.
+//! - [`command`] does what an admin says.
+//! - [`ceiling`] knows when a limit or pool announces and pauses.
+//! - [`seen`] remembers which events were applied.
+//! - [`row`], [`settings`], [`scopes`], [`changes`], [`layout`] are the state and how it is stored.
+
+pub mod ceiling;
+pub mod changes;
+pub mod command;
+pub mod layout;
+pub mod row;
+pub mod scopes;
+pub mod seen;
+pub mod settings;
+pub mod usage;
+
+use hashbrown::HashMap;
+
+use self::{
+    ceiling::Cause as CausedBy,
+    changes::{Changes, EndingPage, Head, Loaded, Needs, OlderKey, PausedScope},
+    layout::{LayoutError, pack, unpack},
+    row::ScopeRow,
+    scopes::{ScopeIndex, Scopes, SlotState},
+    seen::SeenIds,
+    settings::{Calendar, Settings},
+};
+use crate::domain::{
+    meter::Counters,
+    pause::Pauses,
+    reason::Reason,
+    signal::{Identity, PauseChanged, Signal},
+    time::Timestamp,
+};
+
+/// What decisions depend on besides state and events. The same for all workers, or a replay decides otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How long ids are remembered, and how old an event may be.
+    pub horizon_ms: i64,
+    /// How far an event may be ahead of its record time.
+    pub early_ms: i64,
+    /// How long after its record a rate card or zone takes effect.
+    pub rules_delay_ms: i64,
+}
+
+/// When something is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When the broker got the record: the running maximum of its partition.
+    pub record_time: Timestamp,
+    /// The present, by the configured clock.
+    pub clock: Timestamp,
+}
+
+/// What became of an event or a control record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Counted, or done.
+    Applied,
+    /// Applied before; nothing changed.
+    Duplicate,
+    /// It will never be applied.
+    DeadLetter(Reason),
+    /// A control record that concerns more scopes than one commit may hold: commit, then decide it again.
+    Continue,
+}
+
+/// One organization.
+#[derive(Debug)]
+pub struct Account {
+    organization_id: Box<str>,
+    /// As stored; `None` before the base is loaded, `Some(None)` for an organization that never was committed.
+    stored_head: Option<Option<Vec<u8>>>,
+    head: Head,
+    settings: Settings,
+    settings_changed: bool,
+    calendar: Calendar,
+    calendar_changed: bool,
+    scopes: Scopes,
+    seen: SeenIds,
+    older: HashMap<OlderKey, Option<Counters>>,
+    older_changed: Vec<OlderKey>,
+    pauses_changed: Vec<ScopeIndex>,
+    /// Whether `head.due` has to be written to the index.
+    due_changed: bool,
+    /// Signals of decisions that are not committed yet.
+    decided: Vec<Signal>,
+    /// Signals in the stored outbox that were not published by this worker.
+    outbox: Vec<(u64, Signal)>,
+    /// Signals in the stored outbox that this worker saw acknowledged.
+    published: Vec<u64>,
+    sweep: Option<Sweep>,
+}
+
+/// A control record on its way through all scopes that it may resume.
+#[derive(Debug)]
+struct Sweep {
+    page: EndingPage,
+    /// The scopes of the page, once loaded, and the first end behind it.
+    found: Option<(Vec<ScopeIndex>, Option<Timestamp>)>,
+}
+
+impl Account {
+    /// The view of an organization of which nothing is known yet.
+    pub fn new(organization_id: &str) -> Self {
+        Self {
+            organization_id: organization_id.into(),
+            stored_head: None,
+            head: Head::default(),
+            settings: Settings::default(),
+            settings_changed: false,
+            calendar: Calendar::default(),
+            calendar_changed: false,
+            scopes: Scopes::default(),
+            seen: SeenIds::default(),
+            older: HashMap::new(),
+            older_changed: Vec::new(),
+            pauses_changed: Vec::new(),
+            due_changed: false,
+            decided: Vec::new(),
+            outbox: Vec::new(),
+            published: Vec::new(),
+            sweep: None,
+        }
+    }
+
+    /// Whose account this is.
+    pub fn organization_id(&self) -> &str {
+        &self.organization_id
+    }
+
+    /// How many rows are in memory.
+    pub fn rows(&self) -> usize {
+        self.scopes.len()
+    }
+
+    /// How many rows the next commit would write.
+    pub fn rows_changed(&self) -> usize {
+        self.scopes.dirty().len()
+    }
+
+    /// The next instant at which something must happen here.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.head.due
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.stored_head.is_some()
+    }
+
+    /// Asks for the base and for the organization's row, as far as they are missing.
+    fn need_base(&mut self, needs: &mut Needs) {
+        needs.base |= !self.is_loaded();
+        self.need_row(scopes::ORGANIZATION, needs);
+    }
+
+    fn need_row(&mut self, index: ScopeIndex, needs: &mut Needs) {
+        let slot = self.scopes.slot_mut(index);
+        if matches!(slot.state, SlotState::Unknown) {
+            slot.state = SlotState::Requested;
+            needs.scopes.push(slot.field.clone());
+        }
+    }
+
+    /// Takes in what was loaded for `needs`. Returns whether it belongs to the head that this view has; if not, the
+    /// view is worthless and has to be dropped.
+    ///
+    /// # Errors
+    /// [`LayoutError`] if the stored state cannot be read: stop, and leave it as it is.
+    pub fn fill(&mut self, needs: &Needs, loaded: Loaded) -> Result<bool, LayoutError> {
+        if self.stored_head.as_ref().is_some_and(|known| *known != loaded.head) {
+            return Ok(false);
+        }
+        if let Some(base) = loaded.base {
+            self.head = loaded.head.as_deref().map_or(Ok(Head::default()), |bytes| unpack("head", bytes))?;
+            self.settings = base.settings.map_or(Ok(Settings::default()), |bytes| unpack("settings", &bytes))?;
+            self.calendar = base.calendar.map_or(Ok(Calendar::default()), |bytes| unpack("calendar", &bytes))?;
+            self.seen = SeenIds::from_directory(base.segments.as_deref())?;
+            self.outbox.clear();
+            for (number, bytes) in base.outbox {
+                self.outbox.push((number, changes::unpack_signal(&bytes)?));
+            }
+            // The index of due times is a cache: whoever loads an account puts its entry right.
+            self.due_changed = self.head.due.is_some();
+            self.stored_head = Some(loaded.head);
+        }
+        for (field, stored) in needs.scopes.iter().zip(loaded.scopes) {
+            let row = stored.map_or(Ok(ScopeRow::default()), |bytes| unpack("scope row", &bytes))?;
+            let index = self.scopes.index(&changes::parse_scope(field)?);
+            self.scopes.slot_mut(index).state = SlotState::Loaded(row);
+        }
+        for (start, stored) in needs.segments.iter().zip(loaded.segments) {
+            self.seen.fill(*start, stored.as_deref())?;
+        }
+        for (key, stored) in needs.older.iter().zip(loaded.older) {
+            let counters = stored.map_or(Ok(Counters::ZERO), |bytes| unpack("older window", &bytes))?;
+            self.older.insert(key.clone(), Some(counters));
+        }
+        if let (Some((fields, next_end)), true) = (loaded.ending, self.sweep.is_some()) {
+            let scopes = fields.iter().map(|field| Ok(self.scopes.index(&changes::parse_scope(field)?)));
+            let found = scopes.collect::<Result<Vec<_>, LayoutError>>()?;
+            self.sweep.as_mut().expect("a sweep is under way").found = Some((found, next_end));
+        }
+        Ok(true)
+    }
+
+    /// Whether there is anything to write. Signals that only wait to be forgotten do not count: they ride along.
+    pub fn has_changes(&self) -> bool {
+        self.rows_changed() > 0 || self.settings_changed || !self.decided.is_empty() || !self.pauses_changed.is_empty()
+    }
+
+    /// Whether this worker has seen signals acknowledged that the stored outbox still holds.
+    pub fn has_published(&self) -> bool {
+        !self.published.is_empty()
+    }
+
+    /// What the next commit has to write. `token` must be unique; ids of events before `oldest` are forgotten. The
+    /// view now stands for the state after the commit: if that is not confirmed, the view has to be dropped.
+    pub fn take_changes(&mut self, token: u128, oldest: Timestamp) -> Changes {
+        self.seen.expire(oldest);
+        let mut changes = Changes {
+            expected: self.stored_head.clone().expect("an account is loaded before it changes"),
+            seen: self.seen.take_changes(self.head.newest_event_time),
+            forget: std::mem::take(&mut self.published),
+            ..Changes::default()
+        };
+        for index in self.scopes.take_dirty() {
+            changes.fields.push((self.scopes.slot(index).field.clone(), pack(self.scopes.row(index))));
+        }
+        if std::mem::take(&mut self.settings_changed) {
+            changes.fields.push(("settings".into(), pack(&self.settings)));
+        }
+        if std::mem::take(&mut self.calendar_changed) {
+            changes.fields.push(("calendar".into(), pack(&self.calendar)));
+        }
+        if let Some(directory) = changes.seen.directory.take() {
+            changes.fields.push(("segments".into(), directory));
+        }
+        self.take_older(&mut changes);
+        for index in std::mem::take(&mut self.pauses_changed) {
+            self.scopes.slot_mut(index).pauses_changed = false;
+            changes.paused.push(self.paused_scope(index));
+        }
+        for signal in std::mem::take(&mut self.decided) {
+            changes.signals.push((self.head.next_signal, pack(&signal)));
+            self.outbox.push((self.head.next_signal, signal));
+            self.head.next_signal += 1;
+        }
+        changes.due = self.head.due.filter(|_| std::mem::take(&mut self.due_changed));
+        self.head.token = token;
+        changes.head = pack(&self.head);
+        self.stored_head = Some(Some(changes.head.clone()));
+        changes
+    }
+
+    fn take_older(&mut self, changes: &mut Changes) {
+        self.older_changed.sort_unstable();
+        self.older_changed.dedup();
+        for key in std::mem::take(&mut self.older_changed) {
+            let counters = self.older.get(&key).and_then(Option::as_ref).expect("a changed window is in memory");
+            let packed = pack(counters);
+            changes.older.push((key, packed));
+        }
+        // Late events are rare: older windows are not worth keeping in memory.
+        self.older.clear();
+    }
+
+    fn paused_scope(&self, index: ScopeIndex) -> PausedScope {
+        let pauses = &self.scopes.row(index).pauses;
+        let causes_json = (!pauses.causes.is_empty()).then(|| paused_json(pauses));
+        PausedScope { scope: self.scopes.slot(index).field.clone(), causes_json, next_end: pauses.next_end() }
+    }
+
+    /// Signals that are committed and not yet published by this worker, with their numbers.
+    pub fn outbox(&self) -> &[(u64, Signal)] {
+        &self.outbox
+    }
+
+    /// Notes that the first `count` signals of the outbox are acknowledged: the next commit forgets exactly these.
+    pub fn acknowledge(&mut self, count: usize) {
+        self.published.extend(self.outbox.drain(..count).map(|(number, _)| number));
+    }
+
+    /// Publishes a change of the causes for which a scope is paused.
+    fn announce_pauses(&mut self, index: ScopeIndex, caused_by: &CausedBy<'_>, moment: Moment) {
+        let row = self.scopes.row_mut(index);
+        let generation = row.pauses.next_generation(moment.clock.ms());
+        let causes = row.pauses.causes.clone();
+        let next_end = row.pauses.next_end();
+        let slot = self.scopes.slot_mut(index);
+        if !std::mem::replace(&mut slot.pauses_changed, true) {
+            self.pauses_changed.push(index);
+        }
+        let identity = caused_by.identity(&self.organization_id, &slot.field);
+        let scope = slot.scope.clone();
+        let record_time = moment.record_time;
+        self.decided.push(Signal::Pause(PauseChanged { identity, scope, causes, generation, record_time }));
+        if let Some(end) = next_end {
+            self.be_due(end);
+        }
+    }
+
+    fn be_due(&mut self, at: Timestamp) {
+        if self.head.due.is_none_or(|due| at < due) {
+            self.head.due = Some(at);
+            self.due_changed = true;
+        }
+    }
+
+    /// Holds the pauses topic against the account: if what was read there of a scope is not its last change, the
+    /// account's truth is published again, above what was read.
+    pub fn correct_pauses(&mut self, index: ScopeIndex, read_generation: i64, read_paused: bool, moment: Moment) -> bool {
+        let pauses = &self.scopes.row(index).pauses;
+        if pauses.generation == read_generation && pauses.causes.is_empty() != read_paused {
+            return false;
+        }
+        let floor = read_generation.saturating_add(1);
+        let row = self.scopes.row_mut(index);
+        row.pauses.generation = row.pauses.generation.max(floor);
+        self.announce_pauses(index, &CausedBy::Correction { generation: floor }, moment);
+        true
+    }
+
+    /// Asks for what [`Account::correct_pauses`] needs, and returns the number of the scope.
+    pub fn needs_for_correction(&mut self, scope: &crate::domain::scope::Scope, needs: &mut Needs) -> ScopeIndex {
+        self.need_base(needs);
+        let index = self.scopes.index(scope);
+        self.need_row(index, needs);
+        index
+    }
+}
+
+/// The value of an entry of the public `paused` hash.
+pub fn paused_json(pauses: &Pauses) -> String {
+    let causes: Vec<_> = pauses
+        .causes
+        .iter()
+        .map(|cause| {
+            serde_json::json!({
+                "kind": cause.kind.name(),
+                "limit_id": (!cause.limit_id.is_empty()).then_some(&cause.limit_id),
+                "ends_at": cause.ends_at.map(|end| end.to_string()),
+            })
+        })
+        .collect();
+    serde_json::json!({ "generation": pauses.generation, "causes": causes }).to_string()
+}
+
+/// Derives the identity of something that happens once in an organization.
+fn identity(organization_id: &str, parts: &[&str]) -> Identity {
+    let all: Vec<&str> = std::iter::once(organization_id).chain(parts.iter().copied()).collect();
+    Identity::derive(&all)
+}

@@ -1,0 +1,211 @@
+//! The scopes of one account, each under a small number, so that an event finds its rows by one look-up per scope.
+
+use hashbrown::HashMap;
+
+use super::row::ScopeRow;
+use crate::domain::{event::UsageEvent, scope::Scope};
+
+/// The number of a scope within its account, as long as that is in memory.
+pub type ScopeIndex = u32;
+
+/// The organization itself always has the first number.
+pub const ORGANIZATION: ScopeIndex = 0;
+
+/// One scope and, once it is loaded, its row.
+#[derive(Debug)]
+pub struct ScopeSlot {
+    /// Which scope.
+    pub scope: Scope,
+    /// The name of its field in the account.
+    pub field: Box<str>,
+    /// What is known of its row.
+    pub state: SlotState,
+    /// Whether the row differs from what is stored.
+    pub dirty: bool,
+    /// Whether its pauses differ from what is stored.
+    pub pauses_changed: bool,
+}
+
+/// What is known of a row.
+#[derive(Debug)]
+pub enum SlotState {
+    /// Nothing.
+    Unknown,
+    /// It was asked for.
+    Requested,
+    /// It is here; new scopes have an empty one.
+    Loaded(ScopeRow),
+}
+
+/// All scopes of an account that were named since it came into memory.
+#[derive(Debug)]
+pub struct Scopes {
+    slots: Vec<ScopeSlot>,
+    workspaces: HashMap<Box<str>, Workspace>,
+    users: HashMap<Box<str>, ScopeIndex>,
+    dirty: Vec<ScopeIndex>,
+}
+
+#[derive(Debug)]
+struct Workspace {
+    /// `None` for agents that belong to the organization itself.
+    index: Option<ScopeIndex>,
+    agents: HashMap<Box<str>, ScopeIndex>,
+}
+
+/// The scopes that an event is charged to: organization, then workspace, agent and user where it names them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChargedScopes {
+    indexes: [ScopeIndex; 4],
+    count: u8,
+}
+
+impl ChargedScopes {
+    fn push(&mut self, index: ScopeIndex) {
+        self.indexes[usize::from(self.count)] = index;
+        self.count += 1;
+    }
+
+    /// The numbers of the scopes.
+    pub fn as_slice(&self) -> &[ScopeIndex] {
+        &self.indexes[..usize::from(self.count)]
+    }
+}
+
+impl Default for Scopes {
+    fn default() -> Self {
+        let mut scopes = Self { slots: Vec::new(), workspaces: HashMap::new(), users: HashMap::new(), dirty: Vec::new() };
+        scopes.add(Scope::Organization);
+        scopes
+    }
+}
+
+impl Scopes {
+    /// The scopes that `event` is charged to.
+    pub fn charged(&mut self, event: &UsageEvent<'_>) -> ChargedScopes {
+        let mut charged = ChargedScopes::default();
+        charged.push(ORGANIZATION);
+        let workspace = event.workspace_id.filter(|id| !id.is_empty());
+        if let Some(workspace) = workspace {
+            charged.push(self.workspace(workspace));
+        }
+        if let Some(agent) = event.agent_id.filter(|id| !id.is_empty()) {
+            charged.push(self.agent(workspace.unwrap_or_default(), agent));
+        }
+        if let Some(user) = event.user_id.filter(|id| !id.is_empty()) {
+            charged.push(self.user(user));
+        }
+        charged
+    }
+
+    /// The number of any scope; a new one if it was not named before.
+    pub fn index(&mut self, scope: &Scope) -> ScopeIndex {
+        match scope {
+            Scope::Organization => ORGANIZATION,
+            Scope::Workspace(id) => self.workspace(id),
+            Scope::Agent { workspace, agent } => self.agent(workspace, agent),
+            Scope::User(id) => self.user(id),
+        }
+    }
+
+    fn workspace(&mut self, id: &str) -> ScopeIndex {
+        if let Some(Workspace { index: Some(index), .. }) = self.workspaces.get(id) {
+            return *index;
+        }
+        let index = self.add(Scope::Workspace(id.into()));
+        self.workspaces.entry_ref(id).or_insert_with(Workspace::empty).index = Some(index);
+        index
+    }
+
+    fn agent(&mut self, workspace: &str, agent: &str) -> ScopeIndex {
+        let known = self.workspaces.get(workspace).and_then(|workspace| workspace.agents.get(agent));
+        if let Some(index) = known {
+            return *index;
+        }
+        let index = self.add(Scope::Agent { workspace: workspace.into(), agent: agent.into() });
+        self.workspaces.entry_ref(workspace).or_insert_with(Workspace::empty).agents.insert(agent.into(), index);
+        index
+    }
+
+    fn user(&mut self, id: &str) -> ScopeIndex {
+        if let Some(index) = self.users.get(id) {
+            return *index;
+        }
+        let index = self.add(Scope::User(id.into()));
+        self.users.insert(id.into(), index);
+        index
+    }
+
+    fn add(&mut self, scope: Scope) -> ScopeIndex {
+        let index = ScopeIndex::try_from(self.slots.len()).expect("memory ends long before 2^32 scopes");
+        let field = scope.to_string().into();
+        self.slots.push(ScopeSlot { scope, field, state: SlotState::Unknown, dirty: false, pauses_changed: false });
+        index
+    }
+
+    /// The slot of a scope.
+    pub fn slot(&self, index: ScopeIndex) -> &ScopeSlot {
+        &self.slots[index as usize]
+    }
+
+    /// The slot of a scope, to change it. Changes of a row are announced by [`Scopes::mark_dirty`].
+    pub fn slot_mut(&mut self, index: ScopeIndex) -> &mut ScopeSlot {
+        &mut self.slots[index as usize]
+    }
+
+    /// The row of a scope that was loaded.
+    pub fn row(&self, index: ScopeIndex) -> &ScopeRow {
+        match &self.slot(index).state {
+            SlotState::Loaded(row) => row,
+            SlotState::Unknown | SlotState::Requested => panic!("row {} is used before it was loaded", self.slot(index).field),
+        }
+    }
+
+    /// The row of a scope that was loaded, to change it. It counts as changed from now on.
+    pub fn row_mut(&mut self, index: ScopeIndex) -> &mut ScopeRow {
+        self.mark_dirty(index);
+        let slot = &mut self.slots[index as usize];
+        match &mut slot.state {
+            SlotState::Loaded(row) => row,
+            SlotState::Unknown | SlotState::Requested => panic!("row {} is used before it was loaded", slot.field),
+        }
+    }
+
+    fn mark_dirty(&mut self, index: ScopeIndex) {
+        let slot = &mut self.slots[index as usize];
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    /// The scopes whose rows have changed since the last call, which then count as unchanged.
+    pub fn take_dirty(&mut self) -> Vec<ScopeIndex> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for index in &dirty {
+            self.slots[*index as usize].dirty = false;
+        }
+        dirty
+    }
+
+    /// The scopes whose rows have changed.
+    pub fn dirty(&self) -> &[ScopeIndex] {
+        &self.dirty
+    }
+
+    /// How many scopes are in memory.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Never: the organization is always there.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+impl Workspace {
+    fn empty() -> Self {
+        Self { index: None, agents: HashMap::new() }
+    }
+}

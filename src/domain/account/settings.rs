@@ -1,0 +1,147 @@
+//! What holds for the whole organization: zones, rate cards, and the rules for every scope of a kind.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    limit::Limit,
+    rate_card::RateCard,
+    scope::ScopeKind,
+    time::Timestamp,
+    window::{Window, WindowKind, Zone, window_at},
+};
+
+/// At most this many rate cards, zones, or rules for every scope.
+pub const SETTINGS_MAX: usize = 64;
+
+/// How many opened windows of each kind the calendar remembers.
+const OPENED_KEPT: usize = 4;
+
+/// Stored in the field `settings`; changed by control records only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Time zones and anchors, by the instant from which they cut windows.
+    pub zones: Vec<Zone>,
+    /// Rate cards in the order in which they were recorded.
+    pub rate_cards: Vec<Recorded<RateCard>>,
+    /// Rules for every scope of a kind.
+    pub every: Vec<(ScopeKind, Limit)>,
+    /// Grows with each change of a rule.
+    pub rules_revision: u64,
+}
+
+/// Something with the record time that brought it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded<T> {
+    /// When it was recorded.
+    pub recorded: Timestamp,
+    /// What was recorded.
+    pub value: T,
+}
+
+impl Settings {
+    /// The rate card for an event: the last that is effective at its event time, among those recorded at least
+    /// `delay_ms` before it. So an event is priced alike however far control was read ahead of it.
+    pub fn rate_card(&self, event_time: Timestamp, record_time: Timestamp, delay_ms: i64) -> Option<&RateCard> {
+        let known = |card: &&Recorded<RateCard>| {
+            card.recorded.plus_ms(delay_ms) <= record_time && card.value.effective_from <= event_time
+        };
+        self.rate_cards.iter().filter(known).max_by_key(|card| (card.value.effective_from, card.recorded)).map(|card| &card.value)
+    }
+
+    /// The rules for every scope of `kind`.
+    pub fn rules_for(&self, kind: ScopeKind) -> impl Iterator<Item = &Limit> {
+        self.every.iter().filter(move |(for_kind, _)| *for_kind == kind).map(|(_, limit)| limit)
+    }
+}
+
+/// The windows that were opened, with their boundaries as instants, so that a new time-zone table cannot move them.
+/// Stored in the field `calendar`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calendar {
+    opened: Vec<(super::row::WindowCode, Window)>,
+}
+
+impl Calendar {
+    /// Whether no window was ever opened.
+    pub fn is_empty(&self) -> bool {
+        self.opened.is_empty()
+    }
+
+    /// The window of `kind` that contains `time`: one that was opened, else one cut by the zones into what those
+    /// leave free.
+    pub fn window(&self, zones: &[Zone], kind: WindowKind, time: Timestamp) -> Window {
+        if let Some(window) = self.opened(kind).find(|window| window.contains(time)) {
+            return *window;
+        }
+        let mut window = window_at(zones, kind, time);
+        for known in self.opened(kind) {
+            if known.end <= time {
+                window.start = window.start.max(known.end);
+            } else {
+                window.end = window.end.min(known.start);
+            }
+        }
+        window
+    }
+
+    /// Remembers a window as opened. Returns whether that changed anything.
+    pub fn open(&mut self, kind: WindowKind, window: Window) -> bool {
+        if self.opened(kind).any(|known| *known == window) {
+            return false;
+        }
+        let oldest_kept = self.nth_newest(kind, OPENED_KEPT - 1);
+        if oldest_kept.is_some_and(|oldest| window.start < oldest) {
+            return false;
+        }
+        self.opened.push((super::row::WindowCode(kind), window));
+        if let Some(oldest) = self.nth_newest(kind, OPENED_KEPT - 1) {
+            self.opened.retain(|(code, window)| code.0 != kind || window.start >= oldest);
+        }
+        true
+    }
+
+    /// Whether a window of `kind` around `time` may be older than the two that a row keeps.
+    pub fn may_be_older(&self, kind: WindowKind, time: Timestamp) -> bool {
+        self.opened(kind).filter(|window| window.start > time).count() >= 2
+    }
+
+    fn opened(&self, kind: WindowKind) -> impl Iterator<Item = &Window> {
+        self.opened.iter().rev().filter(move |(code, _)| code.0 == kind).map(|(_, window)| window)
+    }
+
+    fn nth_newest(&self, kind: WindowKind, n: usize) -> Option<Timestamp> {
+        let mut starts: Vec<Timestamp> = self.opened(kind).map(|window| window.start).collect();
+        starts.sort_unstable_by(|a, b| b.cmp(a));
+        starts.get(n).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opened_windows_are_not_moved_by_a_new_zone_table() {
+        let hour = |n: i64| Timestamp::from_ms(n * 3_600_000);
+        let mut calendar = Calendar::default();
+        // As an older table had it: a day that ends half an hour late.
+        let odd = Window { start: hour(0), end: hour(24).plus_ms(1_800_000) };
+        assert!(calendar.open(WindowKind::Day, odd));
+        assert!(!calendar.open(WindowKind::Day, odd));
+        assert_eq!(calendar.window(&[], WindowKind::Day, hour(24)), odd);
+        assert_eq!(calendar.window(&[], WindowKind::Day, hour(25)), Window { start: odd.end, end: hour(48) });
+        assert_eq!(calendar.window(&[], WindowKind::Day, hour(-1)), Window { start: hour(-24), end: hour(0) });
+    }
+
+    #[test]
+    fn the_calendar_remembers_the_newest_windows_only() {
+        let mut calendar = Calendar::default();
+        for n in 0..10 {
+            let start = Timestamp::from_ms(n * 10);
+            calendar.open(WindowKind::Hour, Window { start, end: start.plus_ms(10) });
+        }
+        assert_eq!(calendar.opened.len(), OPENED_KEPT);
+        assert!(calendar.may_be_older(WindowKind::Hour, Timestamp::from_ms(70)));
+        assert!(!calendar.may_be_older(WindowKind::Hour, Timestamp::from_ms(80)));
+    }
+}

@@ -1,0 +1,193 @@
+//! The usage event: an immutable fact from the platform, whose identity the sender chose.
+
+use super::{
+    ids::{self, ContentCheck, Fingerprint},
+    reason::Reason,
+    time::Timestamp,
+};
+
+/// The largest quantity an event may carry: 2^53 − 1, the largest whole number that every JSON reader keeps exact.
+pub const QUANTITY_MAX: i64 = (1 << 53) - 1;
+
+/// A usage event as it came in, borrowing its texts from the bytes it was decoded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageEvent<'a> {
+    /// Chosen by the sender; unique for `source`. A resend carries the same id, source and event time.
+    pub id: &'a str,
+    /// The system that sends, for example a gateway.
+    pub source: &'a str,
+    /// When it was used. Windows look at nothing else.
+    pub event_time: Timestamp,
+    /// Who is charged; never empty (see [`resolve_organization`]).
+    pub organization_id: &'a str,
+    /// The workspace, where there is one.
+    pub workspace_id: Option<&'a str>,
+    /// The agent, where there is one.
+    pub agent_id: Option<&'a str>,
+    /// The user on whose behalf, where there is one.
+    pub user_id: Option<&'a str>,
+    /// The product it was used in, for example `chat` or `coding`.
+    pub product: Option<&'a str>,
+    /// The hold that this usage consumes, where admission gave one.
+    pub reservation_id: Option<&'a str>,
+    /// What was used.
+    pub usage: Usage<'a>,
+}
+
+/// What was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage<'a> {
+    /// A run of an agent changed its state.
+    Run {
+        /// To which state.
+        phase: RunPhase,
+        /// What set the run off, for example `schedule` or `mention`.
+        trigger: Option<&'a str>,
+    },
+    /// A model was called.
+    Tokens {
+        /// The model that was asked for.
+        request_model: &'a str,
+        /// How many tokens of each class.
+        tokens: Tokens,
+    },
+}
+
+/// The states of a run that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunPhase {
+    /// It began.
+    Started,
+    /// It ended well.
+    Completed,
+    /// It ended in an error.
+    Failed,
+    /// It was stopped.
+    Cancelled,
+}
+
+impl RunPhase {
+    /// Every phase, in the order of the Avro enum.
+    pub const ALL: [Self; 4] = [Self::Started, Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// The name used in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The phase of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.name() == name)
+    }
+}
+
+/// Tokens by class, each at most [`QUANTITY_MAX`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Sent to the model, without the cached.
+    pub input: i64,
+    /// Produced by the model.
+    pub output: i64,
+    /// Read from the provider's cache.
+    pub cache_read: i64,
+    /// Written to the provider's cache.
+    pub cache_creation: i64,
+}
+
+/// The organization that an event belongs to: the one it names, else the one named like its workspace. A pure rule,
+/// no look-up (design section 5, "Scopes").
+///
+/// # Errors
+/// [`Reason::NoOrganization`] if it names neither.
+pub fn resolve_organization<'a>(organization_id: Option<&'a str>, workspace_id: Option<&'a str>) -> Result<&'a str, Reason> {
+    organization_id
+        .filter(|id| !id.is_empty())
+        .or(workspace_id.filter(|id| !id.is_empty()))
+        .ok_or(Reason::NoOrganization)
+}
+
+impl UsageEvent<'_> {
+    /// What makes this event itself.
+    pub fn fingerprint(&self) -> Fingerprint {
+        ids::fingerprint(self.organization_id, self.source, self.id, self.event_time)
+    }
+
+    /// A short hash over all that decides the charge: who, what, how much.
+    pub fn content_check(&self) -> ContentCheck {
+        let mut content = [0_u8; 512];
+        let mut end = 0;
+        let mut push = |bytes: &[u8]| {
+            // What does not fit is folded in as a hash; two contents stay apart either way.
+            if end + bytes.len() + 8 <= content.len() {
+                content[end..end + bytes.len()].copy_from_slice(bytes);
+                end += bytes.len();
+            } else {
+                let hash = xxhash_rust::xxh3::xxh3_64(&[&content[..end], bytes].concat());
+                content[..8].copy_from_slice(&hash.to_le_bytes());
+                end = 8;
+            }
+        };
+        for text in [self.workspace_id, self.agent_id, self.user_id] {
+            push(text.unwrap_or_default().as_bytes());
+            push(&[0xff]);
+        }
+        match self.usage {
+            Usage::Run { phase, .. } => push(&[phase as u8]),
+            Usage::Tokens { request_model, tokens } => {
+                push(request_model.as_bytes());
+                for count in [tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation] {
+                    push(&count.to_le_bytes());
+                }
+            }
+        }
+        ids::content_check(&content[..end])
+    }
+
+    /// Checks what every event must satisfy, whatever format it came in.
+    ///
+    /// # Errors
+    /// The first [`Reason`] for which the event can never be applied.
+    pub fn validate(&self) -> Result<(), Reason> {
+        if self.id.is_empty() {
+            return Err(Reason::EmptyField("id"));
+        }
+        if self.source.is_empty() {
+            return Err(Reason::EmptyField("source"));
+        }
+        let names = [
+            ("id", Some(self.id)),
+            ("source", Some(self.source)),
+            ("organization_id", Some(self.organization_id)),
+            ("workspace_id", self.workspace_id),
+            ("agent_id", self.agent_id),
+            ("user_id", self.user_id),
+        ];
+        for (field, text) in names {
+            if text.is_some_and(|text| text.len() > ids::ID_BYTES_MAX) {
+                return Err(Reason::FieldTooLong { field, bytes_max: ids::ID_BYTES_MAX });
+            }
+        }
+        if let Usage::Tokens { request_model, tokens } = self.usage {
+            if request_model.len() > ids::ID_BYTES_MAX {
+                return Err(Reason::FieldTooLong { field: "request_model", bytes_max: ids::ID_BYTES_MAX });
+            }
+            let counts = [
+                ("input_tokens", tokens.input),
+                ("output_tokens", tokens.output),
+                ("cache_read_input_tokens", tokens.cache_read),
+                ("cache_creation_input_tokens", tokens.cache_creation),
+            ];
+            for (field, count) in counts {
+                if !(0..=QUANTITY_MAX).contains(&count) {
+                    return Err(Reason::QuantityOutOfRange { field, quantity: i128::from(count) });
+                }
+            }
+        }
+        Ok(())
+    }
+}

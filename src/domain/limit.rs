@@ -1,0 +1,70 @@
+//! Limits: rules that an admin sets on a meter of a scope within a window.
+
+use serde::{Deserialize, Serialize};
+
+use super::{meter::Meter, scope::{Scope, ScopeKind}, window::WindowKind};
+
+/// The shares of a cap that are announced unless the rule says otherwise (row A19).
+pub const THRESHOLDS_PERCENT_DEFAULT: [u16; 2] = [80, 100];
+
+/// At most this many thresholds on one limit.
+pub const THRESHOLDS_MAX: usize = 16;
+
+/// What a limit is set on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selector {
+    /// One scope.
+    One(Scope),
+    /// Every scope of a kind, each for itself.
+    Every(ScopeKind),
+}
+
+/// What happens when usage reaches the cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Nothing is sent; the utilisation can be read.
+    Observe,
+    /// Thresholds are announced.
+    Notify,
+    /// Thresholds are announced, and at the cap the scope pauses to the end of the window.
+    Pause,
+}
+
+/// A rule. All rules that apply are enforced; the tightest decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Chosen by the admin; unique within the organization.
+    pub id: Box<str>,
+    /// Which count it bounds.
+    pub meter: Meter,
+    /// Within which window.
+    pub window: WindowKind,
+    /// The ceiling in units of the meter; `None` is unlimited and lifts only this very rule.
+    pub cap: Option<i64>,
+    /// Shares of the cap to announce, ascending.
+    pub thresholds_percent: Vec<u16>,
+    /// What happens at the cap.
+    pub action: Action,
+    /// Grows with each change of the rule: thresholds are announced once per revision (row C6).
+    pub revision: u64,
+}
+
+/// Whether `used` is at least `percent` of `cap`, in whole numbers.
+pub fn reached(used: i64, cap: i64, percent: u16) -> bool {
+    i128::from(used) * 100 >= i128::from(cap) * i128::from(percent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_compared_in_whole_numbers() {
+        assert!(reached(80, 100, 80) && !reached(79, 100, 80));
+        assert!(reached(3, 3, 100) && !reached(2, 3, 67) && reached(2, 3, 66));
+        assert!(reached(0, 0, 100));
+        assert!(reached(i64::MAX, i64::MAX, 100) && !reached(i64::MAX - 1, i64::MAX, 100));
+    }
+}

@@ -1,0 +1,156 @@
+//! What is counted, in whole units.
+
+use serde::{Deserialize, Serialize};
+
+/// A thing that is counted. Money is counted in millionths of the organization's unit (`credits_micro`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meter {
+    /// Tokens sent to a model, without those read from or written to a cache.
+    InputTokens,
+    /// Tokens that a model produced.
+    OutputTokens,
+    /// Input tokens read from a provider's cache.
+    CacheReadInputTokens,
+    /// Input tokens written to a provider's cache.
+    CacheCreationInputTokens,
+    /// The priced charge, whoever pays it.
+    CreditsMicro,
+    /// The part of the charge that a pool paid.
+    PoolCreditsMicro,
+    /// The part of the charge that no source of payment covered, where there is a pool.
+    UncoveredCreditsMicro,
+    /// Runs that began.
+    RunsStarted,
+    /// Runs that ended well.
+    RunsCompleted,
+    /// Runs that ended in an error.
+    RunsFailed,
+    /// Runs that were stopped.
+    RunsCancelled,
+}
+
+impl Meter {
+    /// How many meters there are.
+    pub const COUNT: usize = 11;
+
+    /// Every meter, in the order in which [`Counters`] holds and stores them. New ones are added at the end.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::InputTokens,
+        Self::OutputTokens,
+        Self::CacheReadInputTokens,
+        Self::CacheCreationInputTokens,
+        Self::CreditsMicro,
+        Self::PoolCreditsMicro,
+        Self::UncoveredCreditsMicro,
+        Self::RunsStarted,
+        Self::RunsCompleted,
+        Self::RunsFailed,
+        Self::RunsCancelled,
+    ];
+
+    /// The name used in configuration, in signals and in `bursar show`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+            Self::CacheReadInputTokens => "cache_read_input_tokens",
+            Self::CacheCreationInputTokens => "cache_creation_input_tokens",
+            Self::CreditsMicro => "credits_micro",
+            Self::PoolCreditsMicro => "pool_credits_micro",
+            Self::UncoveredCreditsMicro => "uncovered_credits_micro",
+            Self::RunsStarted => "runs_started",
+            Self::RunsCompleted => "runs_completed",
+            Self::RunsFailed => "runs_failed",
+            Self::RunsCancelled => "runs_cancelled",
+        }
+    }
+}
+
+/// One whole number per meter: what a window holds, or what one event adds to it.
+///
+/// Packed as the list of its values without the zeros at the end, so that a meter added later reads as zero in what
+/// was stored before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters([i64; Meter::COUNT]);
+
+impl Counters {
+    /// Nothing counted.
+    pub const ZERO: Self = Self([0; Meter::COUNT]);
+
+    /// The count of one meter.
+    pub const fn get(&self, meter: Meter) -> i64 {
+        self.0[meter as usize]
+    }
+
+    /// Sets the count of one meter.
+    pub const fn set(&mut self, meter: Meter, count: i64) {
+        self.0[meter as usize] = count;
+    }
+
+    /// Adds every meter of `charge`, or nothing at all if one of them would overflow (invariant U-2).
+    #[must_use]
+    pub fn checked_add(&self, charge: &Self) -> Option<Self> {
+        let mut sum = *self;
+        for (count, added) in sum.0.iter_mut().zip(charge.0) {
+            *count = count.checked_add(added)?;
+        }
+        Some(sum)
+    }
+
+    /// Every meter with its count, in the order of [`Meter::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (Meter, i64)> + '_ {
+        Meter::ALL.iter().map(|meter| (*meter, self.get(*meter)))
+    }
+}
+
+impl Serialize for Counters {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let used = self.0.iter().rposition(|count| *count != 0).map_or(0, |last| last + 1);
+        self.0[..used].serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Counters {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Vec::<i64>::deserialize(deserializer)?;
+        let mut counters = Self::ZERO;
+        let known = counters.0.get_mut(..stored.len());
+        let known = known.ok_or_else(|| serde::de::Error::custom("counters of more meters than are known"))?;
+        known.copy_from_slice(&stored);
+        Ok(counters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meters_stand_in_the_order_in_which_they_are_stored() {
+        for (position, meter) in Meter::ALL.iter().enumerate() {
+            assert_eq!(*meter as usize, position, "{}", meter.name());
+        }
+    }
+
+    #[test]
+    fn u_2_a_charge_that_overflows_one_meter_adds_to_none() {
+        let mut full = Counters::ZERO;
+        full.set(Meter::RunsStarted, i64::MAX);
+        let mut charge = Counters::ZERO;
+        charge.set(Meter::InputTokens, 5);
+        charge.set(Meter::RunsStarted, 1);
+        assert_eq!(full.checked_add(&charge), None);
+        charge.set(Meter::RunsStarted, 0);
+        assert_eq!(full.checked_add(&charge).map(|sum| sum.get(Meter::InputTokens)), Some(5));
+    }
+
+    #[test]
+    fn counters_are_packed_without_the_zeros_at_the_end() {
+        let mut counters = Counters::ZERO;
+        counters.set(Meter::OutputTokens, 7);
+        let packed = rmp_serde::to_vec(&counters).expect("counters pack");
+        assert_eq!(packed, [0x92, 0, 7]);
+        assert_eq!(rmp_serde::from_slice::<Counters>(&packed).expect("counters unpack"), counters);
+    }
+}

@@ -1,0 +1,23 @@
+//! What usage means: events, prices, windows, limits, pools, pauses, and the account that decides.
+//!
+//! Everything here is a pure function of its arguments. No I/O, no async, no clock, no floats, no logging: a test
+//! needs nothing but values, and a replay decides exactly as the first run did.
+//!
+//! Read in this order: [`event`] (what comes in) → [`meter`] (what is counted) → [`window`] (when) → [`rate_card`]
+//! (at what price) → [`limit`], [`pool`], [`pause`] (what is allowed) → [`control`] (what an admin says) →
+//! [`account`] (one organization's state and its decisions) → [`signal`] (what goes out).
+
+pub mod account;
+pub mod control;
+pub mod event;
+pub mod ids;
+pub mod limit;
+pub mod meter;
+pub mod pause;
+pub mod pool;
+pub mod rate_card;
+pub mod reason;
+pub mod scope;
+pub mod signal;
+pub mod time;
+pub mod window;

@@ -1,0 +1,276 @@
+//! Windows: half-open stretches of event time in the organization's time zone.
+//!
+//! A *day* is a calendar day. *Hours* and *minutes* are cut from the start of their day and nest in it exactly, so a
+//! day with a half-hour change of clocks ends in a short hour. A *billing period* n starts n months after the anchor
+//! at local midnight, on day min(anchor day, month length), always computed from the anchor and never from the period
+//! before (design section 5, "Windows").
+
+use chrono::{Datelike, Days, LocalResult, NaiveDate, NaiveTime, Offset, TimeZone};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
+
+/// The kinds of window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowKind {
+    /// A minute; counted only where a limit uses it.
+    Minute,
+    /// An hour of the local day.
+    Hour,
+    /// A local calendar day.
+    Day,
+    /// A billing period of one month.
+    Period,
+}
+
+impl WindowKind {
+    /// Every kind, shortest first.
+    pub const ALL: [Self; 4] = [Self::Minute, Self::Hour, Self::Day, Self::Period];
+
+    /// The name used in configuration and in signals.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Period => "period",
+        }
+    }
+}
+
+/// A window: from `start` up to, not including, `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// The first instant within.
+    pub start: Timestamp,
+    /// The first instant after.
+    pub end: Timestamp,
+}
+
+impl Window {
+    /// Whether `time` lies within.
+    pub fn contains(&self, time: Timestamp) -> bool {
+        self.start <= time && time < self.end
+    }
+}
+
+/// Where an organization's days and periods begin, from an instant of event time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Zone {
+    /// What is running at this instant ends as planned; what follows is cut by this zone.
+    pub from: Timestamp,
+    /// IANA time zone.
+    #[serde(with = "zone_name")]
+    pub time_zone: Tz,
+    /// The local date that billing periods are counted from.
+    pub anchor: NaiveDate,
+}
+
+impl Default for Zone {
+    /// UTC, periods from the first of each month.
+    fn default() -> Self {
+        Self { from: Timestamp::MIN, time_zone: Tz::UTC, anchor: NaiveDate::default() }
+    }
+}
+
+/// The window of `kind` that contains `time`, by the zones in the order of their `from`. After a change of zone or
+/// anchor the running window ends as planned, and a period that follows runs to the first new boundary at least a
+/// day later.
+pub fn window_at(zones: &[Zone], kind: WindowKind, time: Timestamp) -> Window {
+    let default = [Zone::default()];
+    let zones = if zones.is_empty() { &default[..] } else { zones };
+    match kind {
+        WindowKind::Minute => nested(calendar_window(zones, WindowKind::Day, time), MINUTE_MS, time),
+        WindowKind::Hour => nested(calendar_window(zones, WindowKind::Day, time), HOUR_MS, time),
+        WindowKind::Day | WindowKind::Period => calendar_window(zones, kind, time),
+    }
+}
+
+/// The stretch of `length_ms`, counted from the start of `day`, that contains `time`.
+fn nested(day: Window, length_ms: i64, time: Timestamp) -> Window {
+    let start = day.start.plus_ms(time.since_ms(day.start) / length_ms * length_ms);
+    Window { start, end: start.plus_ms(length_ms).min(day.end) }
+}
+
+fn calendar_window(zones: &[Zone], kind: WindowKind, time: Timestamp) -> Window {
+    let mut taken_over_at = Timestamp::MIN;
+    for (zone, next) in zones.iter().zip(zones.iter().skip(1).map(Some).chain([None])) {
+        let at = |time| after_take_over(zone, kind, taken_over_at, time);
+        let Some(next) = next else { return at(time) };
+        let ends_as_planned = at(next.from.max(taken_over_at)).end;
+        if time < ends_as_planned {
+            return at(time);
+        }
+        taken_over_at = ends_as_planned;
+    }
+    unreachable!("the last zone has no successor, so its window was returned")
+}
+
+/// The window of `zone` around `time`, cut to what lies after `taken_over_at`; a first period shorter than a day is
+/// joined to the next one.
+fn after_take_over(zone: &Zone, kind: WindowKind, taken_over_at: Timestamp, time: Timestamp) -> Window {
+    let window = boundaries(zone, kind, time);
+    if window.start > taken_over_at || taken_over_at == Timestamp::MIN {
+        let before = boundaries(zone, kind, window.start.plus_ms(-1));
+        let joined = kind == WindowKind::Period && before.start < taken_over_at && window.start.since_ms(taken_over_at) < DAY_MS;
+        let start = if joined { taken_over_at } else { window.start };
+        return Window { start, end: window.end };
+    }
+    let short = kind == WindowKind::Period && window.end.since_ms(taken_over_at) < DAY_MS;
+    let end = if short { boundaries(zone, kind, window.end).end } else { window.end };
+    Window { start: taken_over_at, end }
+}
+
+/// The window of an unchanged zone around `time`.
+fn boundaries(zone: &Zone, kind: WindowKind, time: Timestamp) -> Window {
+    let date = local_date(zone.time_zone, time);
+    match kind {
+        WindowKind::Period => {
+            let months = i64::from(date.year() - zone.anchor.year()) * 12 + i64::from(date.month()) - i64::from(zone.anchor.month());
+            around(time, months, |n| start_of_day(zone.time_zone, period_date(zone.anchor, n)))
+        }
+        _ => around(time, i64::from(date.num_days_from_ce()), |n| start_of_day(zone.time_zone, date_of_day(n))),
+    }
+}
+
+/// The n-th stretch around `time`, where `guess` may be one off in either direction.
+fn around(time: Timestamp, guess: i64, start: impl Fn(i64) -> Timestamp) -> Window {
+    let mut n = guess;
+    while start(n) > time {
+        n -= 1;
+    }
+    while start(n + 1) <= time {
+        n += 1;
+    }
+    Window { start: start(n), end: start(n + 1) }
+}
+
+fn date_of_day(day: i64) -> NaiveDate {
+    i32::try_from(day).ok().and_then(NaiveDate::from_num_days_from_ce_opt).unwrap_or(NaiveDate::MAX)
+}
+
+fn period_date(anchor: NaiveDate, n: i64) -> NaiveDate {
+    let months = chrono::Months::new(u32::try_from(n.unsigned_abs()).unwrap_or(u32::MAX));
+    let date = if n < 0 { anchor.checked_sub_months(months) } else { anchor.checked_add_months(months) };
+    date.unwrap_or(if n < 0 { NaiveDate::MIN } else { NaiveDate::MAX })
+}
+
+fn local_date(time_zone: Tz, time: Timestamp) -> NaiveDate {
+    match time_zone.timestamp_millis_opt(time.ms()) {
+        LocalResult::Single(local) => local.date_naive(),
+        _ if time.ms() < 0 => NaiveDate::MIN,
+        _ => NaiveDate::MAX,
+    }
+}
+
+/// The first instant of a local date. Where midnight happens twice it is the first; where it is skipped it is the
+/// instant of the change, taken from the offset before it.
+fn start_of_day(time_zone: Tz, date: NaiveDate) -> Timestamp {
+    let midnight = date.and_time(NaiveTime::MIN);
+    let ms = match time_zone.from_local_datetime(&midnight) {
+        LocalResult::Single(start) | LocalResult::Ambiguous(start, _) => start.timestamp_millis(),
+        LocalResult::None => {
+            let day_before = date.checked_sub_days(Days::new(1)).unwrap_or(date).and_time(NaiveTime::MIN);
+            let offset_seconds = match time_zone.offset_from_local_datetime(&day_before) {
+                LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => offset.fix().local_minus_utc(),
+                LocalResult::None => 0,
+            };
+            midnight.and_utc().timestamp_millis() - i64::from(offset_seconds) * 1_000
+        }
+    };
+    Timestamp::from_ms(ms)
+}
+
+mod zone_name {
+    use super::Tz;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(zone.name())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::time::parse_rfc3339;
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        parse_rfc3339(text).expect("a time of this test")
+    }
+
+    fn zone(from: Timestamp, name: &str, anchor: &str) -> Zone {
+        Zone { from, time_zone: name.parse().expect("a zone"), anchor: anchor.parse().expect("a date") }
+    }
+
+    fn check(name: &str, anchor: &str, kind: WindowKind, time: &str, expected: &str) {
+        let window = window_at(&[zone(Timestamp::MIN, name, anchor)], kind, at(time));
+        assert_eq!(format!("{} .. {}", window.start, window.end), expected, "{name} {anchor} {kind:?} {time}");
+    }
+
+    #[test]
+    fn a9_periods_are_counted_from_the_anchor() {
+        use WindowKind::Period;
+        check("UTC", "2024-01-31", Period, "2024-02-15T00:00:00Z", "2024-01-31T00:00:00.000Z .. 2024-02-29T00:00:00.000Z");
+        check("UTC", "2024-01-31", Period, "2024-03-30T23:59:59Z", "2024-02-29T00:00:00.000Z .. 2024-03-31T00:00:00.000Z");
+        check("UTC", "2024-01-31", Period, "2023-11-30T00:00:00Z", "2023-11-30T00:00:00.000Z .. 2023-12-31T00:00:00.000Z");
+        check("America/New_York", "2023-11-01", Period, "2023-11-16T18:15:46Z", "2023-11-01T04:00:00.000Z .. 2023-12-01T05:00:00.000Z");
+    }
+
+    #[test]
+    fn days_follow_the_local_calendar() {
+        use WindowKind::{Day, Hour};
+        // Clocks go forward at midnight in Santiago: the day starts at the change.
+        check("America/Santiago", "2024-01-01", Day, "2024-09-08T12:00:00Z", "2024-09-08T04:00:00.000Z .. 2024-09-09T03:00:00.000Z");
+        // Apia left out 2011-12-30 altogether.
+        check("Pacific/Apia", "2011-01-01", Day, "2011-12-30T10:00:00Z", "2011-12-30T10:00:00.000Z .. 2011-12-31T10:00:00.000Z");
+        check("Asia/Kolkata", "2024-01-01", Hour, "2024-05-05T10:15:00Z", "2024-05-05T09:30:00.000Z .. 2024-05-05T10:30:00.000Z");
+        // Lord Howe goes back by half an hour: the last hour of that day is short.
+        check("Australia/Lord_Howe", "2024-01-01", Hour, "2024-04-07T13:10:00Z", "2024-04-07T13:00:00.000Z .. 2024-04-07T13:30:00.000Z");
+    }
+
+    /// Windows of a kind follow each other without gap or overlap, and days have 23 to 25 hours.
+    #[test]
+    fn windows_tile_the_year() {
+        for name in ["UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "America/Santiago", "Pacific/Apia"] {
+            for anchor in 1..=31 {
+                let zones = [zone(Timestamp::MIN, name, &format!("2023-12-{anchor:02}"))];
+                for kind in [WindowKind::Day, WindowKind::Period] {
+                    let mut window = window_at(&zones, kind, at("2024-01-01T00:00:00Z"));
+                    while window.end < at("2025-01-01T00:00:00Z") {
+                        let next = window_at(&zones, kind, window.end);
+                        assert_eq!(next.start, window.end, "{name} {anchor} {kind:?}");
+                        assert_eq!(window_at(&zones, kind, window.end.plus_ms(-1)), window);
+                        if kind == WindowKind::Day {
+                            assert!((23 * HOUR_MS..=25 * HOUR_MS).contains(&window.end.since_ms(window.start)));
+                        }
+                        window = next;
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_anchor_lets_the_running_period_end_as_planned() {
+        let change = at("2024-03-20T12:00:00Z");
+        let zones = |day| [zone(Timestamp::MIN, "UTC", "2024-01-01"), zone(change, "UTC", day)];
+        let period = |day, time| {
+            let window = window_at(&zones(day), WindowKind::Period, at(time));
+            format!("{} .. {}", &window.start.to_string()[..10], &window.end.to_string()[..10])
+        };
+        assert_eq!(period("2024-03-15", "2024-03-25T00:00:00Z"), "2024-03-01 .. 2024-04-01");
+        assert_eq!(period("2024-03-15", "2024-04-02T00:00:00Z"), "2024-04-01 .. 2024-04-15");
+        assert_eq!(period("2024-03-15", "2024-04-20T00:00:00Z"), "2024-04-15 .. 2024-05-15");
+        let moved = [zone(Timestamp::MIN, "UTC", "2024-01-01"), zone(change, "America/New_York", "2024-01-01")];
+        let joined = window_at(&moved, WindowKind::Period, at("2024-04-01T02:00:00Z"));
+        assert_eq!((joined.start, joined.end), (at("2024-04-01T00:00:00Z"), at("2024-05-01T04:00:00Z")));
+        assert_eq!(window_at(&moved, WindowKind::Period, at("2024-04-11T02:00:00Z")), joined);
+    }
+}

@@ -1,0 +1,159 @@
+#!lua name=bursar_1
+--
+-- The ledger's atomic steps. All meaning is in Rust; what is here compares, writes and reads.
+--
+-- This library is never replaced. A change of what a function takes or does gets a new library of the next number
+-- beside it, so that two releases work on one server side by side.
+--
+-- Values are bytes that these functions never look into. '' stands for "none".
+
+-- Reads what a worker lacks of one account, all at one moment.
+--
+--   KEYS  account, outbox, ends, a key per segment of ids, a key per older window
+--   ARGV  base (1 or 0), n, n fields of scopes, s (number of segments), o (number of older windows), o fields,
+--         then for a page of pauses that end: until (ms), offset, limit; or ''
+--   reply { head, { settings, calendar, segments, { number, signal, ... } } or {}, { row, ... }, { ids, ... },
+--           { counters, ... }, { scope, ... }, first end after until }; what does not exist is nil
+local function load(keys, args)
+  local next_arg = 1
+  local function take()
+    local value = args[next_arg]
+    next_arg = next_arg + 1
+    return value
+  end
+  local function take_list()
+    local list = {}
+    for i = 1, tonumber(take()) do list[i] = take() end
+    return list
+  end
+
+  local base = {}
+  if take() == '1' then
+    base = redis.call('HMGET', keys[1], 'settings', 'calendar', 'segments')
+    base[4] = redis.call('HGETALL', keys[2])
+  end
+  local fields, rows = take_list(), {}
+  if #fields > 0 then rows = redis.call('HMGET', keys[1], unpack(fields)) end
+  local segment_count = tonumber(take())
+  local segments, older = {}, {}
+  for i = 1, segment_count do segments[i] = redis.call('GET', keys[3 + i]) end
+  for i, field in ipairs(take_list()) do older[i] = redis.call('HGET', keys[3 + segment_count + i], field) end
+  local ending, next_end = {}, false
+  local until_ms = take()
+  if until_ms ~= '' then
+    ending = redis.call('ZRANGEBYSCORE', keys[3], '-inf', until_ms, 'LIMIT', take(), take())
+    next_end = redis.call('ZRANGEBYSCORE', keys[3], '(' .. until_ms, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2] or false
+  end
+  return { redis.call('HGET', keys[1], 'head'), base, rows, segments, older, ending, next_end }
+end
+
+-- Writes one step of an account, if nobody moved it meanwhile.
+--
+--   KEYS  account, outbox, paused, ends, then one key per segment to append to, to seal, to remove, and per older window
+--   ARGV  expected head, new head, then lists, each opened by its length:
+--         fields (field, value), signals (number, value), forget (number), paused (scope, causes, end),
+--         append (ids, time to live in ms), seal (time to live in ms), remove (nothing), older (field, value, ttl in ms)
+--   reply 1, or 0 if the head is another: then nothing is written
+--
+-- Example: an event of agent a in workspace w moves head h1 to h2, and its id goes to segment 1700000000000:
+--   FCALL bursar_commit_1 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
+--     h1 h2 3 org ... ws:w ... agent:w/a ... 0 0 0 1 <10 bytes> 691200000 0 0 0
+local function commit(keys, args)
+  local account = keys[1]
+  if (redis.call('HGET', account, 'head') or '') ~= args[1] then return 0 end
+  local next_arg, next_key = 3, 5
+  local function take()
+    local value = args[next_arg]
+    next_arg = next_arg + 1
+    return value
+  end
+  local function take_key()
+    local key = keys[next_key]
+    next_key = next_key + 1
+    return key
+  end
+
+  -- Lua's unpack fails at some thousand values, so lists are handed on in pieces.
+  local function hand_on(command, key, values_per_item)
+    local last = next_arg + tonumber(take()) * values_per_item
+    while next_arg <= last do
+      local piece = math.min(last, next_arg + 1999)
+      redis.call(command, key, unpack(args, next_arg, piece))
+      next_arg = piece + 1
+    end
+  end
+
+  redis.call('HSET', account, 'head', args[2])
+  hand_on('HSET', account, 2)
+  hand_on('HSET', keys[2], 2)
+  hand_on('HDEL', keys[2], 1)
+  for _ = 1, tonumber(take()) do
+    local scope, causes, end_ms = take(), take(), take()
+    if causes == '' then redis.call('HDEL', keys[3], scope) else redis.call('HSET', keys[3], scope, causes) end
+    if end_ms == '' then redis.call('ZREM', keys[4], scope) else redis.call('ZADD', keys[4], end_ms, scope) end
+  end
+  for _ = 1, tonumber(take()) do
+    local key, ids, ttl_ms = take_key(), take(), take()
+    if redis.call('APPEND', key, ids) == #ids then redis.call('PEXPIRE', key, ttl_ms) end
+  end
+  for _ = 1, tonumber(take()) do
+    local key, ttl_ms = take_key(), take()
+    local ids = redis.call('GET', key)
+    if ids then redis.call('SET', key, ids, 'PX', ttl_ms) end
+  end
+  for _ = 1, tonumber(take()) do redis.call('UNLINK', take_key()) end
+  for _ = 1, tonumber(take()) do
+    local key = take_key()
+    redis.call('HSET', key, take(), take())
+    redis.call('PEXPIRE', key, take())
+  end
+  return 1
+end
+
+-- The replication history that this primary belongs to; '' if the server hides it.
+local function lineage()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+end
+
+-- Reads fence and progress together: what a worker may begin with.
+--
+--   KEYS  progress keys, one per tag
+--   ARGV  a random token, stored where there is none, then the fields of partitions
+--   reply { lineage, { token, progress, progress, ... } per key }
+local function begin(keys, args)
+  local reply = { lineage() }
+  for i, key in ipairs(keys) do
+    redis.call('HSETNX', key, 'token', args[1])
+    reply[i + 1] = redis.call('HMGET', key, 'token', unpack(args, 2))
+  end
+  return reply
+end
+
+-- Writes progress, if the fence is the one that the positions were read with. On every key, or on none.
+--
+--   KEYS  progress keys, one per tag
+--   ARGV  lineage, a token per key, then pairs of field and progress
+--   reply 1, or 0 if the fence is another
+local function advance(keys, args)
+  if lineage() ~= args[1] then return 0 end
+  for i, key in ipairs(keys) do
+    if redis.call('HGET', key, 'token') ~= args[1 + i] then return 0 end
+  end
+  for _, key in ipairs(keys) do redis.call('HSET', key, unpack(args, 2 + #keys)) end
+  return 1
+end
+
+-- Removes an entry of the index of due times, unless it has been moved meanwhile.
+--
+--   KEYS  index of due times
+--   ARGV  organization, the instant that was served (ms)
+local function forget_due(keys, args)
+  if redis.call('ZSCORE', keys[1], args[1]) == args[2] then return redis.call('ZREM', keys[1], args[1]) end
+  return 0
+end
+
+redis.register_function { function_name = 'bursar_load_1', callback = load, flags = { 'no-writes' } }
+redis.register_function('bursar_commit_1', commit)
+redis.register_function('bursar_begin_1', begin)
+redis.register_function('bursar_advance_1', advance)
+redis.register_function('bursar_forget_due_1', forget_due)

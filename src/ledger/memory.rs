@@ -1,0 +1,204 @@
+//! A ledger in memory: for `bursar demo` and for tests. Nothing of it outlives the process.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use futures::future::{BoxFuture, FutureExt, ready};
+
+use super::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress};
+use crate::domain::{
+    account::changes::{Changes, Loaded, LoadedBase, Needs, OlderKey},
+    time::Timestamp,
+};
+
+/// Accounts, progress and due times in plain maps behind one lock.
+#[derive(Debug, Default)]
+pub struct MemoryLedger {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    accounts: HashMap<Box<str>, Stored>,
+    progress: BTreeMap<InputPartition, Progress>,
+    due: BTreeMap<Box<str>, Timestamp>,
+    lineage: u64,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    head: Option<Vec<u8>>,
+    fields: HashMap<Box<str>, Vec<u8>>,
+    older: HashMap<OlderKey, Vec<u8>>,
+    segments: HashMap<Timestamp, Vec<u8>>,
+    outbox: BTreeMap<u64, Vec<u8>>,
+    paused: BTreeMap<Box<str>, String>,
+    ends: BTreeMap<Box<str>, Timestamp>,
+}
+
+impl MemoryLedger {
+    /// An empty ledger.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Becomes another server with the same content, as after a restart: positions read before no longer hold.
+    pub fn change_lineage(&self) {
+        self.lock().lineage += 1;
+    }
+
+    /// The names of all organizations that have an account.
+    pub fn organizations(&self) -> Vec<Box<str>> {
+        let mut names: Vec<_> = self.lock().accounts.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// The fields of an account that hold scopes, in the order of their names.
+    pub fn scope_fields(&self, organization_id: &str) -> Vec<(Box<str>, Vec<u8>)> {
+        let state = self.lock();
+        let fields = state.accounts.get(organization_id).map(|stored| &stored.fields).into_iter().flatten();
+        let mut rows: Vec<_> = fields
+            .filter(|(field, _)| &***field == "org" || field.contains(':'))
+            .map(|(field, row)| (field.clone(), row.clone()))
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    /// The public `paused` hash of an organization.
+    pub fn paused(&self, organization_id: &str) -> BTreeMap<Box<str>, String> {
+        self.lock().accounts.get(organization_id).map(|stored| stored.paused.clone()).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each step leaves the state whole, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn load<'a>(&'a self, requests: &'a [(Box<str>, Needs)]) -> BoxFuture<'a, Result<Vec<Loaded>, LedgerError>> {
+        let state = self.lock();
+        let nothing = Stored::default();
+        let load = |(organization_id, needs): &(Box<str>, Needs)| {
+            state.accounts.get(organization_id).unwrap_or(&nothing).load(needs)
+        };
+        ready(Ok(requests.iter().map(load).collect())).boxed()
+    }
+
+    fn commit<'a>(&'a self, commits: &'a [(Box<str>, Changes)]) -> BoxFuture<'a, Result<Vec<Committed>, LedgerError>> {
+        let mut state = self.lock();
+        let mut results = Vec::with_capacity(commits.len());
+        for (organization_id, changes) in commits {
+            if let Some(due) = changes.due {
+                state.due.insert(organization_id.clone(), due);
+            }
+            results.push(state.accounts.entry(organization_id.clone()).or_default().commit(changes));
+        }
+        ready(Ok(results)).boxed()
+    }
+
+    fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
+        let state = self.lock();
+        let progress = partitions.iter().map(|partition| state.progress.get(partition).copied()).collect();
+        ready(Ok(Begun { fence: state.fence(), progress })).boxed()
+    }
+
+    fn advance<'a>(
+        &'a self,
+        fence: &'a Fence,
+        progress: &'a [(InputPartition, Progress)],
+    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
+        let mut state = self.lock();
+        let holds = *fence == state.fence();
+        if holds {
+            state.progress.extend(progress.iter().cloned());
+        }
+        ready(Ok(holds)).boxed()
+    }
+
+    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<Progress>, LedgerError>> {
+        ready(Ok(self.lock().progress.values().copied().collect())).boxed()
+    }
+
+    fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>> {
+        let state = self.lock();
+        let due = state.due.iter().filter(|(_, due)| **due <= until);
+        ready(Ok(due.map(|(organization_id, due)| (organization_id.clone(), *due)).collect())).boxed()
+    }
+
+    fn forget_due<'a>(&'a self, served: &'a [(Box<str>, Timestamp)]) -> BoxFuture<'a, Result<(), LedgerError>> {
+        let mut state = self.lock();
+        for (organization_id, at) in served {
+            if state.due.get(organization_id) == Some(at) {
+                state.due.remove(organization_id);
+            }
+        }
+        ready(Ok(())).boxed()
+    }
+}
+
+impl State {
+    fn fence(&self) -> Fence {
+        Fence(vec![(self.lineage.to_string(), Vec::new())])
+    }
+}
+
+impl Stored {
+    fn load(&self, needs: &Needs) -> Loaded {
+        let base = needs.base.then(|| LoadedBase {
+            settings: self.fields.get("settings").cloned(),
+            calendar: self.fields.get("calendar").cloned(),
+            segments: self.fields.get("segments").cloned(),
+            outbox: self.outbox.iter().map(|(number, signal)| (*number, signal.clone())).collect(),
+        });
+        let ending = needs.ending.map(|page| {
+            let mut ends: Vec<_> = self.ends.iter().map(|(scope, end)| (*end, scope)).collect();
+            ends.sort();
+            let within = ends.iter().take_while(|(end, _)| *end <= page.until);
+            let scopes = within.skip(page.offset).take(page.limit).map(|(_, scope)| (*scope).clone()).collect();
+            (scopes, ends.iter().map(|(end, _)| *end).find(|end| *end > page.until))
+        });
+        Loaded {
+            head: self.head.clone(),
+            base,
+            scopes: needs.scopes.iter().map(|field| self.fields.get(field).cloned()).collect(),
+            segments: needs.segments.iter().map(|start| self.segments.get(start).cloned()).collect(),
+            older: needs.older.iter().map(|key| self.older.get(key).cloned()).collect(),
+            ending,
+        }
+    }
+
+    fn commit(&mut self, changes: &Changes) -> Committed {
+        if self.head != changes.expected {
+            return Committed::Refused;
+        }
+        self.head = Some(changes.head.clone());
+        self.fields.extend(changes.fields.iter().cloned());
+        self.older.extend(changes.older.iter().cloned());
+        self.outbox.extend(changes.signals.iter().cloned());
+        for number in &changes.forget {
+            self.outbox.remove(number);
+        }
+        for (start, ids) in &changes.seen.append {
+            self.segments.entry(*start).or_default().extend_from_slice(ids);
+        }
+        for start in &changes.seen.remove {
+            self.segments.remove(start);
+        }
+        for paused in &changes.paused {
+            match &paused.causes_json {
+                Some(causes) => self.paused.insert(paused.scope.clone(), causes.clone()),
+                None => self.paused.remove(&paused.scope),
+            };
+            match paused.next_end {
+                Some(end) => self.ends.insert(paused.scope.clone(), end),
+                None => self.ends.remove(&paused.scope),
+            };
+        }
+        Committed::Written
+    }
+}

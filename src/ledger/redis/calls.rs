@@ -1,0 +1,238 @@
+//! Each call in the words of `bursar.lua`, and how its reply is read.
+
+use redis::{Cmd, FromRedisValue, Value, cmd};
+
+use crate::{
+    domain::{
+        account::changes::{Changes, Loaded, LoadedBase, Needs},
+        time::Timestamp,
+    },
+    ledger::{
+        Committed, InputPartition, LedgerError,
+        keys::{AccountKeys, Keys},
+    },
+};
+
+/// What stands for "none" in the functions.
+const NONE: &str = "";
+
+/// The field of a partition in the progress hash.
+pub fn progress_field(partition: &InputPartition) -> String {
+    format!("{}/{}", partition.topic, partition.partition)
+}
+
+/// Reads what `needs` names.
+pub fn load(keys: &AccountKeys, needs: &Needs) -> Cmd {
+    let mut call = function("bursar_load_1", 3 + needs.segments.len() + needs.older.len());
+    call.arg(keys.account()).arg(keys.outbox()).arg(keys.ends());
+    for start in &needs.segments {
+        call.arg(keys.segment(*start));
+    }
+    for older in &needs.older {
+        call.arg(keys.older(older.kind, older.start));
+    }
+    call.arg(u8::from(needs.base)).arg(needs.scopes.len());
+    for field in &needs.scopes {
+        call.arg(&**field);
+    }
+    call.arg(needs.segments.len()).arg(needs.older.len());
+    for older in &needs.older {
+        call.arg(&*older.scope);
+    }
+    match needs.ending {
+        None => call.arg(NONE),
+        Some(page) if page.until == Timestamp::MAX => call.arg("+inf").arg(page.offset).arg(page.limit),
+        Some(page) => call.arg(page.until.ms()).arg(page.offset).arg(page.limit),
+    };
+    call
+}
+
+/// Writes one step.
+pub fn commit(keys: &AccountKeys, changes: &Changes, ttl_ms: i64) -> Cmd {
+    let seen = &changes.seen;
+    let others = seen.append.len() + seen.seal.len() + seen.remove.len() + changes.older.len();
+    let mut call = function("bursar_commit_1", 4 + others);
+    call.arg(keys.account()).arg(keys.outbox()).arg(keys.paused()).arg(keys.ends());
+    let segments = seen.append.iter().map(|(start, _)| start).chain(&seen.seal).chain(&seen.remove);
+    for start in segments {
+        call.arg(keys.segment(*start));
+    }
+    for (older, _) in &changes.older {
+        call.arg(keys.older(older.kind, older.start));
+    }
+
+    call.arg(changes.expected.as_deref().unwrap_or_default()).arg(&changes.head[..]);
+    call.arg(changes.fields.len());
+    for (field, value) in &changes.fields {
+        call.arg(&**field).arg(&value[..]);
+    }
+    call.arg(changes.signals.len());
+    for (number, signal) in &changes.signals {
+        call.arg(*number).arg(&signal[..]);
+    }
+    call.arg(changes.forget.len());
+    for number in &changes.forget {
+        call.arg(*number);
+    }
+    call.arg(changes.paused.len());
+    for paused in &changes.paused {
+        call.arg(&*paused.scope).arg(paused.causes_json.as_deref().unwrap_or(NONE));
+        match paused.next_end {
+            Some(end) => call.arg(end.ms()),
+            None => call.arg(NONE),
+        };
+    }
+    call.arg(seen.append.len());
+    for (_, ids) in &seen.append {
+        call.arg(&ids[..]).arg(ttl_ms);
+    }
+    call.arg(seen.seal.len());
+    for _ in &seen.seal {
+        call.arg(ttl_ms);
+    }
+    call.arg(seen.remove.len()).arg(changes.older.len());
+    for (older, counters) in &changes.older {
+        call.arg(&*older.scope).arg(&counters[..]).arg(ttl_ms);
+    }
+    call
+}
+
+/// Reads fence and progress at some tags.
+pub fn begin(keys: &Keys, tags: &[u32], token: &[u8; 16], fields: &[String]) -> Cmd {
+    let mut call = function("bursar_begin_1", tags.len());
+    for tag in tags {
+        call.arg(keys.progress(*tag));
+    }
+    call.arg(&token[..]);
+    for field in fields {
+        call.arg(field);
+    }
+    call
+}
+
+/// Writes progress at some tags, if the fence still holds.
+pub fn advance(keys: &Keys, tags: &[u32], fences: &[&(String, Vec<u8>)], pairs: &[(String, Vec<u8>)]) -> Cmd {
+    let mut call = function("bursar_advance_1", tags.len());
+    for tag in tags {
+        call.arg(keys.progress(*tag));
+    }
+    call.arg(fences.first().map_or(NONE, |(lineage, _)| lineage));
+    for (_, token) in fences {
+        call.arg(&token[..]);
+    }
+    for (field, progress) in pairs {
+        call.arg(field).arg(&progress[..]);
+    }
+    call
+}
+
+/// Reads the progress of all partitions at the first tag.
+pub fn all_progress(keys: &Keys) -> Cmd {
+    let mut call = cmd("HGETALL");
+    call.arg(keys.progress(0));
+    call
+}
+
+/// Notes when an organization is due.
+pub fn be_due(index: &str, organization_id: &str, due: Timestamp) -> Cmd {
+    let mut call = cmd("ZADD");
+    call.arg(index).arg(due.ms()).arg(organization_id);
+    call
+}
+
+/// Reads who is due.
+pub fn due(index: &str, until: Timestamp, limit: usize) -> Cmd {
+    let mut call = cmd("ZRANGEBYSCORE");
+    call.arg(index).arg("-inf").arg(until.ms()).arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit);
+    call
+}
+
+/// Removes an entry that was served.
+pub fn forget_due(index: &str, organization_id: &str, at: Timestamp) -> Cmd {
+    let mut call = function("bursar_forget_due_1", 1);
+    call.arg(index).arg(organization_id).arg(at.ms());
+    call
+}
+
+fn function(name: &str, keys: usize) -> Cmd {
+    let mut call = cmd("FCALL");
+    call.arg(name).arg(keys);
+    call
+}
+
+type BaseReply = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Vec<Vec<u8>>);
+type Values = Vec<Option<Vec<u8>>>;
+type Texts = Vec<String>;
+
+/// Reads the reply of [`load`].
+pub fn read_loaded(reply: Value, needs: &Needs) -> Result<Loaded, LedgerError> {
+    let (head, base, scopes, segments, older, ending, next_end): (Option<Vec<u8>>, Value, Values, Values, Values, Texts, Option<String>) =
+        read(reply)?;
+    let base = if needs.base { Some(read_base(base)?) } else { None };
+    let ending = match needs.ending {
+        None => None,
+        Some(_) => {
+            let next_end = next_end.map(|score| read_score(&score)).transpose()?;
+            Some((ending.into_iter().map(Into::into).collect(), next_end))
+        }
+    };
+    Ok(Loaded { head, base, scopes, segments, older, ending })
+}
+
+fn read_base(reply: Value) -> Result<LoadedBase, LedgerError> {
+    let (settings, calendar, segments, outbox): BaseReply = read(reply)?;
+    let mut signals = Vec::with_capacity(outbox.len() / 2);
+    let mut values = outbox.into_iter();
+    while let (Some(number), Some(signal)) = (values.next(), values.next()) {
+        let number = std::str::from_utf8(&number).ok().and_then(|number| number.parse().ok());
+        signals.push((number.ok_or_else(|| unexpected("a signal without a number"))?, signal));
+    }
+    // A hash has no order; signals do.
+    signals.sort_by_key(|(number, _)| *number);
+    Ok(LoadedBase { settings, calendar, segments, outbox: signals })
+}
+
+/// Reads the reply of [`commit`] and of [`advance`].
+pub fn read_committed(reply: Value) -> Result<Committed, LedgerError> {
+    match read::<i64>(reply)? {
+        1 => Ok(Committed::Written),
+        _ => Ok(Committed::Refused),
+    }
+}
+
+/// Reads the reply of [`begin`]: the lineage, then token and progress by tag.
+pub fn read_begun(reply: Value) -> Result<(String, Vec<(Vec<u8>, Values)>), LedgerError> {
+    let mut parts = read::<Vec<Value>>(reply)?.into_iter();
+    let lineage = read(parts.next().ok_or_else(|| unexpected("an empty fence"))?)?;
+    let mut tags = Vec::new();
+    for part in parts {
+        let mut values = read::<Values>(part)?.into_iter();
+        let token = values.next().flatten().ok_or_else(|| unexpected("progress without a token"))?;
+        tags.push((token, values.collect()));
+    }
+    Ok((lineage, tags))
+}
+
+/// Reads the reply of `HGETALL`.
+pub fn read_pairs(reply: Value) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+    read(reply)
+}
+
+/// Reads the reply of [`due`].
+pub fn read_due(reply: Value) -> Result<Vec<(Box<str>, Timestamp)>, LedgerError> {
+    let entries: Vec<(String, String)> = read(reply)?;
+    entries.into_iter().map(|(organization_id, score)| Ok((organization_id.into(), read_score(&score)?))).collect()
+}
+
+/// Scores are doubles on the server, but instants in ms stay far below 2^53 and come back as whole numbers.
+fn read_score(score: &str) -> Result<Timestamp, LedgerError> {
+    score.parse().map(Timestamp::from_ms).map_err(|_| unexpected(&format!("the score {score:?}")))
+}
+
+fn read<T: FromRedisValue>(reply: Value) -> Result<T, LedgerError> {
+    T::from_redis_value(reply).map_err(|error| unexpected(&error.to_string()))
+}
+
+fn unexpected(what: &str) -> LedgerError {
+    LedgerError::Misconfigured(format!("Redis answered what bursar.lua never does: {what}"))
+}

@@ -1,0 +1,224 @@
+//! The ledger on Redis: one Function call per load and per commit, many of them in one pipeline.
+//!
+//! - [`connection`] reaches a single server or a cluster, and tells "away" from "refuses".
+//! - [`calls`] says each step in the words of `bursar.lua`, and reads its answers.
+
+mod calls;
+mod connection;
+
+use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
+
+use futures::future::{BoxFuture, FutureExt};
+
+pub use self::connection::{Connection, RedisOptions};
+use super::{
+    Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress,
+    keys::{Keys, TAGS},
+};
+use crate::domain::{
+    account::{
+        changes::{Changes, Loaded, Needs},
+        layout::{pack, unpack},
+    },
+    time::Timestamp,
+};
+
+/// At most this many organizations are asked for in one look at the index of due times.
+const DUE_MAX: usize = 1_000;
+
+/// Accounts in Redis, under one prefix.
+pub struct RedisLedger {
+    connection: Connection,
+    keys: Keys,
+    horizon_ms: i64,
+    /// Calls that found the functions missing and loaded them.
+    function_loads: AtomicU64,
+}
+
+impl RedisLedger {
+    /// Connects, loads the functions and checks the server's settings.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if the server does not answer within `wait`; [`LedgerError::Misconfigured`] if it
+    /// would lose accounts (`maxmemory-policy` evicts) or hides its replication id.
+    pub async fn connect(options: &RedisOptions, horizon_ms: i64) -> Result<Self, LedgerError> {
+        let connection = Connection::open(options).await?;
+        let ledger = Self {
+            connection,
+            keys: Keys::new(&options.prefix),
+            horizon_ms,
+            function_loads: AtomicU64::new(0),
+        };
+        ledger.connection.check_server().await?;
+        ledger.connection.load_functions().await?;
+        let begun = ledger.begin(&[]).await?;
+        if begun.fence.0.iter().any(|(lineage, _)| lineage.is_empty()) {
+            let why = "Redis hides its replication id (INFO replication), so a failover could not be noticed";
+            return Err(LedgerError::Misconfigured(why.to_owned()));
+        }
+        Ok(ledger)
+    }
+
+    /// The connection, for commands that read accounts on their own (`bursar show`).
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The keys, for commands that read accounts on their own.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// How often a call found the functions missing.
+    pub fn function_loads(&self) -> u64 {
+        self.function_loads.load(Ordering::Relaxed)
+    }
+
+    /// Sends calls, loads the functions if the server lost them, and sends those that failed for it once more.
+    async fn call(&self, calls: Vec<redis::Cmd>) -> Result<Vec<redis::Value>, LedgerError> {
+        let mut replies = self.connection.send(&calls).await?;
+        let missing = |reply: &Result<redis::Value, redis::RedisError>| {
+            reply.as_ref().is_err_and(|error| error.detail().is_some_and(|detail| detail.contains("Function not found")))
+        };
+        if replies.iter().any(missing) {
+            self.function_loads.fetch_add(1, Ordering::Relaxed);
+            self.connection.load_functions().await?;
+            let again: Vec<usize> = (0..calls.len()).filter(|position| missing(&replies[*position])).collect();
+            let calls: Vec<redis::Cmd> = again.iter().map(|position| calls[*position].clone()).collect();
+            for (position, reply) in again.into_iter().zip(self.connection.send(&calls).await?) {
+                replies[position] = reply;
+            }
+        }
+        replies.into_iter().map(|reply| reply.map_err(|error| connection::classify(&error))).collect()
+    }
+
+    /// The tags grouped as calls may name them together: all at once on a single server, one by one in a cluster.
+    fn tag_groups(&self) -> Vec<Vec<u32>> {
+        if self.connection.is_cluster() { (0..TAGS).map(|tag| vec![tag]).collect() } else { vec![(0..TAGS).collect()] }
+    }
+}
+
+impl Ledger for RedisLedger {
+    fn load<'a>(&'a self, requests: &'a [(Box<str>, Needs)]) -> BoxFuture<'a, Result<Vec<Loaded>, LedgerError>> {
+        async move {
+            let calls = requests.iter().map(|(organization_id, needs)| calls::load(&self.keys.of(organization_id), needs));
+            let replies = self.call(calls.collect()).await?;
+            replies.into_iter().zip(requests).map(|(reply, (_, needs))| calls::read_loaded(reply, needs)).collect()
+        }
+        .boxed()
+    }
+
+    fn commit<'a>(&'a self, commits: &'a [(Box<str>, Changes)]) -> BoxFuture<'a, Result<Vec<Committed>, LedgerError>> {
+        async move {
+            // The index of due times is written before the commit that needs it (design section 5, "Due work").
+            let due = commits.iter().filter_map(|(organization_id, changes)| {
+                changes.due.map(|due| calls::be_due(&self.keys.due_of(organization_id), organization_id, due))
+            });
+            let due: Vec<_> = due.collect();
+            if !due.is_empty() {
+                self.call(due).await?;
+            }
+            let ttl_ms = self.horizon_ms.saturating_mul(4);
+            let calls = commits
+                .iter()
+                .map(|(organization_id, changes)| calls::commit(&self.keys.of(organization_id), changes, ttl_ms));
+            let replies = self.call(calls.collect()).await?;
+            replies.into_iter().map(calls::read_committed).collect()
+        }
+        .boxed()
+    }
+
+    fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
+        async move {
+            let fields: Vec<String> = partitions.iter().map(calls::progress_field).collect();
+            let token: [u8; 16] = rand::random();
+            let groups = self.tag_groups();
+            let calls = groups.iter().map(|tags| calls::begin(&self.keys, tags, &token, &fields));
+            let replies = self.call(calls.collect()).await?;
+            let mut begun = Begun { fence: Fence::default(), progress: Vec::new() };
+            let mut smallest: Vec<Vec<Option<Progress>>> = vec![Vec::new(); partitions.len()];
+            for reply in replies {
+                let (lineage, tags) = calls::read_begun(reply)?;
+                for (token, progress) in tags {
+                    begun.fence.0.push((lineage.clone(), token));
+                    for (position, packed) in progress.into_iter().enumerate() {
+                        smallest[position].push(packed.map(|packed| read_progress(&packed)).transpose()?);
+                    }
+                }
+            }
+            begun.progress = smallest.into_iter().map(smallest_of).collect();
+            Ok(begun)
+        }
+        .boxed()
+    }
+
+    fn advance<'a>(
+        &'a self,
+        fence: &'a Fence,
+        progress: &'a [(InputPartition, Progress)],
+    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
+        async move {
+            let pairs: Vec<(String, Vec<u8>)> =
+                progress.iter().map(|(partition, progress)| (calls::progress_field(partition), pack(progress))).collect();
+            let mut fences = fence.0.iter();
+            let groups = self.tag_groups();
+            let mut calls = Vec::with_capacity(groups.len());
+            for tags in &groups {
+                let of_group: Vec<_> = fences.by_ref().take(tags.len()).collect();
+                calls.push(calls::advance(&self.keys, tags, &of_group, &pairs));
+            }
+            let replies = self.call(calls).await?;
+            let mut all_written = true;
+            for reply in replies {
+                all_written &= calls::read_committed(reply)? == Committed::Written;
+            }
+            Ok(all_written)
+        }
+        .boxed()
+    }
+
+    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<Progress>, LedgerError>> {
+        async move {
+            let reply = self.call(vec![calls::all_progress(&self.keys)]).await?.remove(0);
+            let entries = calls::read_pairs(reply)?;
+            let packed = entries.into_iter().filter(|(field, _)| field != b"token").map(|(_, packed)| packed);
+            packed.map(|packed| read_progress(&packed)).collect()
+        }
+        .boxed()
+    }
+
+    fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>> {
+        async move {
+            let calls = (0..TAGS).map(|tag| calls::due(&self.keys.due(tag), until, DUE_MAX));
+            let mut due = Vec::new();
+            for reply in self.call(calls.collect()).await? {
+                due.extend(calls::read_due(reply)?);
+            }
+            Ok(due)
+        }
+        .boxed()
+    }
+
+    fn forget_due<'a>(&'a self, served: &'a [(Box<str>, Timestamp)]) -> BoxFuture<'a, Result<(), LedgerError>> {
+        async move {
+            let calls = served
+                .iter()
+                .map(|(organization_id, at)| calls::forget_due(&self.keys.due_of(organization_id), organization_id, *at));
+            self.call(calls.collect()).await.map(|_| ())
+        }
+        .boxed()
+    }
+}
+
+fn read_progress(packed: &[u8]) -> Result<Progress, LedgerError> {
+    unpack("progress", packed).map_err(|error| LedgerError::Misconfigured(error.to_string()))
+}
+
+/// The smallest progress of all primaries; none if one of them has none.
+fn smallest_of(of_primaries: Vec<Option<Progress>>) -> Option<Progress> {
+    let all: Option<Vec<Progress>> = of_primaries.into_iter().collect();
+    all?.into_iter().min_by_key(|progress| progress.next_offset)
+}
+
+/// How long a single call may take before the server counts as away.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,3 @@
+//! Bursar.
+pub mod domain;
+pub mod ledger;
