@@ -148,6 +148,11 @@ impl Account {
         self.scopes.dirty().len()
     }
 
+    /// How many signals the next commit would write.
+    pub fn signals_decided(&self) -> usize {
+        self.decided.len()
+    }
+
     /// The next instant at which something must happen here.
     pub fn due(&self) -> Option<Timestamp> {
         self.head.due

@@ -279,7 +279,7 @@ mod tests {
             insert(&mut seen, n as u64, n * quarter, (n - 1) * quarter);
         }
         let changes = seen.take_changes(Timestamp::from_ms(3 * quarter));
-        assert_eq!((seen.directory.starts.len(), changes.seal.len()), (4, 2));
+        assert_eq!((seen.directory.starts.len(), changes.seal.len()), (4, 3));
         seen.expire(Timestamp::from_ms(quarter));
         assert_eq!(seen.take_changes(Timestamp::MIN).remove, [Timestamp::from_ms(0)]);
         assert_eq!(look_up(&seen, 1, quarter, 1), Sighting::Duplicate);

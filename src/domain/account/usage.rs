@@ -206,7 +206,9 @@ impl Account {
             }
             Place::Older => {
                 let key = OlderKey { kind, start: window.start, scope: slot.field.clone() };
-                let counters = self.older.get_mut(&key).and_then(Option::as_mut).expect("older windows were loaded before");
+                // What was stored was loaded before; what left the row since is here; so what is missing never was.
+                let counters = self.older.entry(key.clone()).or_insert(Some(Counters::ZERO));
+                let counters = counters.as_mut().expect("older windows are loaded before the event is decided");
                 let was_there = *counters != Counters::ZERO;
                 self.older_changed.push(key);
                 add(counters, charging, was_there)

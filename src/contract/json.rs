@@ -1,0 +1,212 @@
+//! CloudEvents 1.0 in structured JSON: events and control records read, Avro values turned into JSON.
+
+use apache_avro::types::Value;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::Deserialize;
+use serde_json::{Value as Json, json, value::RawValue};
+
+use super::{
+    Kind,
+    control::ControlData,
+    usage::{OwnedUsage, OwnedUsageEvent},
+};
+use crate::domain::{
+    control::ControlRecord,
+    event::{RunPhase, Tokens},
+    reason::Reason,
+    time::{Timestamp, parse_rfc3339},
+};
+
+/// The attributes of a CloudEvent that we read. Others are allowed and passed over, as the specification asks.
+#[derive(Deserialize)]
+struct CloudEvent<'a> {
+    specversion: String,
+    r#type: String,
+    source: String,
+    id: String,
+    time: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// The data of a run or a token event: the fields of both, those that do not belong are refused.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsageData {
+    organization_id: Option<String>,
+    workspace_id: Option<String>,
+    agent_id: Option<String>,
+    user_id: Option<String>,
+    product: Option<String>,
+    reservation_id: Option<String>,
+    phase: Option<String>,
+    trigger: Option<String>,
+    request_model: Option<String>,
+    input_tokens: Option<i128>,
+    output_tokens: Option<i128>,
+    cache_read_input_tokens: Option<i128>,
+    cache_creation_input_tokens: Option<i128>,
+}
+
+/// Reads a usage event.
+///
+/// # Errors
+/// A [`Reason`] for every text that is none.
+pub fn read_usage(payload: &[u8]) -> Result<OwnedUsageEvent, Reason> {
+    let cloud_event = read_cloud_event(payload)?;
+    let kind = match cloud_event.r#type.as_str() {
+        "bursar.run.v1" => Kind::Run,
+        "bursar.token.v1" => Kind::Token,
+        other => return Err(Reason::MalformedJson(format!("type {other:?} is neither bursar.run.v1 nor bursar.token.v1"))),
+    };
+    let event_time = cloud_event.event_time()?;
+    let CloudEvent { id, source, data, .. } = cloud_event;
+    read_usage_data(kind, id, source, event_time, data.map_or("null", RawValue::get))
+}
+
+fn read_cloud_event(payload: &[u8]) -> Result<CloudEvent<'_>, Reason> {
+    let text = std::str::from_utf8(payload).map_err(|_| Reason::InvalidUtf8("payload"))?;
+    let event: CloudEvent<'_> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    if event.specversion != "1.0" {
+        return Err(Reason::MalformedJson(format!("specversion is {:?}; it must be \"1.0\"", event.specversion)));
+    }
+    Ok(event)
+}
+
+impl CloudEvent<'_> {
+    fn event_time(&self) -> Result<Timestamp, Reason> {
+        let text = self.time.as_deref().ok_or(Reason::EmptyField("time"))?;
+        parse_rfc3339(text).map_err(Reason::MalformedJson)
+    }
+}
+
+fn read_usage_data(kind: Kind, id: String, source: String, event_time: Timestamp, data: &str) -> Result<OwnedUsageEvent, Reason> {
+    let data: UsageData = serde_json::from_str(data).map_err(|error| malformed(&error))?;
+    let belongs = match kind {
+        Kind::Run => data.request_model.is_none() && data.input_tokens.is_none() && data.output_tokens.is_none(),
+        _ => data.phase.is_none() && data.trigger.is_none(),
+    };
+    if !belongs {
+        return Err(Reason::MalformedJson("data mixes the fields of a run event and of a token event".to_owned()));
+    }
+    let usage = match kind {
+        Kind::Run => {
+            let phase = data.phase.as_deref().and_then(RunPhase::parse);
+            let wrong = || Reason::MalformedJson("phase is none of started, completed, failed, cancelled".to_owned());
+            OwnedUsage::Run { phase: phase.ok_or_else(wrong)?, trigger: data.trigger }
+        }
+        _ => OwnedUsage::Tokens {
+            request_model: data.request_model.ok_or(Reason::EmptyField("request_model"))?,
+            tokens: Tokens {
+                input: quantity("input_tokens", data.input_tokens)?,
+                output: quantity("output_tokens", data.output_tokens)?,
+                cache_read: quantity("cache_read_input_tokens", data.cache_read_input_tokens)?,
+                cache_creation: quantity("cache_creation_input_tokens", data.cache_creation_input_tokens)?,
+            },
+        },
+    };
+    let event = OwnedUsageEvent {
+        id,
+        source,
+        event_time,
+        organization_id: data.organization_id,
+        workspace_id: data.workspace_id,
+        agent_id: data.agent_id,
+        user_id: data.user_id,
+        product: data.product,
+        reservation_id: data.reservation_id,
+        usage,
+    };
+    event.borrow()?.validate()?;
+    Ok(event)
+}
+
+fn quantity(field: &'static str, quantity: Option<i128>) -> Result<i64, Reason> {
+    let quantity = quantity.unwrap_or(0);
+    i64::try_from(quantity).map_err(|_| Reason::QuantityOutOfRange { field, quantity })
+}
+
+/// Reads a control record.
+///
+/// # Errors
+/// A [`Reason`] for every text that is none, or that contradicts itself.
+pub fn read_control(payload: &[u8]) -> Result<ControlRecord, Reason> {
+    let cloud_event = read_cloud_event(payload)?;
+    if cloud_event.r#type != Kind::Control.cloud_event_type() {
+        return Err(Reason::MalformedJson(format!("type {:?} is not bursar.control.v1", cloud_event.r#type)));
+    }
+    let time = cloud_event.event_time()?;
+    let CloudEvent { id, source, data, .. } = cloud_event;
+    let data: ControlData = serde_json::from_str(data.map_or("null", RawValue::get)).map_err(|error| malformed(&error))?;
+    data.into_record(id, source, time)
+}
+
+/// Reads a usage event out of an Avro value of any writer's schema that has our fields.
+///
+/// # Errors
+/// A [`Reason`] for every value that is none.
+pub fn usage_of_avro(value: Value) -> Result<OwnedUsageEvent, Reason> {
+    let (id, source, time, data) = split_avro(value)?;
+    let is_run = data.get("phase").is_some_and(|phase| !phase.is_null());
+    read_usage_data(if is_run { Kind::Run } else { Kind::Token }, id, source, time, &data.to_string())
+}
+
+/// Reads a control record out of an Avro value.
+///
+/// # Errors
+/// A [`Reason`] for every value that is none.
+pub fn control_of_avro(value: Value) -> Result<ControlRecord, Reason> {
+    let (id, source, time, data) = split_avro(value)?;
+    let data: ControlData = serde_json::from_value(data).map_err(|error| Reason::MalformedAvro(error.to_string()))?;
+    data.into_record(id, source, time)
+}
+
+/// Takes the attributes that a CloudEvent has in its envelope out of an Avro record that has them as fields.
+fn split_avro(value: Value) -> Result<(String, String, Timestamp, Json), Reason> {
+    let Json::Object(mut fields) = to_json(value) else {
+        return Err(Reason::MalformedAvro("the value is no record".to_owned()));
+    };
+    let mut text = |field: &'static str| match fields.remove(field) {
+        Some(Json::String(text)) => Ok(text),
+        _ => Err(Reason::EmptyField(field)),
+    };
+    let (id, source, time) = (text("id")?, text("source")?, text("time")?);
+    Ok((id, source, parse_rfc3339(&time).map_err(Reason::MalformedAvro)?, Json::Object(fields)))
+}
+
+/// Turns an Avro value into JSON: instants as RFC 3339, bytes as base64, unions as what they hold.
+pub fn to_json(value: Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Boolean(flag) => Json::Bool(flag),
+        Value::Int(number) => number.into(),
+        Value::Long(number) => number.into(),
+        Value::TimestampMillis(ms) => Timestamp::from_ms(ms).to_string().into(),
+        Value::TimestampMicros(us) => Timestamp::from_ms(us.div_euclid(1_000)).to_string().into(),
+        Value::String(text) | Value::Enum(_, text) => text.into(),
+        Value::Bytes(bytes) | Value::Fixed(_, bytes) => BASE64_STANDARD.encode(bytes).into(),
+        Value::Union(_, value) => to_json(*value),
+        Value::Array(values) => values.into_iter().map(to_json).collect(),
+        Value::Map(entries) => entries.into_iter().map(|(key, value)| (key, to_json(value))).collect(),
+        Value::Record(fields) => fields.into_iter().map(|(name, value)| (name, to_json(value))).collect(),
+        // No schema of ours has another kind; a customer's field of one cannot be a field that we read.
+        other => format!("{other:?}").into(),
+    }
+}
+
+/// Wraps data into a CloudEvent.
+pub fn cloud_event(kind: Kind, source: &str, id: &str, time: Timestamp, data: Json) -> Json {
+    json!({
+        "specversion": "1.0",
+        "type": kind.cloud_event_type(),
+        "source": source,
+        "id": id,
+        "time": time.to_string(),
+        "datacontenttype": "application/json",
+        "data": data,
+    })
+}
+
+fn malformed(error: &serde_json::Error) -> Reason {
+    Reason::MalformedJson(error.to_string())
+}

@@ -1,0 +1,84 @@
+//! Control records beside usage: served at once when they are new, and merged by record time when they are history,
+//! so that a rebuild sees them where they were.
+//!
+//! *History* is what a control partition held when the tenure began. Such a record waits until the usage partition of
+//! the same number has been read up to its record time, or to its own history's end. And usage waits until control has
+//! been read up to its record time less the delay after which rules take effect (design section 5, "Order").
+
+use std::collections::VecDeque;
+
+use super::positions::Positions;
+use crate::domain::{control::ControlRecord, time::Timestamp};
+
+/// Control records that wait at most; beyond that no more are read until some are released.
+const WAITING_MAX: usize = 10_000;
+
+/// A decoded control record with its place.
+#[derive(Debug)]
+pub struct ControlItem {
+    /// What it says.
+    pub record: Box<ControlRecord>,
+    /// The number of its partition.
+    pub position: usize,
+    /// Its offset.
+    pub offset: i64,
+    /// Its record time.
+    pub record_time: Timestamp,
+}
+
+/// Control records that were read and not yet released.
+#[derive(Debug, Default)]
+pub struct ControlLane {
+    waiting: VecDeque<ControlItem>,
+}
+
+impl ControlLane {
+    /// Whether more may be read.
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < WAITING_MAX
+    }
+
+    /// Adds a record that was read.
+    pub fn push(&mut self, item: ControlItem) {
+        self.waiting.push_back(item);
+    }
+
+    /// Takes the records whose time has come, in the order in which they were read.
+    pub fn release(&mut self, positions: &Positions) -> Vec<ControlItem> {
+        let mut held_back = Vec::new();
+        let mut released = Vec::new();
+        for item in std::mem::take(&mut self.waiting) {
+            // Within a partition nothing overtakes.
+            if !held_back.contains(&item.position) && may_go(&item, positions) {
+                released.push(item);
+            } else {
+                held_back.push(item.position);
+                self.waiting.push_back(item);
+            }
+        }
+        released
+    }
+
+    /// The first offset of a partition that is read and still waits.
+    pub fn waiting_at(&self, position: usize) -> Option<i64> {
+        self.waiting.iter().find(|item| item.position == position).map(|item| item.offset)
+    }
+}
+
+fn may_go(item: &ControlItem, positions: &Positions) -> bool {
+    let control = positions.get(item.position);
+    if item.offset >= control.history_end {
+        return true;
+    }
+    let usage = positions.all().iter().filter(|other| !other.is_control && other.input.partition == control.input.partition);
+    usage.into_iter().all(|usage| usage.is_past_history() || usage.record_time >= item.record_time)
+}
+
+/// Whether usage up to the record times now read may be applied: control has been read far enough.
+pub fn control_is_read_for_usage(positions: &Positions, rules_delay_ms: i64) -> bool {
+    let newest_usage = positions.all().iter().filter(|position| !position.is_control).map(|position| position.record_time).max();
+    let Some(newest_usage) = newest_usage else { return true };
+    let needed = newest_usage.plus_ms(-rules_delay_ms);
+    let mut control = positions.all().iter().filter(|position| position.is_control);
+    control.all(|position| position.is_past_history() || position.record_time >= needed)
+}

@@ -1,0 +1,54 @@
+//! Kafka in: from a partition's records to committed accounts, published signals and written progress.
+//!
+//! - [`worker`] tells the story: join, begin, take a batch, settle it, publish, advance.
+//! - [`consumer`] is the group member: what Kafka gives, and when partitions come and go.
+//! - [`positions`] knows how far each partition was read and applied, and where to begin.
+//! - [`lanes`] merges control records and usage by record time.
+//! - [`decode`] turns bytes into events, or into a reason.
+//! - [`settle`] takes a batch through load, decide and commit, account by account.
+//! - [`accounts`] is what a worker holds in memory.
+//! - [`patience`] waits for what is away, without losing the membership.
+
+pub mod accounts;
+pub mod consumer;
+pub mod decode;
+pub mod lanes;
+pub mod patience;
+pub mod positions;
+pub mod settle;
+pub mod worker;
+
+use thiserror::Error;
+
+/// What ends a tenure: the time between two assignments in which positions hold.
+#[derive(Debug)]
+pub enum Interrupt {
+    /// Partitions come or go.
+    Rebalanced(consumer::Rebalance),
+    /// The ledger is not the one any more that positions were read from.
+    FenceMoved,
+    /// The process was asked to stop.
+    Stopped,
+    /// It would be wrong to go on.
+    Fatal(Fatal),
+}
+
+/// Why a worker stops for good: a person has to look.
+#[derive(Debug, Error)]
+pub enum Fatal {
+    /// Redis refuses, or holds what this release cannot read.
+    #[error("the ledger cannot be used: {0}")]
+    Ledger(String),
+    /// Kafka refuses.
+    #[error("Kafka refuses: {0}")]
+    Kafka(String),
+    /// The log does not fit the progress.
+    #[error("{0}")]
+    Log(String),
+}
+
+impl From<Fatal> for Interrupt {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}

@@ -1,0 +1,217 @@
+//! How far each partition was read and applied, under the fence that its position was read with.
+
+use std::time::Duration;
+
+use rdkafka::Offset;
+
+use super::{Fatal, Interrupt, consumer::{Consumer, Message}, patience::Patience};
+use crate::{
+    domain::time::Timestamp,
+    ledger::{Fence, InputPartition, Ledger, Progress},
+    observe::health::Dependency,
+};
+
+/// How long the broker may take to tell the bounds of a partition.
+const WATERMARK_WAIT: Duration = Duration::from_secs(2);
+
+/// Where a partition begins that has no progress at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// With the first record that is kept.
+    #[default]
+    Earliest,
+    /// With the next record that comes.
+    Latest,
+}
+
+/// One partition.
+#[derive(Clone, Debug)]
+pub struct Position {
+    /// Which.
+    pub input: InputPartition,
+    /// Whether it is of the control topic.
+    pub is_control: bool,
+    /// The offset after the last record read.
+    pub next_offset: i64,
+    /// The running maximum of the timestamps of all records read.
+    pub record_time: Timestamp,
+    /// Where the log ended when the tenure began: what lies before is *history*.
+    pub history_end: i64,
+    /// Whether nothing more is to be read now.
+    pub caught_up: bool,
+}
+
+impl Position {
+    /// Whether all that was there when the tenure began has been read.
+    pub fn is_past_history(&self) -> bool {
+        self.next_offset >= self.history_end || self.caught_up
+    }
+}
+
+/// All partitions of a worker.
+pub struct Positions {
+    fence: Fence,
+    all: Vec<Position>,
+    /// Topic handle and partition → number, for the messages of the current batch.
+    numbers: Vec<((usize, i32), usize)>,
+}
+
+impl Positions {
+    /// Reads fence and progress in one call and finds out where each partition begins. Progress outside of the log
+    /// stops the process: usage would be lost in silence.
+    ///
+    /// # Errors
+    /// An [`Interrupt`].
+    pub async fn begin(
+        partitions: &[InputPartition],
+        control_topic: &str,
+        start: Start,
+        ledger: &dyn Ledger,
+        consumer: &Consumer,
+        patience: &Patience,
+    ) -> Result<Self, Interrupt> {
+        let begun = patience.ledger(consumer, || ledger.begin(partitions)).await?;
+        let mut all = Vec::with_capacity(partitions.len());
+        for (input, progress) in partitions.iter().zip(begun.progress) {
+            let (low, high) = watermarks(input, consumer, patience).await?;
+            all.push(Position {
+                input: input.clone(),
+                is_control: &*input.topic == control_topic,
+                next_offset: first_offset(input, progress, start, low, high)?,
+                record_time: progress.map_or(Timestamp::from_ms(0), |progress| progress.record_time),
+                history_end: high,
+                caught_up: false,
+            });
+        }
+        Ok(Self { fence: begun.fence, all, numbers: Vec::new() })
+    }
+
+    /// Where each partition begins.
+    pub fn offsets(&self) -> Vec<(InputPartition, Offset)> {
+        self.all.iter().map(|position| (position.input.clone(), Offset::Offset(position.next_offset))).collect()
+    }
+
+    /// The fence that the positions were read with.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// All partitions.
+    pub fn all(&self) -> &[Position] {
+        &self.all
+    }
+
+    /// One partition.
+    pub fn get(&self, number: usize) -> &Position {
+        &self.all[number]
+    }
+
+    /// The partition that a message is of; `None` if it is not ours any more.
+    pub fn number_of(&mut self, message: &Message<'_>) -> Option<usize> {
+        let key = (message.topic_handle(), message.partition());
+        if let Some((_, number)) = self.numbers.iter().find(|(known, _)| *known == key) {
+            return Some(*number);
+        }
+        let topic = message.topic();
+        let number = self
+            .all
+            .iter()
+            .position(|position| &*position.input.topic == topic && position.input.partition == message.partition())?;
+        self.numbers.push((key, number));
+        Some(number)
+    }
+
+    /// Forgets the topic handles of the last batch: they are valid only as long as its messages.
+    pub fn end_batch(&mut self) {
+        self.numbers.clear();
+    }
+
+    /// Notes a record as read and returns its record time; `None` if it was read before.
+    pub fn read(&mut self, number: usize, offset: i64, timestamp: Timestamp) -> Option<Timestamp> {
+        let position = &mut self.all[number];
+        if offset < position.next_offset {
+            return None;
+        }
+        position.next_offset = offset + 1;
+        position.record_time = position.record_time.max(timestamp);
+        position.caught_up = false;
+        Some(position.record_time)
+    }
+
+    /// Notes that a partition has been read up to its end.
+    pub fn reach_end(&mut self, number: usize, offset: i64) {
+        let position = &mut self.all[number];
+        position.next_offset = position.next_offset.max(offset);
+        position.caught_up = true;
+    }
+
+    /// The progress to write, where `covered` tells the first offset of a partition that is not applied yet, if that
+    /// is not the next one to be read. A partition that is caught up holds nothing back: its low water is the clock.
+    pub fn progress(&self, covered: impl Fn(usize) -> Option<i64>, clock: Timestamp) -> Vec<(InputPartition, Progress)> {
+        let progress = self.all.iter().enumerate().map(|(number, position)| {
+            let waiting_at = covered(number);
+            let idle = position.caught_up && waiting_at.is_none();
+            let next_offset = waiting_at.unwrap_or(position.next_offset);
+            let low_water = if idle { clock.max(position.record_time) } else { position.record_time };
+            (position.input.clone(), Progress { next_offset, record_time: position.record_time, low_water })
+        });
+        progress.collect()
+    }
+}
+
+async fn watermarks(input: &InputPartition, consumer: &Consumer, patience: &Patience) -> Result<(i64, i64), Interrupt> {
+    loop {
+        match consumer.watermarks(input, WATERMARK_WAIT) {
+            Ok(bounds) => {
+                patience.health.regain(Dependency::Kafka);
+                return Ok(bounds);
+            }
+            Err(error) => patience.wait_for(consumer, Dependency::Kafka, &error.to_string()).await?,
+        }
+    }
+}
+
+fn first_offset(input: &InputPartition, progress: Option<Progress>, start: Start, low: i64, high: i64) -> Result<i64, Fatal> {
+    let InputPartition { topic, partition } = input;
+    match progress.map(|progress| progress.next_offset) {
+        None if start == Start::Earliest => Ok(low),
+        None => Ok(high),
+        Some(next) if next > high => Err(Fatal::Log(format!(
+            "{topic}/{partition} ends at {high}, but it has been applied up to {next}: the topic was deleted and made anew, \
+             or its log was cut. Restore the topic, or move its name and start a new one under another name"
+        ))),
+        Some(next) if next < low => Err(Fatal::Log(format!(
+            "{topic}/{partition} begins at {low}, but it has only been applied up to {next}: retention has removed {} records \
+             that were never counted. Restore them, or set the progress by hand once the loss is accepted",
+            low - next
+        ))),
+        Some(next) => Ok(next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(progress: Option<i64>, start: Start, low: i64, high: i64, expected: &str) {
+        let input = InputPartition { topic: "usage.events".into(), partition: 3 };
+        let time = Timestamp::from_ms(0);
+        let progress = progress.map(|next_offset| Progress { next_offset, record_time: time, low_water: time });
+        let seen = match first_offset(&input, progress, start, low, high) {
+            Ok(offset) => offset.to_string(),
+            Err(fatal) => fatal.to_string(),
+        };
+        assert!(seen.contains(expected), "{seen}");
+    }
+
+    #[test]
+    fn progress_outside_of_the_log_stops_loudly() {
+        check(None, Start::Earliest, 5, 9, "5");
+        check(None, Start::Latest, 5, 9, "9");
+        check(Some(7), Start::Earliest, 5, 9, "7");
+        check(Some(9), Start::Latest, 5, 9, "9");
+        check(Some(10), Start::Earliest, 5, 9, "made anew");
+        check(Some(2), Start::Earliest, 5, 9, "retention has removed 3 records");
+    }
+}

@@ -1,0 +1,568 @@
+//! A worker: one member of the consumer group, on a thread of its own.
+//!
+//! ```text
+//! join ─► begin ─► take a batch ─► decode ─► settle ─► publish ─► advance ─► offsets ─┐
+//!           ▲            ▲                                                           │
+//!           │            └───────────────────────────────────────────────────────────┘
+//!           └── partitions came or went, the fence moved, a dependency was away too long
+//! ```
+//!
+//! Nothing is believed across a begin: accounts, ids and positions are dropped, and reading starts again at the
+//! smallest progress of all primaries (design section 4).
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::ClientConfig;
+use tracing::{error, info, warn};
+
+use super::{
+    Fatal, Interrupt,
+    accounts::Accounts,
+    consumer::{Batch, Consumer, Lane, Message, Rebalance},
+    decode::{Decoder, PAYLOAD_BYTES_MAX, Registry, RegistryOptions, Undecoded},
+    lanes::{ControlItem, ControlLane, control_is_read_for_usage},
+    patience::Patience,
+    positions::{Positions, Start},
+    settle::{Groups, Item, Settled, Settler, Work},
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        account::{Account, Policy},
+        reason::Reason,
+        signal::Signal,
+        time::Timestamp,
+    },
+    ledger::{InputPartition, Ledger},
+    notify::{
+        encode::{DEAD_LETTER_BYTES_MAX, DeadLetter},
+        publisher::Publisher,
+        readback::Readback,
+    },
+    observe::{health::Dependency, metrics::Metrics},
+};
+
+/// How long an empty lane is waited on.
+const IDLE_WAIT: Duration = Duration::from_millis(5);
+
+/// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often the low water of all partitions is read.
+const LOW_WATER_EVERY: Duration = Duration::from_secs(10);
+
+/// Signals that are written and acknowledged are forgotten this long after, if nothing else is written before.
+const FORGET_AFTER: Duration = Duration::from_millis(200);
+
+/// Accounts whose signals are forgotten in one go.
+const FORGET_MAX: usize = 1_000;
+
+/// What a worker is told.
+#[derive(Clone)]
+pub struct WorkerOptions {
+    /// librdkafka's properties for the consumer.
+    pub consumer: ClientConfig,
+    /// The topic of control records.
+    pub control_topic: String,
+    /// The topics of usage events.
+    pub usage_topics: Vec<String>,
+    /// Where partitions without progress begin.
+    pub start: Start,
+    /// Records per batch at most.
+    pub batch_records_max: usize,
+    /// Rows held in memory at most.
+    pub rows_held_max: usize,
+    /// What decisions depend on.
+    pub policy: Policy,
+    /// The schema registry, where there is one.
+    pub registry: Option<RegistryOptions>,
+}
+
+/// What a worker works with; shared by all workers of the process.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where accounts are.
+    pub ledger: Arc<dyn Ledger>,
+    /// What sends.
+    pub publisher: Publisher,
+    /// What reads the pauses topic back.
+    pub readback: Arc<Readback>,
+    /// The present.
+    pub clock: Clock,
+    /// The figures.
+    pub metrics: Metrics,
+    /// How to wait, and when to stop.
+    pub patience: Patience,
+}
+
+/// One member of the consumer group.
+pub struct Worker {
+    options: WorkerOptions,
+    around: Surroundings,
+    consumer: Consumer,
+    decoder: Decoder,
+    registry: Option<Registry>,
+    settler: Settler,
+    accounts: Accounts,
+    low_water: Timestamp,
+    low_water_read: Option<Instant>,
+    /// Organizations with signals that are acknowledged and still stored.
+    to_forget: Vec<Box<str>>,
+}
+
+/// What lasts from one assignment to the next.
+struct Tenure {
+    positions: Positions,
+    control: ControlLane,
+    last_tick: Instant,
+    last_batch: Instant,
+}
+
+impl Worker {
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// [`Fatal::Kafka`] if the configuration is refused.
+    pub fn join(options: WorkerOptions, around: Surroundings) -> Result<Self, Fatal> {
+        let usage_topics: Vec<&str> = options.usage_topics.iter().map(String::as_str).collect();
+        let consumer = Consumer::join(&options.consumer, &options.control_topic, &usage_topics);
+        Ok(Self {
+            consumer: consumer.map_err(|error| Fatal::Kafka(error.to_string()))?,
+            decoder: Decoder::new(options.registry.is_some()),
+            registry: options.registry.clone().map(Registry::new),
+            settler: Settler::new(Arc::clone(&around.ledger), options.policy, around.metrics.clone()),
+            accounts: Accounts::new(options.rows_held_max),
+            low_water: Timestamp::MIN,
+            low_water_read: None,
+            to_forget: Vec::new(),
+            options,
+            around,
+        })
+    }
+
+    /// Works until the process is asked to stop.
+    ///
+    /// # Errors
+    /// [`Fatal`], if it would be wrong to go on.
+    pub async fn run(mut self) -> Result<(), Fatal> {
+        let mut assigned: Option<Vec<InputPartition>> = None;
+        // Whether the consumer still fetches for the last assignment, which then only has to be moved.
+        let mut fetching = false;
+        loop {
+            let interrupt = match &assigned {
+                None => self.wait_for_partitions().await,
+                Some(partitions) => self.hold(&partitions.clone(), &mut fetching).await,
+            };
+            self.around.metrics.partitions.set(0);
+            match interrupt {
+                Interrupt::Stopped => return Ok(()),
+                Interrupt::Fatal(fatal) => {
+                    error!(%fatal, "stopping, because it would be wrong to go on");
+                    return Err(fatal);
+                }
+                Interrupt::FenceMoved => {
+                    self.around.metrics.rewinds.inc();
+                    warn!("Redis is not the one any more that positions were read from: beginning anew at its progress");
+                }
+                Interrupt::Rebalanced(Rebalance::Assigned(partitions)) => {
+                    info!(count = partitions.len(), "partitions assigned");
+                    assigned = Some(partitions);
+                    fetching = false;
+                }
+                Interrupt::Rebalanced(Rebalance::Revoked) => {
+                    info!("partitions revoked");
+                    self.consumer.unassign().map_err(|error| Fatal::Kafka(error.to_string()))?;
+                    assigned = None;
+                    fetching = false;
+                }
+            }
+        }
+    }
+
+    async fn wait_for_partitions(&self) -> Interrupt {
+        loop {
+            if self.around.patience.is_stopped() {
+                return Interrupt::Stopped;
+            }
+            if let Some(rebalance) = self.consumer.poll_membership() {
+                return Interrupt::Rebalanced(rebalance);
+            }
+            tokio::time::sleep(IDLE_WAIT).await;
+        }
+    }
+
+    /// Holds partitions from a begin to what ends it.
+    async fn hold(&mut self, partitions: &[InputPartition], fetching: &mut bool) -> Interrupt {
+        self.accounts.clear();
+        self.to_forget.clear();
+        let begun = Positions::begin(
+            partitions,
+            &self.options.control_topic,
+            self.options.start,
+            &*self.around.ledger,
+            &self.consumer,
+            &self.around.patience,
+        );
+        let positions = match begun.await {
+            Ok(positions) => positions,
+            Err(interrupt) => return interrupt,
+        };
+        let offsets = positions.offsets();
+        let moved = if *fetching { self.consumer.seek(&offsets) } else { self.consumer.assign(&offsets) };
+        if let Err(error) = moved {
+            return Fatal::Kafka(format!("partitions could not be begun: {error}")).into();
+        }
+        *fetching = true;
+        self.around.metrics.partitions.set(i64::try_from(partitions.len()).unwrap_or(i64::MAX));
+        let now = Instant::now();
+        let mut tenure = Tenure { positions, control: ControlLane::default(), last_tick: now, last_batch: now };
+        loop {
+            if let Err(interrupt) = self.lap(&mut tenure).await {
+                self.commit_offsets(&tenure);
+                return interrupt;
+            }
+        }
+    }
+
+    /// One batch, or one look at what is due while there is none.
+    async fn lap(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
+        if self.around.patience.is_stopped() {
+            return Err(Interrupt::Stopped);
+        }
+        if let Some(rebalance) = self.consumer.poll_membership() {
+            return Err(Interrupt::Rebalanced(rebalance));
+        }
+        let mut dead = Vec::new();
+        let control_read = self.read_control(tenure, Duration::ZERO, &mut dead).await?;
+        let mut batch = Batch::new(self.options.batch_records_max);
+        let wait = if control_read > 0 { Duration::ZERO } else { IDLE_WAIT };
+        self.consumer.take(Lane::Usage, wait, &mut batch);
+        let mut items = Vec::with_capacity(batch.len());
+        let mut groups = Groups::default();
+        let usage_read = self.decode_usage(&batch, tenure, &mut items, &mut groups, &mut dead).await?;
+        while !control_is_read_for_usage(&tenure.positions, self.options.policy.rules_delay_ms) {
+            self.read_control(tenure, IDLE_WAIT, &mut dead).await?;
+            if let Some(rebalance) = self.consumer.poll_membership() {
+                return Err(Interrupt::Rebalanced(rebalance));
+            }
+        }
+        let mut control = 0;
+        for item in tenure.control.release(&tenure.positions) {
+            control += 1;
+            let organization_id = item.record.organization_id.clone();
+            let (position, offset, record_time) = (Some(item.position), item.offset, item.record_time);
+            groups.add(&organization_id, items.len());
+            items.push(Item::new(Work::Control(item), position, offset, record_time));
+        }
+        self.add_corrections(tenure, &mut items, &mut groups);
+        if items.is_empty() && dead.is_empty() {
+            tenure.positions.end_batch();
+            return self.idle(tenure).await;
+        }
+        groups.merge(&items);
+        self.around.metrics.batch_records.observe((usage_read + control) as f64);
+        let decoded = items.iter().filter(|item| item.position.is_some()).count() as u64;
+        let consumed = decoded + dead.len() as u64;
+        self.settle(tenure, &mut items, groups, dead, consumed, &batch).await?;
+        tenure.positions.end_batch();
+        tenure.last_batch = Instant::now();
+        self.tick(tenure).await
+    }
+
+    /// Settles a batch, publishes what came of it, and only then writes progress.
+    async fn settle(
+        &mut self,
+        tenure: &mut Tenure,
+        items: &mut [Item<'_>],
+        groups: Groups,
+        mut dead: Vec<DeadLetter>,
+        consumed: u64,
+        batch: &Batch,
+    ) -> Result<(), Interrupt> {
+        let clock = self.around.clock.now();
+        let inputs: Vec<InputPartition> = tenure.positions.all().iter().map(|position| position.input.clone()).collect();
+        let position_of = |number: usize| inputs[number].clone();
+        let settled = self.settler.settle(
+            items,
+            groups,
+            &mut self.accounts,
+            clock,
+            self.low_water,
+            &position_of,
+            &self.consumer,
+            &self.around.patience,
+        );
+        let settled = settled.await?;
+        dead.extend(dead_letters(&settled, items, &inputs, batch));
+        let metrics = self.around.metrics.clone();
+        let (applied, duplicate) = (settled.applied, settled.duplicate);
+        metrics.corrections.inc_by(settled.corrections);
+        self.publish(settled.touched, &dead).await?;
+        self.advance(tenure).await?;
+        // Counted once the batch can no longer come again within this process.
+        metrics.consumed.inc_by(consumed);
+        metrics.applied.inc_by(applied);
+        metrics.duplicate.inc_by(duplicate);
+        for letter in &dead {
+            metrics.dead_letters.with_label_values(&[letter.reason.code()]).inc();
+        }
+        if let Some(newest) = items.iter().map(|item| item.record_time).max() {
+            metrics.record_age_seconds.set(clock.since_ms(newest) as f64 / 1_000.0);
+        }
+        self.accounts.end_batch();
+        metrics.rows_held.set(i64::try_from(self.accounts.rows()).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    /// Publishes the outboxes of the touched accounts and the dead letters, and waits for every acknowledgement.
+    async fn publish(&mut self, mut touched: Vec<Account>, dead: &[DeadLetter]) -> Result<(), Interrupt> {
+        let Surroundings { publisher, patience, metrics, .. } = &self.around;
+        let signals: Vec<(&str, &Signal)> = touched
+            .iter()
+            .flat_map(|account| account.outbox().iter().map(|(_, signal)| (account.organization_id(), signal)))
+            .collect();
+        if !signals.is_empty() {
+            metrics.outbox_depth.set(i64::try_from(signals.len()).unwrap_or(i64::MAX));
+            patience.publish(&self.consumer, || publisher.signals(&signals)).await?;
+            metrics.outbox_depth.set(0);
+            for (_, signal) in &signals {
+                count_signal(metrics, signal);
+            }
+        }
+        if !dead.is_empty() {
+            patience.publish(&self.consumer, || publisher.dead_letters(dead)).await?;
+        }
+        for account in &mut touched {
+            let published = account.outbox().len();
+            if published > 0 {
+                account.acknowledge(published);
+                self.to_forget.push(account.organization_id().into());
+            }
+        }
+        for account in touched {
+            self.accounts.put(account);
+        }
+        Ok(())
+    }
+
+    async fn advance(&self, tenure: &Tenure) -> Result<(), Interrupt> {
+        let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number), self.around.clock.now());
+        let (ledger, fence) = (&self.around.ledger, tenure.positions.fence());
+        let holds = self.around.patience.ledger(&self.consumer, || ledger.advance(fence, &progress)).await?;
+        if holds { Ok(()) } else { Err(Interrupt::FenceMoved) }
+    }
+
+    /// What has to be done now and then, busy or not.
+    async fn tick(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
+        if self.low_water_read.is_none_or(|read| read.elapsed() >= LOW_WATER_EVERY) {
+            let ledger = &self.around.ledger;
+            let all = self.around.patience.ledger(&self.consumer, || ledger.progress_of_all()).await?;
+            self.low_water = all.iter().map(|progress| progress.low_water).min().unwrap_or(Timestamp::MIN);
+            self.low_water_read = Some(Instant::now());
+        }
+        if tenure.last_tick.elapsed() >= TICK {
+            tenure.last_tick = Instant::now();
+            self.commit_offsets(tenure);
+            self.show_lag(tenure);
+        }
+        Ok(())
+    }
+
+    /// Nothing to read: forget what was published, see whether the fence holds, let the low water rise.
+    async fn idle(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
+        if !self.to_forget.is_empty() && tenure.last_batch.elapsed() >= FORGET_AFTER {
+            let from = self.to_forget.len().saturating_sub(FORGET_MAX);
+            let organizations = self.to_forget.split_off(from);
+            self.settler.forget_published(&mut self.accounts, &organizations, &self.consumer, &self.around.patience).await?;
+        }
+        if tenure.last_tick.elapsed() >= TICK {
+            self.advance(tenure).await?;
+        }
+        self.tick(tenure).await
+    }
+
+    /// Reads control records into their lane. Returns how many.
+    async fn read_control(&mut self, tenure: &mut Tenure, wait: Duration, dead: &mut Vec<DeadLetter>) -> Result<usize, Interrupt> {
+        if !tenure.control.has_room() && wait.is_zero() {
+            return Ok(0);
+        }
+        let mut batch = Batch::new(1_000);
+        self.consumer.take(Lane::Control, wait, &mut batch);
+        for message in batch.iter() {
+            let Some((position, record_time)) = self.note(&message, tenure)? else { continue };
+            loop {
+                match self.decoder.control(message.payload()) {
+                    Ok(record) => {
+                        let offset = message.offset();
+                        tenure.control.push(ControlItem { record: Box::new(record), position, offset, record_time });
+                    }
+                    Err(Undecoded::NeedsSchema(id)) => {
+                        self.learn_schema(id).await?;
+                        continue;
+                    }
+                    Err(Undecoded::Dead(reason)) => dead.push(dead_letter(reason, &message, record_time)),
+                }
+                break;
+            }
+        }
+        tenure.positions.end_batch();
+        Ok(batch.len())
+    }
+
+    async fn decode_usage<'m>(
+        &mut self,
+        batch: &'m Batch,
+        tenure: &mut Tenure,
+        items: &mut Vec<Item<'m>>,
+        groups: &mut Groups,
+        dead: &mut Vec<DeadLetter>,
+    ) -> Result<usize, Interrupt> {
+        for message in batch.iter() {
+            let Some((position, record_time)) = self.note(&message, tenure)? else { continue };
+            loop {
+                match self.decoder.usage(message.payload()) {
+                    Ok(decoded) => {
+                        groups.add(decoded.event().organization_id, items.len());
+                        items.push(Item::new(Work::Usage(decoded), Some(position), message.offset(), record_time));
+                    }
+                    Err(Undecoded::NeedsSchema(id)) => {
+                        self.learn_schema(id).await?;
+                        continue;
+                    }
+                    Err(Undecoded::Dead(reason)) => dead.push(dead_letter(reason, &message, record_time)),
+                }
+                break;
+            }
+        }
+        Ok(batch.len())
+    }
+
+    /// Notes a message as read; `None` if it is no record, or one that was read before.
+    fn note(&self, message: &Message<'_>, tenure: &mut Tenure) -> Result<Option<(usize, Timestamp)>, Interrupt> {
+        let Some(position) = tenure.positions.number_of(message) else { return Ok(None) };
+        if message.is_end_of_partition() {
+            tenure.positions.reach_end(position, message.offset());
+            return Ok(None);
+        }
+        if let Some(why) = message.error() {
+            let place = format!("{}/{} at {}", message.topic(), message.partition(), message.offset());
+            if message.is_out_of_range() {
+                let advice = "its log was cut, or retention has overtaken; what is missing was never counted";
+                return Err(Fatal::Log(format!("{place} can no longer be read ({why}): {advice}")).into());
+            }
+            self.around.patience.health.lose(Dependency::Kafka, &format!("{place}: {why}"));
+            return Ok(None);
+        }
+        let record_time = tenure.positions.read(position, message.offset(), message.timestamp());
+        if let Some(record_time) = record_time {
+            self.around.clock.observe(record_time);
+        }
+        Ok(record_time.map(|record_time| (position, record_time)))
+    }
+
+    /// Asks the registry for a schema until it answers.
+    async fn learn_schema(&mut self, id: u32) -> Result<(), Interrupt> {
+        let registry = self.registry.as_ref().expect("without a registry no schema is needed");
+        loop {
+            match registry.schema(id) {
+                Ok(schema) => {
+                    self.around.patience.health.regain(Dependency::SchemaRegistry);
+                    self.decoder.learn(id, schema.as_deref());
+                    return Ok(());
+                }
+                Err(away) => {
+                    self.around.patience.wait_for(&self.consumer, Dependency::SchemaRegistry, &away.to_string()).await?;
+                }
+            }
+        }
+    }
+
+    /// Adds what was read back from the pauses topic and may be wrong, for the partitions that are ours.
+    fn add_corrections(&self, tenure: &Tenure, items: &mut Vec<Item<'_>>, groups: &mut Groups) {
+        let ours = |partition: i32| tenure.positions.all().iter().any(|position| position.is_control && position.input.partition == partition);
+        for suspect in self.around.readback.take_suspects(ours) {
+            groups.add(&suspect.organization_id, items.len());
+            let work = Work::Correction { scope: suspect.scope, generation: suspect.generation, paused: suspect.paused };
+            items.push(Item::new(work, None, 0, self.around.clock.now()));
+        }
+    }
+
+    fn commit_offsets(&self, tenure: &Tenure) {
+        let now = self.around.clock.now();
+        let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number), now);
+        let offsets: Vec<_> = progress.into_iter().map(|(input, progress)| (input, progress.next_offset)).collect();
+        self.consumer.commit(&offsets);
+    }
+
+    fn show_lag(&self, tenure: &Tenure) {
+        for position in tenure.positions.all() {
+            let end = self.consumer.known_end(&position.input).unwrap_or(position.next_offset);
+            let lag = if position.caught_up { 0 } else { (end - position.next_offset).max(0) };
+            let labels = [&*position.input.topic, &position.input.partition.to_string()];
+            self.around.metrics.lag.with_label_values(&labels).set(lag);
+        }
+    }
+}
+
+fn count_signal(metrics: &Metrics, signal: &Signal) {
+    match signal {
+        Signal::Threshold(crossed) => {
+            let percent = if crossed.threshold_percent >= 100 { "100" } else { "below_100" };
+            metrics.crossings.with_label_values(&[crossed.ceiling.name(), percent]).inc();
+        }
+        Signal::Pause(changed) => {
+            let state = if changed.causes.is_empty() { "running" } else { "paused" };
+            metrics.pauses.with_label_values(&[state]).inc();
+        }
+        Signal::Refusal(_) | Signal::Journal(_) => {}
+    }
+}
+
+/// Dead letters of what was decoded and then refused. A refused control record is in the outbox already.
+fn dead_letters(settled: &Settled, items: &[Item<'_>], inputs: &[InputPartition], batch: &Batch) -> Vec<DeadLetter> {
+    if settled.dead.is_empty() {
+        return Vec::new();
+    }
+    let mut letters = Vec::with_capacity(settled.dead.len());
+    let originals: std::collections::HashMap<(i32, i64, &str), Message<'_>> =
+        batch.iter().map(|message| ((message.partition(), message.offset(), message.topic()), message)).collect();
+    for (number, reason) in &settled.dead {
+        let item = &items[*number];
+        let input = &inputs[item.position.expect("corrections are never refused")];
+        let original = originals.get(&(input.partition, item.offset, &*input.topic));
+        match (original, &item.work) {
+            (Some(message), _) => letters.push(dead_letter(reason.clone(), message, item.record_time)),
+            (None, Work::Control(control)) => letters.push(DeadLetter {
+                reason: reason.clone(),
+                topic: input.topic.clone(),
+                partition: input.partition,
+                offset: item.offset,
+                record_time: item.record_time,
+                key: control.record.organization_id.as_bytes().to_vec(),
+                payload: control.record.command_json.as_bytes().to_vec(),
+                payload_bytes: control.record.command_json.len(),
+            }),
+            (None, _) => unreachable!("usage is settled while its batch is held"),
+        }
+    }
+    letters
+}
+
+fn dead_letter(reason: Reason, message: &Message<'_>, record_time: Timestamp) -> DeadLetter {
+    let payload = message.payload();
+    debug_assert!(PAYLOAD_BYTES_MAX >= DEAD_LETTER_BYTES_MAX, "what is kept was read");
+    DeadLetter {
+        reason,
+        topic: message.topic().into(),
+        partition: message.partition(),
+        offset: message.offset(),
+        record_time,
+        key: message.key().to_vec(),
+        payload: payload[..payload.len().min(DEAD_LETTER_BYTES_MAX)].to_vec(),
+        payload_bytes: payload.len(),
+    }
+}
+

@@ -1,0 +1,57 @@
+//! Whether the process can do its work now, and what it lacks.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// What the process depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dependency {
+    /// The brokers.
+    Kafka,
+    /// The ledger.
+    Redis,
+    /// The schema registry.
+    SchemaRegistry,
+}
+
+impl Dependency {
+    /// The name shown by `/readyz` and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Redis => "redis",
+            Self::SchemaRegistry => "schema_registry",
+        }
+    }
+}
+
+/// What is missing, and why. Shared by the whole process.
+#[derive(Debug, Default)]
+pub struct Health {
+    missing: Mutex<BTreeMap<Dependency, String>>,
+}
+
+impl Health {
+    /// Notes that a dependency does not answer. Says so in the log when that is new.
+    pub fn lose(&self, dependency: Dependency, why: &str) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.insert(dependency, why.to_owned()).is_none() {
+            tracing::warn!(dependency = dependency.name(), why, "waiting for a dependency");
+        }
+    }
+
+    /// Notes that a dependency answers.
+    pub fn regain(&self, dependency: Dependency) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.remove(&dependency).is_some() {
+            tracing::info!(dependency = dependency.name(), "the dependency answers again");
+        }
+    }
+
+    /// What does not answer now.
+    pub fn missing(&self) -> BTreeMap<Dependency, String> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

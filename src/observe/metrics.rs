@@ -1,0 +1,127 @@
+//! Prometheus figures. Every label has a small closed set of values; no scope is ever a label here.
+
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// All metrics of the process. Clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Records taken from Kafka, over distinct positions (invariant U-6: = applied + duplicate + dead letters).
+    pub consumed: IntCounter,
+    /// Records that changed an account.
+    pub applied: IntCounter,
+    /// Records that had been applied before.
+    pub duplicate: IntCounter,
+    /// Records that never will be applied, by reason code.
+    pub dead_letters: IntCounterVec,
+    /// Records not yet applied, by topic and partition.
+    pub lag: IntGaugeVec,
+    /// Seconds per pipeline of commits.
+    pub commit_seconds: Histogram,
+    /// Commits written.
+    pub commits: IntCounter,
+    /// Commits refused because somebody else had moved the account.
+    pub refused_commits: IntCounter,
+    /// Signals written with commits and not yet acknowledged by Kafka.
+    pub outbox_depth: IntGauge,
+    /// Records per batch.
+    pub batch_records: Histogram,
+    /// Shares of caps that were announced, by ceiling.
+    pub crossings: IntCounterVec,
+    /// Pauses and resumes that were published, by state.
+    pub pauses: IntCounterVec,
+    /// Scopes paused now, by kind of cause, as the pauses topic has it.
+    pub paused_scopes: IntGaugeVec,
+    /// Times that positions were read anew because the fence had moved.
+    pub rewinds: IntCounter,
+    /// Corrections of the pauses topic.
+    pub corrections: IntCounter,
+    /// Rows held in memory, over all workers.
+    pub rows_held: IntGauge,
+    /// 1 while a dependency does not answer, by dependency.
+    pub missing: IntGaugeVec,
+    /// Partitions assigned to this process.
+    pub partitions: IntGauge,
+    /// The age of the record applied last, in seconds.
+    pub record_age_seconds: Gauge,
+}
+
+impl Metrics {
+    /// Fresh metrics, all of them registered.
+    pub fn new() -> Self {
+        let registry = Registry::new_custom(Some("bursar".to_owned()), None).expect("the prefix is a metric name");
+        let made = Maker { registry: &registry };
+        let seconds = vec![0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+        let records = prometheus::exponential_buckets(1.0, 4.0, 10).expect("the buckets grow");
+        Self {
+            consumed: made.counter("consumed_total", "Records taken from Kafka, over distinct positions"),
+            applied: made.counter("applied_total", "Records that changed an account"),
+            duplicate: made.counter("duplicate_total", "Records that had been applied before"),
+            dead_letters: made.counters("dead_letters_total", "Records that never will be applied, by reason", &["reason"]),
+            lag: made.gauges("lag_records", "Records not yet applied", &["topic", "partition"]),
+            commit_seconds: made.histogram("commit_seconds", "Seconds per pipeline of commits", seconds),
+            commits: made.counter("commits_total", "Commits written"),
+            refused_commits: made.counter("refused_commits_total", "Commits refused because the account had moved"),
+            outbox_depth: made.gauge("outbox_signals", "Signals committed and not yet acknowledged by Kafka"),
+            batch_records: made.histogram("batch_records", "Records per batch", records),
+            crossings: made.counters("crossings_total", "Shares of caps that were announced", &["ceiling", "percent"]),
+            pauses: made.counters("pauses_total", "Pauses and resumes that were published", &["state"]),
+            paused_scopes: made.gauges("paused_scopes", "Scopes paused now, by kind of cause, as the pauses topic has it", &["cause"]),
+            rewinds: made.counter("rewinds_total", "Times that positions were read anew because the fence had moved"),
+            corrections: made.counter("pause_corrections_total", "Corrections of the pauses topic"),
+            rows_held: made.gauge("rows_held", "Rows of scopes held in memory"),
+            missing: made.gauges("dependency_missing", "1 while a dependency does not answer", &["dependency"]),
+            partitions: made.gauge("partitions_assigned", "Partitions assigned to this process"),
+            record_age_seconds: made.register(
+                Gauge::with_opts(Opts::new("record_age_seconds", "Age of the record applied last")).expect("a valid gauge"),
+            ),
+            registry,
+        }
+    }
+
+    /// All figures in Prometheus's text format.
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("metrics encode into memory");
+        String::from_utf8(text).expect("Prometheus's text format is UTF-8")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+impl Maker<'_> {
+    fn register<M: prometheus::core::Collector + Clone + 'static>(&self, metric: M) -> M {
+        self.registry.register(Box::new(metric.clone())).expect("each metric has a name of its own");
+        metric
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help).expect("a valid counter"))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels).expect("valid counters"))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help).expect("a valid gauge"))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels).expect("valid gauges"))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("a valid histogram"))
+    }
+}
