@@ -218,6 +218,8 @@ impl Worker {
         *fetching = true;
         self.around.metrics.partitions.set(i64::try_from(partitions.len()).unwrap_or(i64::MAX));
         let now = Instant::now();
+        let held = |partition| positions.all().iter().any(|position| position.is_control && position.input.partition == partition);
+        self.around.readback.check_all(held);
         let mut tenure = Tenure { positions, control: ControlLane::default(), last_tick: now, last_batch: now };
         loop {
             if let Err(interrupt) = self.lap(&mut tenure).await {

@@ -2,8 +2,11 @@
 //!
 //! - [`encode`] turns signals into bytes, Avro or JSON.
 //! - [`publisher`] sends them and waits until the broker has them.
-//! - [`readback`] reads the pauses topic back and finds what differs from the accounts.
+//! - [`reader`] reads our own topics; [`readback`] finds in the pauses topic what differs from the accounts.
+//! - [`due`] writes a record when time has come for what ends by itself.
 
+pub mod due;
 pub mod encode;
 pub mod publisher;
 pub mod readback;
+pub mod reader;

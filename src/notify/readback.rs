@@ -6,8 +6,8 @@
 //! published again (design section 4, "Signals").
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -35,8 +35,18 @@ pub struct Suspect {
 /// What was read back. Shared by the reader and the workers of a process.
 #[derive(Debug, Default)]
 pub struct Readback {
-    last: Mutex<HashMap<(Box<str>, Box<str>), Last>>,
+    state: Mutex<State>,
 }
+
+#[derive(Debug, Default)]
+struct State {
+    last: HashMap<Key, Last>,
+    /// Scopes whose last record is to be held against the account, the longest settled first.
+    unchecked: VecDeque<(Instant, Key)>,
+}
+
+/// Organization and scope.
+type Key = (Box<str>, Box<str>);
 
 #[derive(Debug)]
 struct Last {
@@ -44,31 +54,39 @@ struct Last {
     generation: i64,
     causes: Vec<Box<str>>,
     read: Instant,
-    /// Whether it still has to be held against the account.
-    unchecked: bool,
 }
 
 impl Readback {
     /// Notes the record that is now the last one of its scope.
     pub fn note(&self, partition: i32, organization_id: &str, scope: &str, generation: i64, causes: Vec<Box<str>>) {
-        let last = Last { partition, generation, causes, read: Instant::now(), unchecked: true };
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).insert((organization_id.into(), scope.into()), last);
+        let (key, read) = ((organization_id.into(), scope.into()), Instant::now());
+        let mut state = self.lock();
+        state.unchecked.push_back((read, Key::clone(&key)));
+        state.last.insert(key, Last { partition, generation, causes, read });
     }
 
-    /// Takes scopes whose last record has settled, in partitions that are `ours`. Each is handed out once.
+    /// Has every scope of the partitions that are `ours` checked: whoever had them before may have written last.
+    pub fn check_all(&self, ours: impl Fn(i32) -> bool) {
+        let mut state = self.lock();
+        let keys: Vec<(Instant, Key)> =
+            state.last.iter().filter(|(_, last)| ours(last.partition)).map(|(key, last)| (last.read, key.clone())).collect();
+        state.unchecked.extend(keys);
+    }
+
+    /// Takes scopes whose last record has settled, in partitions that are `ours`. What is not ours is left to those
+    /// whose it is.
     pub fn take_suspects(&self, ours: impl Fn(i32) -> bool) -> Vec<Suspect> {
-        let Ok(mut last) = self.last.try_lock() else { return Vec::new() };
+        let Ok(mut state) = self.state.try_lock() else { return Vec::new() };
         let mut suspects = Vec::new();
-        for ((organization_id, scope), last) in last.iter_mut() {
-            if suspects.len() == SUSPECTS_MAX {
+        while let Some((read, _)) = state.unchecked.front() {
+            if read.elapsed() < SETTLED_AFTER || suspects.len() == SUSPECTS_MAX {
                 break;
             }
-            if last.unchecked && last.read.elapsed() >= SETTLED_AFTER && ours(last.partition) {
-                last.unchecked = false;
-                if let Ok(scope) = Scope::parse(scope) {
-                    let paused = !last.causes.is_empty();
-                    suspects.push(Suspect { organization_id: organization_id.clone(), scope, generation: last.generation, paused });
-                }
+            let Some((read, key)) = state.unchecked.pop_front() else { break };
+            let Some(last) = state.last.get(&key).filter(|last| last.read == read && ours(last.partition)) else { continue };
+            if let Ok(scope) = Scope::parse(&key.1) {
+                let (generation, paused) = (last.generation, !last.causes.is_empty());
+                suspects.push(Suspect { organization_id: key.0, scope, generation, paused });
             }
         }
         suspects
@@ -76,7 +94,10 @@ impl Readback {
 
     /// How many scopes are paused for a kind of cause, as the topic has it.
     pub fn paused_by(&self, cause: &str) -> usize {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.values().filter(|last| last.causes.iter().any(|of| &**of == cause)).count()
+        self.lock().last.values().filter(|last| last.causes.iter().any(|of| &**of == cause)).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -125,3 +125,11 @@ impl Maker<'_> {
         self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("a valid histogram"))
     }
 }
+
+/// The sum of a counter over all its labels.
+pub fn sum(counters: &IntCounterVec) -> u64 {
+    use prometheus::core::Collector;
+    let families = counters.collect();
+    let counts = families.iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_counter().get_value());
+    counts.map(|count| count as u64).sum()
+}

@@ -6,6 +6,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
+    cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
     cmd,
 };
 use tracing::warn;
@@ -110,6 +111,52 @@ impl Connection {
             Self::Cluster(connection) => call.query_async(&mut connection.clone()).await,
         };
         reply.map_err(|error| classify(&error))
+    }
+
+    /// The keys that match a pattern, on every primary. Reads the whole keyspace, step by step.
+    ///
+    /// # Errors
+    /// [`LedgerError`], by what the server says.
+    pub async fn scan(&self, pattern: &str) -> Result<Vec<String>, LedgerError> {
+        let mut keys = Vec::new();
+        for primary in self.primaries().await? {
+            let mut cursor = 0_u64;
+            loop {
+                let mut scan = cmd("SCAN");
+                scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000);
+                let reply = match (self, &primary) {
+                    (Self::Cluster(connection), Some(route)) => connection.clone().route_command(scan, route.clone()).await,
+                    (Self::Single(connection), _) => scan.query_async(&mut connection.clone()).await,
+                    (Self::Cluster(connection), None) => scan.query_async(&mut connection.clone()).await,
+                };
+                let reply = reply.map_err(|error| classify(&error))?;
+                let (next, found): (u64, Vec<String>) =
+                    redis::from_redis_value(reply).map_err(|error| LedgerError::Misconfigured(error.to_string()))?;
+                keys.extend(found);
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    /// How each primary is addressed; a single server needs no address.
+    async fn primaries(&self) -> Result<Vec<Option<RoutingInfo>>, LedgerError> {
+        let Self::Cluster(_) = self else { return Ok(vec![None]) };
+        let mut nodes = cmd("CLUSTER");
+        nodes.arg("NODES");
+        let nodes: String = self.query(&nodes).await?;
+        let address = |line: &str| {
+            let mut words = line.split(' ').skip(1);
+            let (address, flags) = (words.next()?, words.next()?);
+            let (host, port) = address.split('@').next()?.rsplit_once(':')?;
+            let is_primary = flags.split(',').any(|flag| flag == "master");
+            let route = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? };
+            is_primary.then_some(Some(RoutingInfo::SingleNode(route)))
+        };
+        Ok(nodes.lines().filter_map(address).collect())
     }
 
     /// Loads the functions into every primary. Those that have them keep them: a library is never replaced.

@@ -1,0 +1,34 @@
+//! `bursar run`: until a signal asks it to stop.
+
+use std::{sync::{Arc, atomic::{AtomicBool, Ordering}}, time::Duration};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use super::Failure;
+use crate::{config::Config, service::Service};
+
+/// How often it is looked whether a worker has ended.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Runs the service until SIGTERM or SIGINT; then batches are finished, the group is left, and nothing is lost.
+pub async fn run(config: &Config) -> Result<(), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("asked to stop");
+        asked.store(true, Ordering::SeqCst);
+    });
+    let service = Service::start(config, Arc::clone(&stop)).await?;
+    while !stop.load(Ordering::SeqCst) && !service.has_ended() {
+        tokio::time::sleep(LOOK).await;
+    }
+    service.stop().await?;
+    info!("stopped");
+    Ok(())
+}

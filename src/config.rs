@@ -1,0 +1,429 @@
+//! Every knob: what it means, its unit, its default, its bounds and the reason for them.
+//!
+//! A TOML file, then environment variables over it: `BURSAR__KAFKA__BROKERS` is `brokers` in `[kafka]`. Secrets may
+//! stand in a file of their own, named by the setting that ends in `_file`. [`EXAMPLE`] is the documented file.
+
+use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, path::Path};
+
+use rdkafka::ClientConfig;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    domain::{
+        account::Policy,
+        time::{DAY_MS, HOUR_MS, MINUTE_MS},
+    },
+    ingest::{decode::RegistryOptions, positions::Start},
+    ledger::redis::RedisOptions,
+    notify::{encode::Format, publisher::OutputTopics},
+};
+
+/// The documented configuration with every default; `bursar check-config --example` prints it.
+pub const EXAMPLE: &str = include_str!("config.example.toml");
+
+/// A setting that is missing, out of bounds, or not known.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file or a variable cannot be read as a configuration.
+    #[error("{0}")]
+    Unreadable(#[from] config::ConfigError),
+    /// A value is out of its bounds.
+    #[error("{setting} is {value}: {bounds}")]
+    OutOfBounds {
+        /// Which.
+        setting: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be, and why.
+        bounds: &'static str,
+    },
+    /// A secret's file cannot be read.
+    #[error("{setting}: the file {path} cannot be read: {error}")]
+    Secret {
+        /// Which.
+        setting: &'static str,
+        /// The file.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How Kafka is reached.
+    pub kafka: KafkaConfig,
+    /// The names of topics.
+    pub topics: TopicsConfig,
+    /// How Redis is reached.
+    pub redis: RedisConfig,
+    /// The schema registry.
+    pub registry: RegistryConfig,
+    /// What decisions depend on.
+    pub rules: RulesConfig,
+    /// Threads and batches.
+    pub work: WorkConfig,
+    /// What operators see.
+    pub observe: ObserveConfig,
+}
+
+/// `[kafka]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
+pub struct KafkaConfig {
+    pub brokers: String,
+    pub group_id: String,
+    pub start: Start,
+    pub create_topics: bool,
+    pub partitions: i32,
+    pub replication_factor: i32,
+    pub accept_create_time: bool,
+    pub output_format: Format,
+    /// Passed on to librdkafka for every client.
+    pub properties: BTreeMap<String, String>,
+    pub sasl_password_file: Option<String>,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            brokers: "localhost:9092".to_owned(),
+            group_id: "bursar".to_owned(),
+            start: Start::Earliest,
+            create_topics: false,
+            partitions: 16,
+            replication_factor: 3,
+            accept_create_time: false,
+            output_format: Format::Avro,
+            properties: BTreeMap::new(),
+            sasl_password_file: None,
+        }
+    }
+}
+
+/// `[topics]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
+pub struct TopicsConfig {
+    pub usage: Vec<String>,
+    pub control: String,
+    pub thresholds: String,
+    pub pauses: String,
+    pub journal: String,
+    pub dead_letters: String,
+}
+
+impl Default for TopicsConfig {
+    fn default() -> Self {
+        Self {
+            usage: vec!["usage.events".to_owned()],
+            control: "usage.control".to_owned(),
+            thresholds: "usage.thresholds".to_owned(),
+            pauses: "usage.pauses".to_owned(),
+            journal: "usage.journal".to_owned(),
+            dead_letters: "usage.dead-letter".to_owned(),
+        }
+    }
+}
+
+impl TopicsConfig {
+    /// The topics that we write to.
+    pub fn outputs(&self) -> OutputTopics {
+        OutputTopics {
+            thresholds: self.thresholds.clone(),
+            pauses: self.pauses.clone(),
+            journal: self.journal.clone(),
+            dead_letters: self.dead_letters.clone(),
+            control: self.control.clone(),
+        }
+    }
+}
+
+/// `[redis]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
+pub struct RedisConfig {
+    pub url: String,
+    pub url_file: Option<String>,
+    pub prefix: String,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self { url: "redis://localhost:6379".to_owned(), url_file: None, prefix: "bursar".to_owned() }
+    }
+}
+
+/// `[registry]`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
+pub struct RegistryConfig {
+    pub url: Option<String>,
+    pub user: Option<String>,
+    pub password_file: Option<String>,
+}
+
+/// `[rules]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
+pub struct RulesConfig {
+    pub clock: ClockSource,
+    pub horizon_hours: i64,
+    pub delay_ms: i64,
+}
+
+impl Default for RulesConfig {
+    fn default() -> Self {
+        Self { clock: ClockSource::System, horizon_hours: 48, delay_ms: MINUTE_MS }
+    }
+}
+
+impl RulesConfig {
+    /// What decisions depend on.
+    pub const fn policy(&self) -> Policy {
+        Policy { horizon_ms: self.horizon_hours * HOUR_MS, early_ms: 5 * MINUTE_MS, rules_delay_ms: self.delay_ms }
+    }
+}
+
+/// Which clock decides what is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockSource {
+    /// The system's.
+    #[default]
+    System,
+    /// The newest record time.
+    Records,
+}
+
+/// `[work]`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
+pub struct WorkConfig {
+    pub workers: Option<usize>,
+    pub batch_records: Option<usize>,
+    pub rows_held: Option<usize>,
+}
+
+impl WorkConfig {
+    /// Members of the consumer group; one per core unless it is set.
+    pub fn workers(&self) -> usize {
+        self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Records per batch at most.
+    pub fn batch_records(&self) -> usize {
+        self.batch_records.unwrap_or(50_000)
+    }
+
+    /// Rows that one worker holds at most.
+    pub fn rows_held(&self) -> usize {
+        self.rows_held.unwrap_or(1_000_000)
+    }
+}
+
+/// `[observe]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
+pub struct ObserveConfig {
+    pub listen: SocketAddr,
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+impl Default for ObserveConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)), log: "info".to_owned(), log_format: LogFormat::Text }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Config {
+    /// Reads the file, where there is one, then the environment, and checks every bound.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the setting.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut sources = config::Config::builder();
+        if let Some(file) = file {
+            sources = sources.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        let environment = config::Environment::with_prefix("BURSAR").prefix_separator("__").separator("__");
+        let environment = environment.try_parsing(true).list_separator(",").with_list_parse_key("topics.usage");
+        let config: Self = sources.add_source(environment).build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let days = DAY_MS / HOUR_MS;
+        within("rules.horizon_hours", self.rules.horizon_hours, 1, 35 * days, "1 to 840 (35 days): ids are kept for that long, and memory grows with it")?;
+        within("rules.delay_ms", self.rules.delay_ms, 100, 600_000, "100 to 600000: usage waits until control has been read this close to it")?;
+        within("work.workers", self.work.workers(), 1, 256, "1 to 256: each is a thread and a member of the group")?;
+        within("work.batch_records", self.work.batch_records(), 1, 1_000_000, "1 to 1000000: a batch is held in memory whole")?;
+        within("work.rows_held", self.work.rows_held(), 1_000, 100_000_000, "1000 to 100000000: some 700 bytes of memory each")?;
+        within("kafka.partitions", self.kafka.partitions, 1, 10_000, "1 to 10000")?;
+        within("kafka.replication_factor", self.kafka.replication_factor, 1, 9, "1 to 9")?;
+        let prefix = &self.redis.prefix;
+        if prefix.is_empty() || prefix.contains(['{', '}']) {
+            return Err(out_of_bounds("redis.prefix", prefix, "it must not be empty nor have braces: they mark the hash tag"));
+        }
+        if self.topics.usage.is_empty() || self.topics.usage.contains(&self.topics.control) {
+            let topics = self.topics.usage.join(",");
+            return Err(out_of_bounds("topics.usage", topics, "at least one topic, and not the control topic"));
+        }
+        Ok(())
+    }
+
+    /// librdkafka's properties that every client has.
+    ///
+    /// # Errors
+    /// [`ConfigError::Secret`].
+    pub fn client(&self) -> Result<ClientConfig, ConfigError> {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.kafka.brokers).set("client.id", "bursar");
+        for (property, value) in &self.kafka.properties {
+            client.set(property, value);
+        }
+        if let Some(password) = secret("kafka.sasl_password_file", self.kafka.sasl_password_file.as_deref())? {
+            client.set("sasl.password", password);
+        }
+        Ok(client)
+    }
+
+    /// librdkafka's properties for members of the group. What the argument in the design hangs on cannot be changed.
+    ///
+    /// # Errors
+    /// [`ConfigError::Secret`].
+    pub fn consumer(&self) -> Result<ClientConfig, ConfigError> {
+        let mut consumer = self.client()?;
+        let or_default = [
+            ("fetch.queue.backoff.ms", "5"),
+            ("queued.min.messages", "100000"),
+            ("queued.max.messages.kbytes", "32768"),
+            ("fetch.wait.max.ms", "100"),
+            ("session.timeout.ms", "10000"),
+        ];
+        for (property, value) in or_default {
+            if !self.kafka.properties.contains_key(property) {
+                consumer.set(property, value);
+            }
+        }
+        consumer
+            .set("group.id", &self.kafka.group_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set("partition.assignment.strategy", "range");
+        Ok(consumer)
+    }
+
+    /// How Redis is reached, secrets read.
+    ///
+    /// # Errors
+    /// [`ConfigError::Secret`].
+    pub fn redis(&self) -> Result<RedisOptions, ConfigError> {
+        let url = secret("redis.url_file", self.redis.url_file.as_deref())?.unwrap_or_else(|| self.redis.url.clone());
+        Ok(RedisOptions { url, prefix: self.redis.prefix.clone() })
+    }
+
+    /// How the registry is reached, secrets read.
+    ///
+    /// # Errors
+    /// [`ConfigError::Secret`].
+    pub fn registry(&self) -> Result<Option<RegistryOptions>, ConfigError> {
+        let password = secret("registry.password_file", self.registry.password_file.as_deref())?;
+        let credentials = self.registry.user.clone().map(|user| (user, password.unwrap_or_default()));
+        Ok(self.registry.url.clone().map(|url| RegistryOptions { url, credentials }))
+    }
+
+    /// The configuration as TOML, secrets left out.
+    pub fn shown(&self) -> String {
+        let mut shown = self.clone();
+        let hidden = "(not shown)";
+        for (property, value) in &mut shown.kafka.properties {
+            if ["password", "secret", "key", "jaas"].iter().any(|word| property.contains(word)) {
+                *value = hidden.to_owned();
+            }
+        }
+        if shown.redis.url.contains('@') {
+            shown.redis.url = hidden.to_owned();
+        }
+        toml::to_string(&shown).expect("a configuration is a TOML table")
+    }
+}
+
+fn within<T: PartialOrd + Display>(setting: &'static str, value: T, least: T, most: T, bounds: &'static str) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) { Ok(()) } else { Err(out_of_bounds(setting, value, bounds)) }
+}
+
+fn out_of_bounds(setting: &'static str, value: impl Display, bounds: &'static str) -> ConfigError {
+    ConfigError::OutOfBounds { setting, value: value.to_string(), bounds }
+}
+
+fn secret(setting: &'static str, file: Option<&str>) -> Result<Option<String>, ConfigError> {
+    let Some(path) = file else { return Ok(None) };
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Secret { setting, path: path.to_owned(), error })?;
+    Ok(Some(text.trim_end().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documented file says the defaults, all of them, and nothing else.
+    #[test]
+    fn the_example_is_the_default() {
+        let example: Config = toml::from_str(EXAMPLE).expect("the example is a configuration");
+        assert_eq!(example.shown(), Config::default().shown());
+        for setting in ["workers", "batch_records", "rows_held", "url_file", "sasl_password_file", "password_file", "user"] {
+            assert!(EXAMPLE.contains(&format!("# {setting} = ")), "{setting} is documented");
+        }
+    }
+
+    #[test]
+    fn a_setting_out_of_bounds_is_named_with_its_bounds() {
+        let check = |text: &str, expected: &str| {
+            let config: Result<Config, _> = toml::from_str(text);
+            let why = match config {
+                Ok(config) => config.check().map_or_else(|error| error.to_string(), |()| "fine".to_owned()),
+                Err(error) => error.to_string(),
+            };
+            assert!(why.contains(expected), "{text}: {why}");
+        };
+        check("", "fine");
+        check("[rules]\nhorizon_hours = 841", "rules.horizon_hours is 841");
+        check("[work]\nworkers = 0", "work.workers is 0");
+        check("[redis]\nprefix = 'a{b'", "hash tag");
+        check("[topics]\nusage = []", "at least one topic");
+        check("[kafka]\nbroker = 'x'", "unknown field `broker`");
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let text = "[kafka.properties]\n'sasl.password' = 'hush'\n[redis]\nurl = 'redis://:hush@localhost'";
+        let config: Config = toml::from_str(text).expect("a configuration");
+        assert!(!config.shown().contains("hush"), "{}", config.shown());
+    }
+}

@@ -1,0 +1,101 @@
+//! Reads the topics that we write: the pauses topic for [`super::readback`], and the journal for those who wait for an
+//! answer.
+
+use std::time::Duration;
+
+use apache_avro::from_avro_datum;
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+use serde_json::Value as Json;
+
+use super::readback::Readback;
+use crate::{
+    contract::{PUBLISHED, json},
+    ingest::patience::Patience,
+    observe::metrics::Metrics,
+};
+
+/// How long one look for the next record takes.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The data of one of our records, whichever of the two formats it has; `None` if it has neither.
+pub fn data_of(payload: &[u8]) -> Option<Json> {
+    match payload {
+        [0xc3, 0x01, rest @ ..] => {
+            let (fingerprint, mut body) = rest.split_first_chunk()?;
+            let fingerprint = u64::from_le_bytes(*fingerprint);
+            let published = PUBLISHED.iter().find(|published| published.fingerprint == fingerprint)?;
+            from_avro_datum(&published.schema, &mut body, None).ok().map(json::to_json)
+        }
+        _ => serde_json::from_slice::<Json>(payload).ok().map(|mut event| event["data"].take()),
+    }
+}
+
+/// A reader of a whole topic, outside of any group.
+pub struct TopicReader {
+    consumer: BaseConsumer,
+}
+
+impl TopicReader {
+    /// Reads every partition of `topic`, from its first record or from its end.
+    ///
+    /// # Errors
+    /// [`KafkaError`], also if the broker does not answer within `wait`.
+    pub fn open(client: &ClientConfig, topic: &str, from: Offset, wait: Duration) -> Result<Self, KafkaError> {
+        let mut config = client.clone();
+        config.set("group.id", "bursar-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+        config.set("fetch.wait.max.ms", "50");
+        let consumer: BaseConsumer = config.create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), wait)?;
+        let mut list = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            let at = match from {
+                // An end that is told now: what comes after the call is seen, however long the first fetch takes.
+                Offset::End => Offset::Offset(consumer.fetch_watermarks(topic, partition.id(), wait)?.1),
+                other => other,
+            };
+            list.add_partition_offset(topic, partition.id(), at)?;
+        }
+        consumer.assign(&list)?;
+        Ok(Self { consumer })
+    }
+
+    /// The next record: partition, key and payload (`None` for a tombstone).
+    pub fn next(&self, wait: Duration) -> Option<(i32, Vec<u8>, Option<Vec<u8>>)> {
+        let message = self.consumer.poll(wait)?.ok()?;
+        Some((message.partition(), message.key().unwrap_or_default().to_vec(), message.payload().map(<[u8]>::to_vec)))
+    }
+}
+
+/// Keeps the readback up to date until the process stops. Blocks; runs on a thread of its own.
+pub fn follow_pauses(client: &ClientConfig, topic: &str, readback: &Readback, metrics: &Metrics, patience: &Patience) {
+    let reader = loop {
+        if patience.is_stopped() {
+            return;
+        }
+        match TopicReader::open(client, topic, Offset::Beginning, Duration::from_secs(5)) {
+            Ok(reader) => break reader,
+            Err(error) => tracing::debug!(%error, "the pauses topic cannot be read back yet"),
+        }
+    };
+    while !patience.is_stopped() {
+        let Some((partition, _, payload)) = reader.next(LOOK) else {
+            show_paused(readback, metrics);
+            continue;
+        };
+        let Some(data) = payload.as_deref().and_then(data_of) else { continue };
+        let (Some(organization_id), Some(scope)) = (data["organization_id"].as_str(), data["scope"].as_str()) else { continue };
+        let causes = data["causes"].as_array().into_iter().flatten().filter_map(|cause| cause["kind"].as_str()).map(Into::into);
+        readback.note(partition, organization_id, scope, data["generation"].as_i64().unwrap_or(0), causes.collect());
+    }
+}
+
+fn show_paused(readback: &Readback, metrics: &Metrics) {
+    for cause in crate::domain::pause::CauseKind::ALL {
+        let paused = i64::try_from(readback.paused_by(cause.name())).unwrap_or(i64::MAX);
+        metrics.paused_scopes.with_label_values(&[cause.name()]).set(paused);
+    }
+}
