@@ -141,13 +141,13 @@ impl Stage {
         Ok(Self { ledger, publisher, readers, began: Instant::now() })
     }
 
-    /// Prices and a pool. They are dated back, because a rate card takes effect a minute after its record.
+    /// Prices and a pool. They are recorded in the past, because a rate card takes effect a minute after its record.
     async fn set_up(&self) -> Result<(), Failure> {
         let prices = json!({ "small": { "input_micro": 250_000, "output_micro": 1_250_000 },
             "large": { "input_micro": 3_000_000, "output_micro": 15_000_000 } });
         let said_at = Clock::System.now().plus_ms(-300_000);
         for organization in ["org-1", "org-2"] {
-            self.say(organization, "prices", said_at, json!({ "set_rate_card": { "models": prices } })).await?;
+            self.say(organization, "prices", said_at, json!({ "set_rate_card": { "models": prices, "effective_from": "2020-01-01T00:00:00Z" } })).await?;
             self.say(organization, "calendar", said_at, json!({ "set_organization": { "time_zone": "UTC", "anchor": "2026-01-01" } })).await?;
         }
         let pool = json!({ "set_pool": { "scope": WORKSPACE, "included_micro": POOL_MICRO } });
@@ -193,13 +193,15 @@ impl Stage {
             let Some((_, _, Some(payload))) = reader.next(Duration::from_millis(20)) else { continue };
             let Some(signal) = data_of(&payload) else { continue };
             let at = self.began.elapsed().as_secs();
-            let (organization, scope) = (&signal["organization_id"], &signal["scope"]);
+            let text = |field: &str| signal[field].as_str().unwrap_or_default();
+            let (organization, scope) = (text("organization_id"), text("scope"));
             if let Some(percent) = signal["threshold_percent"].as_i64() {
                 played.crossed |= percent == 80;
-                println!("[{at:>2} s] crossing: {organization} {scope} has used {percent} % of its {}", signal["ceiling"]);
+                let ceiling = signal["ceiling"].as_str().unwrap_or_default();
+                println!("[{at:>2} s] CROSSING: {organization} {scope} has used {percent} % of its {ceiling}");
             } else if signal["state"] == "paused" {
                 played.paused = true;
-                println!("[{at:>2} s] PAUSE: {organization} {scope}, because of {}", signal["causes"][0]["kind"]);
+                println!("[{at:>2} s] PAUSE: {organization} {scope}, because its pool is used up");
                 let grant = json!({ "grant": { "scope": WORKSPACE, "grant_id": "demo-grant", "amount_micro": GRANT_MICRO } });
                 println!("[{at:>2} s] granting {} credits", credits(GRANT_MICRO));
                 self.say(ORGANIZATION, "grant", Clock::System.now(), grant).await?;
