@@ -1,7 +1,7 @@
 //! Reads the topics that we write: the pauses topic for [`super::readback`], and the journal for those who wait for an
 //! answer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apache_avro::from_avro_datum;
 use rdkafka::{
@@ -54,7 +54,7 @@ impl TopicReader {
         for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
             let at = match from {
                 // An end that is told now: what comes after the call is seen, however long the first fetch takes.
-                Offset::End => Offset::Offset(consumer.fetch_watermarks(topic, partition.id(), wait)?.1),
+                Offset::End => Offset::Offset(end_of(&consumer, topic, partition.id(), wait)?),
                 other => other,
             };
             list.add_partition_offset(topic, partition.id(), at)?;
@@ -67,6 +67,18 @@ impl TopicReader {
     pub fn next(&self, wait: Duration) -> Option<(i32, Vec<u8>, Option<Vec<u8>>)> {
         let message = self.consumer.poll(wait)?.ok()?;
         Some((message.partition(), message.key().unwrap_or_default().to_vec(), message.payload().map(<[u8]>::to_vec)))
+    }
+}
+
+/// The end of a partition. One that was just created has no leader for a moment.
+fn end_of(consumer: &BaseConsumer, topic: &str, partition: i32, wait: Duration) -> Result<i64, KafkaError> {
+    let until = Instant::now() + wait;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, wait) {
+            Ok((_, end)) => return Ok(end),
+            Err(error) if Instant::now() >= until => return Err(error),
+            Err(_) => std::thread::sleep(LOOK),
+        }
     }
 }
 

@@ -1,0 +1,9 @@
+//! The program on real Kafka and real Redis: what holds over crashes, restarts and bad input.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod faults;
+mod limits;
+mod totals;
