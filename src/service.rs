@@ -96,7 +96,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError`], for what waiting does not mend.
     pub async fn start(config: &Config, stop: Arc<AtomicBool>) -> Result<Self, ServiceError> {
-        let (metrics, health) = (Metrics::new(), Arc::new(Health::default()));
+        let (metrics, health) = (Metrics::new(), Arc::new(Health::starting()));
         let address = listen(config, &metrics, &health).await?;
         let patience = Patience { health: Arc::clone(&health), stop };
         let policy = config.rules.policy();

@@ -244,16 +244,14 @@ impl Worker {
         self.consumer.take(Lane::Usage, wait, &mut batch);
         let mut items = Vec::with_capacity(batch.len());
         let mut groups = Groups::default();
-        let usage_read = self.decode_usage(&batch, tenure, &mut items, &mut groups, &mut dead).await?;
+        self.decode_usage(&batch, tenure, &mut items, &mut groups, &mut dead).await?;
         while !control_is_read_for_usage(&tenure.positions, self.options.policy.rules_delay_ms) {
             self.read_control(tenure, IDLE_WAIT, &mut dead).await?;
             if let Some(rebalance) = self.consumer.poll_membership() {
                 return Err(Interrupt::Rebalanced(rebalance));
             }
         }
-        let mut control = 0;
         for item in tenure.control.release(&tenure.positions) {
-            control += 1;
             let organization_id = item.record.organization_id.clone();
             let (position, offset, record_time) = (Some(item.position), item.offset, item.record_time);
             groups.add(&organization_id, items.len());
@@ -265,9 +263,9 @@ impl Worker {
             return self.idle(tenure).await;
         }
         groups.merge(&items);
-        self.around.metrics.batch_records.observe((usage_read + control) as f64);
         let decoded = items.iter().filter(|item| item.position.is_some()).count() as u64;
         let consumed = decoded + dead.len() as u64;
+        self.around.metrics.batch_records.observe(consumed as f64);
         self.settle(tenure, &mut items, groups, dead, consumed, &batch).await?;
         tenure.positions.end_batch();
         tenure.last_batch = Instant::now();
@@ -298,6 +296,8 @@ impl Worker {
             &self.around.patience,
         );
         let settled = settled.await?;
+        let reasons: Vec<&'static str> =
+            dead.iter().map(|letter| &letter.reason).chain(settled.dead.iter().map(|(_, reason)| reason)).map(Reason::code).collect();
         dead.extend(dead_letters(&settled, items, &inputs, batch));
         let metrics = self.around.metrics.clone();
         let (applied, duplicate) = (settled.applied, settled.duplicate);
@@ -308,8 +308,8 @@ impl Worker {
         metrics.consumed.inc_by(consumed);
         metrics.applied.inc_by(applied);
         metrics.duplicate.inc_by(duplicate);
-        for letter in &dead {
-            metrics.dead_letters.with_label_values(&[letter.reason.code()]).inc();
+        for reason in reasons {
+            metrics.dead_letters.with_label_values(&[reason]).inc();
         }
         if let Some(newest) = items.iter().map(|item| item.record_time).max() {
             metrics.record_age_seconds.set(clock.since_ms(newest) as f64 / 1_000.0);
@@ -421,7 +421,7 @@ impl Worker {
         items: &mut Vec<Item<'m>>,
         groups: &mut Groups,
         dead: &mut Vec<DeadLetter>,
-    ) -> Result<usize, Interrupt> {
+    ) -> Result<(), Interrupt> {
         for message in batch.iter() {
             let Some((position, record_time)) = self.note(&message, tenure)? else { continue };
             loop {
@@ -439,7 +439,7 @@ impl Worker {
                 break;
             }
         }
-        Ok(batch.len())
+        Ok(())
     }
 
     /// Notes a message as read; `None` if it is no record, or one that was read before.
@@ -523,7 +523,8 @@ fn count_signal(metrics: &Metrics, signal: &Signal) {
     }
 }
 
-/// Dead letters of what was decoded and then refused. A refused control record is in the outbox already.
+/// Dead letters of what was decoded and then refused. That of a control record, which depends on the account, was
+/// written to the outbox together with its id, and is published from there.
 fn dead_letters(settled: &Settled, items: &[Item<'_>], inputs: &[InputPartition], batch: &Batch) -> Vec<DeadLetter> {
     if settled.dead.is_empty() {
         return Vec::new();
@@ -533,6 +534,9 @@ fn dead_letters(settled: &Settled, items: &[Item<'_>], inputs: &[InputPartition]
         batch.iter().map(|message| ((message.partition(), message.offset(), message.topic()), message)).collect();
     for (number, reason) in &settled.dead {
         let item = &items[*number];
+        if matches!((&item.work, reason), (Work::Control(_), Reason::ControlRefused(_))) {
+            continue;
+        }
         let input = &inputs[item.position.expect("corrections are never refused")];
         let original = originals.get(&(input.partition, item.offset, &*input.topic));
         match (original, &item.work) {

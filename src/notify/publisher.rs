@@ -10,7 +10,10 @@ use rdkafka::{
 };
 use thiserror::Error;
 
-use super::encode::{self, DeadLetter, Format, Outgoing};
+use super::{
+    encode::{self, DeadLetter, Format, Outgoing},
+    reader::partitions_of,
+};
 use crate::{contract::Kind, domain::signal::Signal};
 
 /// Records under way at the same time.
@@ -65,9 +68,8 @@ impl Publisher {
         let mut config = config.clone();
         config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");
         let producer: FutureProducer = config.create()?;
-        let metadata = producer.client().fetch_metadata(Some(&topics.pauses), wait)?;
-        let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
-        let pause_partitions = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
+        let partitions = partitions_of(producer.client(), &topics.pauses, wait)?;
+        let pause_partitions = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
         Ok(Self { producer, topics: Arc::new(topics), pause_partitions, format })
     }
 

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use apache_avro::from_avro_datum;
 use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
+    ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
+    client::Client,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 use serde_json::Value as Json;
 
@@ -49,15 +50,14 @@ impl TopicReader {
         config.set("group.id", "bursar-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
         config.set("fetch.wait.max.ms", "50");
         let consumer: BaseConsumer = config.create()?;
-        let metadata = consumer.fetch_metadata(Some(topic), wait)?;
         let mut list = TopicPartitionList::new();
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+        for partition in partitions_of(consumer.client(), topic, wait)? {
             let at = match from {
                 // An end that is told now: what comes after the call is seen, however long the first fetch takes.
-                Offset::End => Offset::Offset(end_of(&consumer, topic, partition.id(), wait)?),
+                Offset::End => Offset::Offset(end_of(&consumer, topic, partition, wait)?),
                 other => other,
             };
-            list.add_partition_offset(topic, partition.id(), at)?;
+            list.add_partition_offset(topic, partition, at)?;
         }
         consumer.assign(&list)?;
         Ok(Self { consumer })
@@ -67,6 +67,26 @@ impl TopicReader {
     pub fn next(&self, wait: Duration) -> Option<(i32, Vec<u8>, Option<Vec<u8>>)> {
         let message = self.consumer.poll(wait)?.ok()?;
         Some((message.partition(), message.key().unwrap_or_default().to_vec(), message.payload().map(<[u8]>::to_vec)))
+    }
+}
+
+/// The partitions of a topic. One that was just created has none for a moment.
+///
+/// # Errors
+/// [`KafkaError`] if it still has none, or the broker does not answer, when `wait` is over.
+pub fn partitions_of<C: ClientContext>(client: &Client<C>, topic: &str, wait: Duration) -> Result<Vec<i32>, KafkaError> {
+    let until = Instant::now() + wait;
+    loop {
+        let metadata = client.fetch_metadata(Some(topic), wait);
+        let partitions: Result<Vec<i32>, KafkaError> = metadata.map(|metadata| {
+            metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect()
+        });
+        match partitions {
+            Ok(partitions) if !partitions.is_empty() => return Ok(partitions),
+            Err(error) if Instant::now() >= until => return Err(error),
+            Ok(_) if Instant::now() >= until => return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
+            _ => std::thread::sleep(LOOK),
+        }
     }
 }
 

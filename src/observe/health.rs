@@ -34,6 +34,12 @@ pub struct Health {
 }
 
 impl Health {
+    /// Of a process that has not reached anything yet.
+    pub fn starting() -> Self {
+        let not_yet = |dependency| (dependency, "not reached yet".to_owned());
+        Self { missing: Mutex::new([Dependency::Kafka, Dependency::Redis].map(not_yet).into()) }
+    }
+
     /// Notes that a dependency does not answer. Says so in the log when that is new.
     pub fn lose(&self, dependency: Dependency, why: &str) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bursar::notify::publisher::partition_of;
 use redis::Commands;
 use serde_json::{Value as Json, json};
 
@@ -46,7 +47,10 @@ fn m5_a_pool_announces_pauses_and_resumes() {
     assert_eq!(paused, None);
     // Same grant once more: one grant, and nothing new is announced.
     say(&["grant", "--scope", "ws:ws-1", "--grant-id", "g1", "--amount-micro", "5000"]);
-    assert_eq!(stage.account("acme")["scopes"].as_array().expect("scopes")[2]["pool"]["periods"][0]["size_micro"], 6_000);
+    let account = stage.account("acme");
+    let scopes = account["scopes"].as_array().expect("scopes");
+    let workspace = scopes.iter().find(|scope| scope["scope"] == "ws:ws-1").expect("the workspace");
+    assert_eq!(workspace["pool"]["periods"][0]["size_micro"], 6_000);
     assert_eq!(percents(&stage), [(1, 80), (1, 100)]);
 }
 
@@ -85,9 +89,10 @@ fn c5_a_wrong_last_record_of_the_pauses_topic_is_corrected() {
     let pause = stage.read_raw("pauses").remove(0);
     stage.say(&["control", "-o", "acme", "resume", "ws:ws-1"]);
     // A worker that was taken for dead writes its old pause after the resume.
-    let client = stage.producer();
-    client.send(&stage.topic("pauses"), "acme/ws:ws-1", &pause);
-    client.flush();
+    let sender = stage.producer();
+    sender.send_to(partition_of("acme", 4), &stage.topic("pauses"), "acme/ws:ws-1", &pause);
+    sender.flush();
+    assert_eq!(stage.read("pauses").last().map(|state| state["state"].clone()), Some(json!("paused")));
     wait_until("the topic is corrected", || stage.read("pauses").last().is_some_and(|state| state["state"] == "running"));
     assert!(member.metric("bursar_pause_corrections_total") >= 1);
 }

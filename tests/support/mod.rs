@@ -277,6 +277,12 @@ impl Sender {
         }
     }
 
+    /// Sends one record to a partition of one's choice.
+    pub fn send_to(&self, partition: i32, topic: &str, key: &str, payload: &[u8]) {
+        let record = BaseRecord::to(topic).partition(partition).key(key).payload(payload);
+        self.producer.send(record).map_err(|(error, _)| error).expect("there is room for one record");
+    }
+
     /// Waits until all are there.
     pub fn flush(&self) {
         self.producer.flush(PATIENCE).expect("all records are sent");
