@@ -1,6 +1,173 @@
-//! `bursar bench`
+//! `bursar bench`: speed and memory on real Kafka and Redis, in one run, in turn, with medians and ranges.
+//!
+//! The cases: `bare_poll` and `bare_batch` read the topic without decoding it; `full` is Bursar with everything on.
+//! CPU is that of this process; Redis's is its own account of itself (`INFO cpu`).
+
+mod fill;
+mod measure;
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
+
+use self::{
+    fill::Load,
+    measure::{Measures, cpu_time},
+};
 use super::Failure;
-use crate::config::Config;
-#[derive(Debug, clap::Args)]
-pub struct BenchArguments {}
-pub async fn bench(_: &Config, _: &BenchArguments) -> Result<(), Failure> { Ok(()) }
+use crate::{config::Config, service::Service};
+
+/// How long a case may take before the bench gives up.
+const CASE_WAIT: Duration = Duration::from_secs(900);
+
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    /// Events to fill the topic with.
+    #[arg(long, default_value_t = 5_000_000)]
+    events: u64,
+    /// Organizations, Zipf 1.0; each has 5 workspaces, 20 agents and 10 users.
+    #[arg(long, default_value_t = 10_000)]
+    organizations: u32,
+    /// Partitions of the topic.
+    #[arg(long, default_value_t = 16)]
+    partitions: i32,
+    /// Repetitions of each case.
+    #[arg(long, default_value_t = 3)]
+    repeat: u32,
+    /// Pauses measured at light load.
+    #[arg(long, default_value_t = 200)]
+    pauses: u32,
+    /// One line of JSON per figure instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Fills a topic of its own, runs the cases in turn and prints the figures.
+pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Failure> {
+    let config = of_its_own(config, arguments);
+    crate::topics::ensure(&config).await?;
+    let load = Load { events: arguments.events, organizations: arguments.organizations };
+    eprintln!("filling {} with {} events", config.topics.usage[0], load.events);
+    let bytes_per_event = fill::fill(&config, load)?;
+    let mut measures = Measures::default();
+    measures.add("topic", "bytes_per_event", bytes_per_event, "B");
+    for round in 1..=arguments.repeat {
+        eprintln!("round {round} of {}", arguments.repeat);
+        bare_poll(&config, load.events, &mut measures)?;
+        bare_batch(&config, load.events, &mut measures)?;
+        full(&config, load.events, round, &mut measures).await?;
+    }
+    pause_latency(&config, arguments.pauses, &mut measures).await?;
+    if arguments.json { measures.print_json() } else { print_table(&measures) }
+    Ok(())
+}
+
+/// The configuration with topics, group and keys that nobody else uses, and one worker.
+fn of_its_own(config: &Config, arguments: &BenchArguments) -> Config {
+    let mut config = config.clone();
+    let name = format!("bench-{:08x}", rand::random::<u32>());
+    for topic in [
+        &mut config.topics.usage[0],
+        &mut config.topics.control,
+        &mut config.topics.thresholds,
+        &mut config.topics.pauses,
+        &mut config.topics.journal,
+        &mut config.topics.dead_letters,
+    ] {
+        *topic = format!("{name}.{topic}");
+    }
+    config.topics.usage.truncate(1);
+    config.kafka.group_id = name.clone();
+    config.kafka.create_topics = true;
+    config.kafka.replication_factor = 1;
+    config.kafka.partitions = arguments.partitions;
+    config.redis.prefix = name;
+    config.work.workers = Some(1);
+    config.rules.delay_ms = 100;
+    config.observe.listen = ([127, 0, 0, 1], 0).into();
+    config
+}
+
+fn bare_poll(config: &Config, events: u64, measures: &mut Measures) -> Result<(), Failure> {
+    let reader = measure::BareReader::open(config, measure::Way::Poll)?;
+    measure::bare("bare_poll", &reader, events, measures)
+}
+
+fn bare_batch(config: &Config, events: u64, measures: &mut Measures) -> Result<(), Failure> {
+    let reader = measure::BareReader::open(config, measure::Way::Batch)?;
+    measure::bare("bare_batch", &reader, events, measures)
+}
+
+/// Everything on, from an empty Redis, until the backlog is worked off.
+async fn full(config: &Config, events: u64, round: u32, measures: &mut Measures) -> Result<(), Failure> {
+    let mut config = config.clone();
+    config.redis.prefix = format!("{}-{round}", config.redis.prefix);
+    config.kafka.group_id = format!("{}-{round}", config.kafka.group_id);
+    let redis = measure::RedisProbe::open(&config).await?;
+    let (memory_before, redis_cpu_before) = (redis.memory_bytes().await?, redis.cpu_us().await?);
+    let service = Service::start(&config, Arc::new(AtomicBool::new(false))).await?;
+    while service.metrics.consumed.get() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (already, cpu_before, began) = (service.metrics.consumed.get(), cpu_time(), Instant::now());
+    while service.metrics.consumed.get() < events {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if began.elapsed() > CASE_WAIT {
+            return Err("the backlog was not worked off in time".into());
+        }
+    }
+    let (wall, cpu) = (began.elapsed(), cpu_time() - cpu_before);
+    let counted = events - already;
+    measures.add("full", "wall_events_per_s", per_second(counted, wall), "1/s");
+    measures.add("full", "cpu_ns_per_event", ratio(cpu.as_nanos(), counted), "ns");
+    let redis_cpu = redis.cpu_us().await? - redis_cpu_before;
+    measures.add_thousandths("full", "redis_cpu_us_per_event", redis_cpu * 1_000 / events.max(1), "us");
+    measures.add("full", "commits", service.metrics.commits.get(), "");
+    service.stop().await?;
+    let memory = redis.memory_bytes().await?.saturating_sub(memory_before);
+    let stored = redis.stored(&config).await?;
+    measures.add("full", "redis_bytes_per_event", memory / events.max(1), "B");
+    measures.add("full", "redis_bytes_per_agent", stored.account_bytes / stored.agents.max(1), "B");
+    measures.add("full", "redis_bytes_per_id", stored.id_bytes / stored.ids.max(1), "B");
+    redis.remove_all(&config).await
+}
+
+/// At light load: from the production of an event that reaches a cap to the pause on the topic.
+async fn pause_latency(config: &Config, pauses: u32, measures: &mut Measures) -> Result<(), Failure> {
+    let mut config = config.clone();
+    config.kafka.group_id = format!("{}-latency", config.kafka.group_id);
+    config.redis.prefix = format!("{}-latency", config.redis.prefix);
+    config.kafka.start = crate::ingest::positions::Start::Latest;
+    let service = Service::start(&config, Arc::new(AtomicBool::new(false))).await?;
+    while service.metrics.partitions.get() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let redis = measure::RedisProbe::open(&config).await?;
+    let latencies = fill::measure_pauses(&config, pauses).await?;
+    for (measure, percentile) in [("pause_latency_ms_p50", 50.0), ("pause_latency_ms_p99", 99.0)] {
+        measures.add("light_load", measure, latencies.value_at_percentile(percentile), "ms");
+    }
+    service.stop().await?;
+    redis.remove_all(&config).await
+}
+
+fn per_second(count: u64, wall: Duration) -> u64 {
+    ratio(u128::from(count) * 1_000_000_000, u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn ratio(of: u128, by: u64) -> u64 {
+    u64::try_from(of / u128::from(by.max(1))).unwrap_or(u64::MAX)
+}
+
+fn print_table(measures: &Measures) {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY).set_header(["case", "measure", "median", "min", "max", "unit"]);
+    for figure in measures.figures() {
+        table.add_row([figure.case, figure.measure, &figure.median, &figure.min, &figure.max, figure.unit]);
+    }
+    println!("{table}");
+}
