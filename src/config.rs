@@ -222,7 +222,7 @@ impl WorkConfig {
 
     /// Records per batch at most.
     pub fn batch_records(&self) -> usize {
-        self.batch_records.unwrap_or(50_000)
+        self.batch_records.unwrap_or(100_000)
     }
 
     /// Rows that one worker holds at most.

@@ -13,7 +13,7 @@
 use std::{
     collections::VecDeque,
     ffi::{CStr, CString},
-    ptr, slice,
+    slice,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -253,14 +253,14 @@ impl Queue {
     /// Returns whether anything was taken.
     fn take_into(&self, batch: &mut Batch, wait: Duration, most: usize) -> bool {
         let before = batch.messages.len();
-        batch.messages.resize(before + most, ptr::null_mut());
+        batch.messages.reserve(most);
+        let room = batch.messages.spare_capacity_mut().as_mut_ptr().cast();
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue lives, and there is room for `most` pointers.
-        let taken = unsafe {
-            native::rd_kafka_consume_batch_queue(self.0, wait_ms, batch.messages[before..].as_mut_ptr(), most)
-        };
+        let taken = unsafe { native::rd_kafka_consume_batch_queue(self.0, wait_ms, room, most) };
         let taken = usize::try_from(taken).unwrap_or(0);
-        batch.messages.truncate(before + taken);
+        // SAFETY: librdkafka has written `taken` pointers behind those that were there.
+        unsafe { batch.messages.set_len(before + taken) };
         taken > 0
     }
 }

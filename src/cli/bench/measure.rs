@@ -179,7 +179,7 @@ impl RedisProbe {
 
     async fn sum(&self, calls: Vec<redis::Cmd>) -> Result<u64, Failure> {
         let mut sum = 0;
-        for reply in self.connection.send(&calls).await? {
+        for reply in self.connection.send(calls).await? {
             sum += redis::from_redis_value::<u64>(reply?)?;
         }
         Ok(sum)
@@ -189,7 +189,7 @@ impl RedisProbe {
     pub async fn remove_all(&self, config: &Config) -> Result<(), Failure> {
         let keys = self.connection.scan(&format!("{}:*", config.redis.prefix)).await?;
         for piece in keys.chunks(1_000) {
-            self.connection.send(&piece.iter().map(|key| cmd("UNLINK").arg(key).to_owned()).collect::<Vec<_>>()).await?;
+            self.connection.send(piece.iter().map(|key| cmd("UNLINK").arg(key).to_owned()).collect()).await?;
         }
         Ok(())
     }

@@ -76,14 +76,15 @@ impl Connection {
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] if the connection fails: then it is not known which calls were executed.
-    pub async fn send(&self, calls: &[Cmd]) -> Result<Vec<Result<Value, RedisError>>, LedgerError> {
+    pub async fn send(&self, calls: Vec<Cmd>) -> Result<Vec<Result<Value, RedisError>>, LedgerError> {
         match self {
             Self::Single(connection) => {
                 let mut replies = Vec::with_capacity(calls.len());
-                for piece in calls.chunks(PIPELINE_CALLS_MAX) {
+                let mut calls = calls.into_iter().peekable();
+                while calls.peek().is_some() {
                     let mut pipeline = redis::pipe();
-                    for call in piece {
-                        pipeline.add_command(call.clone());
+                    for call in calls.by_ref().take(PIPELINE_CALLS_MAX) {
+                        pipeline.add_command(call);
                     }
                     let mut connection = connection.clone();
                     let answered: Vec<Result<Value, RedisError>> =
@@ -93,7 +94,7 @@ impl Connection {
                 Ok(replies)
             }
             Self::Cluster(connection) => {
-                let side_by_side: Vec<_> = calls.iter().map(|call| (call.clone(), connection.clone())).collect();
+                let side_by_side: Vec<_> = calls.into_iter().map(|call| (call, connection.clone())).collect();
                 let replies = stream::iter(side_by_side)
                     .map(|(call, mut connection)| async move { call.query_async::<Value>(&mut connection).await });
                 Ok(replies.buffered(PIPELINE_CALLS_MAX).collect().await)

@@ -75,17 +75,18 @@ impl RedisLedger {
     }
 
     /// Sends calls, loads the functions if the server lost them, and sends those that failed for it once more.
-    async fn call(&self, calls: Vec<redis::Cmd>) -> Result<Vec<redis::Value>, LedgerError> {
-        let mut replies = self.connection.send(&calls).await?;
+    async fn call(&self, calls: impl Fn() -> Vec<redis::Cmd>) -> Result<Vec<redis::Value>, LedgerError> {
+        let mut replies = self.connection.send(calls()).await?;
         let missing = |reply: &Result<redis::Value, redis::RedisError>| {
             reply.as_ref().is_err_and(|error| error.detail().is_some_and(|detail| detail.contains("Function not found")))
         };
         if replies.iter().any(missing) {
             self.function_loads.fetch_add(1, Ordering::Relaxed);
             self.connection.load_functions().await?;
-            let again: Vec<usize> = (0..calls.len()).filter(|position| missing(&replies[*position])).collect();
-            let calls: Vec<redis::Cmd> = again.iter().map(|position| calls[*position].clone()).collect();
-            for (position, reply) in again.into_iter().zip(self.connection.send(&calls).await?) {
+            let again: Vec<usize> = (0..replies.len()).filter(|position| missing(&replies[*position])).collect();
+            let failed = calls().into_iter().enumerate().filter(|(position, _)| again.contains(position));
+            let failed: Vec<redis::Cmd> = failed.map(|(_, call)| call).collect();
+            for (position, reply) in again.into_iter().zip(self.connection.send(failed).await?) {
                 replies[position] = reply;
             }
         }
@@ -101,8 +102,8 @@ impl RedisLedger {
 impl Ledger for RedisLedger {
     fn load<'a>(&'a self, requests: &'a [(Box<str>, Needs)]) -> BoxFuture<'a, Result<Vec<Loaded>, LedgerError>> {
         async move {
-            let calls = requests.iter().map(|(organization_id, needs)| calls::load(&self.keys.of(organization_id), needs));
-            let replies = self.call(calls.collect()).await?;
+            let load = |(organization_id, needs): &(Box<str>, Needs)| calls::load(&self.keys.of(organization_id), needs);
+            let replies = self.call(|| requests.iter().map(load).collect()).await?;
             replies.into_iter().zip(requests).map(|(reply, (_, needs))| calls::read_loaded(reply, needs)).collect()
         }
         .boxed()
@@ -111,18 +112,17 @@ impl Ledger for RedisLedger {
     fn commit<'a>(&'a self, commits: &'a [(Box<str>, Changes)]) -> BoxFuture<'a, Result<Vec<Committed>, LedgerError>> {
         async move {
             // The index of due times is written before the commit that needs it (design section 5, "Due work").
-            let due = commits.iter().filter_map(|(organization_id, changes)| {
+            let due = |(organization_id, changes): &(Box<str>, Changes)| {
                 changes.due.map(|due| calls::be_due(&self.keys.due_of(organization_id), organization_id, due))
-            });
-            let due: Vec<_> = due.collect();
-            if !due.is_empty() {
-                self.call(due).await?;
+            };
+            if commits.iter().any(|(_, changes)| changes.due.is_some()) {
+                self.call(|| commits.iter().filter_map(due).collect()).await?;
             }
             let ttl_ms = self.horizon_ms.saturating_mul(4);
-            let calls = commits
-                .iter()
-                .map(|(organization_id, changes)| calls::commit(&self.keys.of(organization_id), changes, ttl_ms));
-            let replies = self.call(calls.collect()).await?;
+            let commit = |(organization_id, changes): &(Box<str>, Changes)| {
+                calls::commit(&self.keys.of(organization_id), changes, ttl_ms)
+            };
+            let replies = self.call(|| commits.iter().map(commit).collect()).await?;
             replies.into_iter().map(calls::read_committed).collect()
         }
         .boxed()
@@ -133,8 +133,8 @@ impl Ledger for RedisLedger {
             let fields: Vec<String> = partitions.iter().map(calls::progress_field).collect();
             let token: [u8; 16] = rand::random();
             let groups = self.tag_groups();
-            let calls = groups.iter().map(|tags| calls::begin(&self.keys, tags, &token, &fields));
-            let replies = self.call(calls.collect()).await?;
+            let begin = |tags: &Vec<u32>| calls::begin(&self.keys, tags, &token, &fields);
+            let replies = self.call(|| groups.iter().map(begin).collect()).await?;
             let mut begun = Begun { fence: Fence::default(), progress: Vec::new() };
             let mut smallest: Vec<Vec<Option<Progress>>> = vec![Vec::new(); partitions.len()];
             for reply in replies {
@@ -160,14 +160,13 @@ impl Ledger for RedisLedger {
         async move {
             let pairs: Vec<(String, Vec<u8>)> =
                 progress.iter().map(|(partition, progress)| (calls::progress_field(partition), pack(progress))).collect();
-            let mut fences = fence.0.iter();
+            // The fence has an entry per tag, in the order of the tags.
             let groups = self.tag_groups();
-            let mut calls = Vec::with_capacity(groups.len());
-            for tags in &groups {
-                let of_group: Vec<_> = fences.by_ref().take(tags.len()).collect();
-                calls.push(calls::advance(&self.keys, tags, &of_group, &pairs));
-            }
-            let replies = self.call(calls).await?;
+            let advance = |tags: &Vec<u32>| {
+                let of_group: Vec<_> = tags.iter().filter_map(|tag| fence.0.get(*tag as usize)).collect();
+                calls::advance(&self.keys, tags, &of_group, &pairs)
+            };
+            let replies = self.call(|| groups.iter().map(advance).collect()).await?;
             let mut all_written = true;
             for reply in replies {
                 all_written &= calls::read_committed(reply)? == Committed::Written;
@@ -179,7 +178,7 @@ impl Ledger for RedisLedger {
 
     fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<Progress>, LedgerError>> {
         async move {
-            let reply = self.call(vec![calls::all_progress(&self.keys)]).await?.remove(0);
+            let reply = self.call(|| vec![calls::all_progress(&self.keys)]).await?.remove(0);
             let entries = calls::read_pairs(reply)?;
             let packed = entries.into_iter().filter(|(field, _)| field != b"token").map(|(_, packed)| packed);
             packed.map(|packed| read_progress(&packed)).collect()
@@ -189,9 +188,9 @@ impl Ledger for RedisLedger {
 
     fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>> {
         async move {
-            let calls = (0..TAGS).map(|tag| calls::due(&self.keys.due(tag), until, DUE_MAX));
+            let calls = || (0..TAGS).map(|tag| calls::due(&self.keys.due(tag), until, DUE_MAX)).collect();
             let mut due = Vec::new();
-            for reply in self.call(calls.collect()).await? {
+            for reply in self.call(calls).await? {
                 due.extend(calls::read_due(reply)?);
             }
             Ok(due)
@@ -201,10 +200,10 @@ impl Ledger for RedisLedger {
 
     fn forget_due<'a>(&'a self, served: &'a [(Box<str>, Timestamp)]) -> BoxFuture<'a, Result<(), LedgerError>> {
         async move {
-            let calls = served
-                .iter()
-                .map(|(organization_id, at)| calls::forget_due(&self.keys.due_of(organization_id), organization_id, *at));
-            self.call(calls.collect()).await.map(|_| ())
+            let forget = |(organization_id, at): &(Box<str>, Timestamp)| {
+                calls::forget_due(&self.keys.due_of(organization_id), organization_id, *at)
+            };
+            self.call(|| served.iter().map(forget).collect()).await.map(|_| ())
         }
         .boxed()
     }
