@@ -277,16 +277,44 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let days = DAY_MS / HOUR_MS;
-        within("rules.horizon_hours", self.rules.horizon_hours, 1, 35 * days, "1 to 840 (35 days): ids are kept for that long, and memory grows with it")?;
-        within("rules.delay_ms", self.rules.delay_ms, 100, 600_000, "100 to 600000: usage waits until control has been read this close to it")?;
+        within(
+            "rules.horizon_hours",
+            self.rules.horizon_hours,
+            1,
+            35 * days,
+            "1 to 840 (35 days): ids are kept for that long, and memory grows with it",
+        )?;
+        within(
+            "rules.delay_ms",
+            self.rules.delay_ms,
+            100,
+            600_000,
+            "100 to 600000: usage waits until control has been read this close to it",
+        )?;
         within("work.workers", self.work.workers(), 1, 256, "1 to 256: each is a thread and a member of the group")?;
-        within("work.batch_records", self.work.batch_records(), 1, 1_000_000, "1 to 1000000: a batch is held in memory whole")?;
-        within("work.rows_held", self.work.rows_held(), 1_000, 100_000_000, "1000 to 100000000: some 700 bytes of memory each")?;
+        within(
+            "work.batch_records",
+            self.work.batch_records(),
+            1,
+            1_000_000,
+            "1 to 1000000: a batch is held in memory whole",
+        )?;
+        within(
+            "work.rows_held",
+            self.work.rows_held(),
+            1_000,
+            100_000_000,
+            "1000 to 100000000: some 700 bytes of memory each",
+        )?;
         within("kafka.partitions", self.kafka.partitions, 1, 10_000, "1 to 10000")?;
         within("kafka.replication_factor", self.kafka.replication_factor, 1, 9, "1 to 9")?;
         let prefix = &self.redis.prefix;
         if prefix.is_empty() || prefix.contains(['{', '}']) {
-            return Err(out_of_bounds("redis.prefix", prefix, "it must not be empty nor have braces: they mark the hash tag"));
+            return Err(out_of_bounds(
+                "redis.prefix",
+                prefix,
+                "it must not be empty nor have braces: they mark the hash tag",
+            ));
         }
         if self.topics.usage.is_empty() || self.topics.usage.contains(&self.topics.control) {
             let topics = self.topics.usage.join(",");
@@ -374,7 +402,13 @@ impl Config {
     }
 }
 
-fn within<T: PartialOrd + Display>(setting: &'static str, value: T, least: T, most: T, bounds: &'static str) -> Result<(), ConfigError> {
+fn within<T: PartialOrd + Display>(
+    setting: &'static str,
+    value: T,
+    least: T,
+    most: T,
+    bounds: &'static str,
+) -> Result<(), ConfigError> {
     if (least..=most).contains(&value) { Ok(()) } else { Err(out_of_bounds(setting, value, bounds)) }
 }
 
@@ -384,7 +418,8 @@ fn out_of_bounds(setting: &'static str, value: impl Display, bounds: &'static st
 
 fn secret(setting: &'static str, file: Option<&str>) -> Result<Option<String>, ConfigError> {
     let Some(path) = file else { return Ok(None) };
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Secret { setting, path: path.to_owned(), error })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| ConfigError::Secret { setting, path: path.to_owned(), error })?;
     Ok(Some(text.trim_end().to_owned()))
 }
 
@@ -397,7 +432,9 @@ mod tests {
     fn the_example_is_the_default() {
         let example: Config = toml::from_str(EXAMPLE).expect("the example is a configuration");
         assert_eq!(example.shown(), Config::default().shown());
-        for setting in ["workers", "batch_records", "rows_held", "url_file", "sasl_password_file", "password_file", "user"] {
+        for setting in
+            ["workers", "batch_records", "rows_held", "url_file", "sasl_password_file", "password_file", "user"]
+        {
             assert!(EXAMPLE.contains(&format!("# {setting} = ")), "{setting} is documented");
         }
     }

@@ -122,7 +122,11 @@ impl Service {
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn start_on(config: &Config, ledger: Arc<dyn Ledger>, stop: Arc<AtomicBool>) -> Result<Self, ServiceError> {
+    pub async fn start_on(
+        config: &Config,
+        ledger: Arc<dyn Ledger>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, ServiceError> {
         let (metrics, health) = (Metrics::new(), Arc::new(Health::default()));
         let address = listen(config, &metrics, &health).await?;
         let patience = Patience { health, stop };
@@ -153,7 +157,8 @@ impl Service {
             ClockSource::Records => Clock::records(),
         };
         let readback = Arc::new(Readback::default());
-        let around = Surroundings { ledger, publisher: publisher.clone(), readback, clock, metrics: metrics.clone(), patience };
+        let around =
+            Surroundings { ledger, publisher: publisher.clone(), readback, clock, metrics: metrics.clone(), patience };
         let options = WorkerOptions {
             consumer: config.consumer()?,
             control_topic: config.topics.control.clone(),
@@ -186,10 +191,11 @@ impl Service {
     pub async fn stop(self) -> Result<(), ServiceError> {
         self.stop.store(true, Ordering::SeqCst);
         let joined = tokio::task::spawn_blocking(move || {
-            let results = self.workers.into_iter().map(|worker| worker.join());
-            let result: Result<(), Fatal> = results
-                .map(|result| result.unwrap_or_else(|_| Err(Fatal::Ledger("a worker panicked; see the log".to_owned()))))
-                .collect();
+            let panicked = |_| Err(Fatal::Ledger("a worker panicked; see the log".to_owned()));
+            let join = |worker: JoinHandle<Result<(), Fatal>>| worker.join().unwrap_or_else(panicked);
+            // Every worker is waited for, whatever became of the others.
+            let results: Vec<Result<(), Fatal>> = self.workers.into_iter().map(join).collect();
+            let result: Result<(), Fatal> = results.into_iter().collect();
             self.publisher.flush(FLUSH_WAIT);
             result
         });
@@ -229,7 +235,9 @@ fn watch(around: &Surroundings, pauses_topic: &str, client: rdkafka::ClientConfi
     let probe = around.clone();
     tokio::spawn(async move { probe_dependencies(probe).await });
     let (follow, topic) = (around.clone(), pauses_topic.to_owned());
-    std::thread::spawn(move || reader::follow_pauses(&client, &topic, &follow.readback, &follow.metrics, &follow.patience));
+    std::thread::spawn(move || {
+        reader::follow_pauses(&client, &topic, &follow.readback, &follow.metrics, &follow.patience)
+    });
 }
 
 /// Asks now and then whether Kafka and Redis answer, so that readiness is right also while nothing is read.
@@ -237,8 +245,13 @@ async fn probe_dependencies(around: Surroundings) {
     let health = &around.patience.health;
     while !around.patience.is_stopped() {
         let publisher = around.publisher.clone();
-        let brokers_answer = tokio::task::spawn_blocking(move || publisher.brokers_answer(PROBE_WAIT)).await.unwrap_or(false);
-        if brokers_answer { health.regain(Dependency::Kafka) } else { health.lose(Dependency::Kafka, "the brokers do not answer") }
+        let brokers_answer =
+            tokio::task::spawn_blocking(move || publisher.brokers_answer(PROBE_WAIT)).await.unwrap_or(false);
+        if brokers_answer {
+            health.regain(Dependency::Kafka)
+        } else {
+            health.lose(Dependency::Kafka, "the brokers do not answer")
+        }
         match around.ledger.begin(&[]).await {
             Ok(_) => health.regain(Dependency::Redis),
             Err(error) => health.lose(Dependency::Redis, &error.to_string()),

@@ -29,7 +29,9 @@ pub enum TopicsError {
         error: KafkaError,
     },
     /// Topics are missing, and we are not to create them.
-    #[error("missing topics: {0}. Create them (usage topics with message.timestamp.type=LogAppendTime, the pauses topic with cleanup.policy=compact), or set kafka.create_topics = true")]
+    #[error(
+        "missing topics: {0}. Create them (usage topics with message.timestamp.type=LogAppendTime, the pauses topic with cleanup.policy=compact), or set kafka.create_topics = true"
+    )]
     Missing(String),
     /// A topic could not be created.
     #[error("topic {topic} could not be created: {error}")]
@@ -40,7 +42,9 @@ pub enum TopicsError {
         error: RDKafkaErrorCode,
     },
     /// A usage topic lets senders say when they sent.
-    #[error("topic {0} has message.timestamp.type=CreateTime: lateness would be told by the sender's clock. Set LogAppendTime, or accept it with kafka.accept_create_time = true")]
+    #[error(
+        "topic {0} has message.timestamp.type=CreateTime: lateness would be told by the sender's clock. Set LogAppendTime, or accept it with kafka.accept_create_time = true"
+    )]
     CreateTime(String),
     /// The configuration cannot be used.
     #[error(transparent)]
@@ -71,7 +75,8 @@ pub async fn ensure(config: &Config) -> Result<(), TopicsError> {
 
 fn missing(admin: &AdminClient<DefaultClientContext>, config: &Config) -> Result<Vec<String>, KafkaError> {
     let metadata = admin.inner().fetch_metadata(None, ANSWER_WAIT)?;
-    let known: Vec<&str> = metadata.topics().iter().filter(|topic| !topic.partitions().is_empty()).map(|topic| topic.name()).collect();
+    let known: Vec<&str> =
+        metadata.topics().iter().filter(|topic| !topic.partitions().is_empty()).map(|topic| topic.name()).collect();
     Ok(all(config).into_iter().filter(|topic| !known.contains(&topic.as_str())).collect())
 }
 
@@ -81,7 +86,11 @@ fn all(config: &Config) -> Vec<String> {
     topics.usage.iter().chain(ours).cloned().collect()
 }
 
-async fn create(admin: &AdminClient<DefaultClientContext>, config: &Config, missing: &[String]) -> Result<(), TopicsError> {
+async fn create(
+    admin: &AdminClient<DefaultClientContext>,
+    config: &Config,
+    missing: &[String],
+) -> Result<(), TopicsError> {
     let new: Vec<NewTopic<'_>> = missing.iter().map(|topic| as_wanted(topic, config)).collect();
     if new.is_empty() {
         return Ok(());

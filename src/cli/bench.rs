@@ -62,7 +62,11 @@ pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Fa
         full(&config, load.events, round, &mut measures).await?;
     }
     pause_latency(&config, arguments.pauses, &mut measures).await?;
-    if arguments.json { measures.print_json() } else { print_table(&measures) }
+    if arguments.json {
+        measures.print_json()
+    } else {
+        print_table(&measures)
+    }
     Ok(())
 }
 

@@ -1,6 +1,10 @@
 //! `bursar control`: puts a control record, and waits for the answer in the journal.
 
-use std::{io::Read, path::PathBuf, time::{Duration, Instant}};
+use std::{
+    io::Read,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, Subcommand};
 use rdkafka::Offset;
@@ -10,7 +14,10 @@ use super::Failure;
 use crate::{
     clock::Clock,
     config::Config,
-    contract::{Kind, json::{cloud_event, read_control}},
+    contract::{
+        Kind,
+        json::{cloud_event, read_control},
+    },
     notify::{
         encode::Outgoing,
         publisher::Publisher,
@@ -151,7 +158,9 @@ enum Said {
 impl Said {
     fn to_json(&self) -> Json {
         match self {
-            Self::SetOrganization { time_zone, anchor } => json!({ "set_organization": { "time_zone": time_zone, "anchor": anchor } }),
+            Self::SetOrganization { time_zone, anchor } => {
+                json!({ "set_organization": { "time_zone": time_zone, "anchor": anchor } })
+            }
             Self::SetPrice { input_micro, output_micro, cache_read_micro, cache_creation_micro, from } => json!({
                 "set_rate_card": { "effective_from": from, "default_prices": {
                     "input_micro": input_micro, "output_micro": output_micro,
@@ -201,8 +210,13 @@ pub async fn control(config: &Config, arguments: &ControlArguments) -> Result<()
             println!("applied {}", checked.id);
             Ok(())
         }
-        Some(entry) => Err(format!("refused {}: {}", checked.id, entry["refused_because"].as_str().unwrap_or("no reason")).into()),
-        None => Err(format!("no answer within {} s; the record {} is sent and will be served", wait.as_secs(), checked.id).into()),
+        Some(entry) => {
+            Err(format!("refused {}: {}", checked.id, entry["refused_because"].as_str().unwrap_or("no reason")).into())
+        }
+        None => {
+            Err(format!("no answer within {} s; the record {} is sent and will be served", wait.as_secs(), checked.id)
+                .into())
+        }
     }
 }
 

@@ -14,7 +14,11 @@ use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use rdkafka::{Offset, mocking::MockCluster, producer::DefaultProducerContext};
 use serde_json::{Value as Json, json};
 
-use super::{Failure, replay::Sender, trace::{self, Columns, Spread}};
+use super::{
+    Failure,
+    replay::Sender,
+    trace::{self, Columns, Spread},
+};
 use crate::{
     clock::Clock,
     config::Config,
@@ -60,12 +64,15 @@ pub struct DemoArguments {
 
 /// Plays the trace and shows what Bursar makes of it.
 pub async fn demo(arguments: &DemoArguments) -> Result<(), Failure> {
-    println!("An embedded broker and accounts in memory, for this process only (no exactly-once is claimed for them).\n");
+    println!(
+        "An embedded broker and accounts in memory, for this process only (no exactly-once is claimed for them).\n"
+    );
     let broker = Broker::start()?;
     let config = broker.config();
     let ledger = Arc::new(MemoryLedger::new());
     let stage = Stage::open(&config, Arc::clone(&ledger)).await?;
-    let service = Service::start_on(&config, Arc::clone(&ledger) as Arc<dyn Ledger>, Arc::new(AtomicBool::new(false))).await?;
+    let service =
+        Service::start_on(&config, Arc::clone(&ledger) as Arc<dyn Ledger>, Arc::new(AtomicBool::new(false))).await?;
     println!("metrics: http://{}/metrics\n", service.address);
     stage.set_up().await?;
     let played = stage.play(&config).await?;
@@ -147,8 +154,20 @@ impl Stage {
             "large": { "input_micro": 3_000_000, "output_micro": 15_000_000 } });
         let said_at = Clock::System.now().plus_ms(-300_000);
         for organization in ["org-1", "org-2"] {
-            self.say(organization, "prices", said_at, json!({ "set_rate_card": { "models": prices, "effective_from": "2020-01-01T00:00:00Z" } })).await?;
-            self.say(organization, "calendar", said_at, json!({ "set_organization": { "time_zone": "UTC", "anchor": "2026-01-01" } })).await?;
+            self.say(
+                organization,
+                "prices",
+                said_at,
+                json!({ "set_rate_card": { "models": prices, "effective_from": "2020-01-01T00:00:00Z" } }),
+            )
+            .await?;
+            self.say(
+                organization,
+                "calendar",
+                said_at,
+                json!({ "set_organization": { "time_zone": "UTC", "anchor": "2026-01-01" } }),
+            )
+            .await?;
         }
         let pool = json!({ "set_pool": { "scope": WORKSPACE, "included_micro": POOL_MICRO } });
         self.say(ORGANIZATION, "pool", said_at, pool).await?;
@@ -162,7 +181,9 @@ impl Stage {
         data["actor"] = "demo".into();
         let payload = cloud_event(Kind::Control, "demo", id, at, data).to_string().into_bytes();
         let key = organization_id.to_owned();
-        self.publisher.records(&[Outgoing { kind: Kind::Control, key, partition_by: None, timestamp: Some(at), payload }]).await?;
+        self.publisher
+            .records(&[Outgoing { kind: Kind::Control, key, partition_by: None, timestamp: Some(at), payload }])
+            .await?;
         Ok(())
     }
 
@@ -202,7 +223,8 @@ impl Stage {
             } else if signal["state"] == "paused" {
                 played.paused = true;
                 println!("[{at:>2} s] PAUSE: {organization} {scope}, because its pool is used up");
-                let grant = json!({ "grant": { "scope": WORKSPACE, "grant_id": "demo-grant", "amount_micro": GRANT_MICRO } });
+                let grant =
+                    json!({ "grant": { "scope": WORKSPACE, "grant_id": "demo-grant", "amount_micro": GRANT_MICRO } });
                 println!("[{at:>2} s] granting {} credits", credits(GRANT_MICRO));
                 self.say(ORGANIZATION, "grant", Clock::System.now(), grant).await?;
             } else {
@@ -215,10 +237,21 @@ impl Stage {
 
     fn print_usage(&self) {
         let mut table = Table::new();
-        table.load_preset(UTF8_BORDERS_ONLY).set_header(["organization", "scope", "credits", "tokens in", "tokens out", "runs"]);
+        table.load_preset(UTF8_BORDERS_ONLY).set_header([
+            "organization",
+            "scope",
+            "credits",
+            "tokens in",
+            "tokens out",
+            "runs",
+        ]);
         for organization in self.ledger.organizations() {
             for (scope, row) in self.rows(&organization) {
-                let period = row.windows.iter().filter(|window| window.kind.0 == WindowKind::Period).max_by_key(|window| window.start);
+                let period = row
+                    .windows
+                    .iter()
+                    .filter(|window| window.kind.0 == WindowKind::Period)
+                    .max_by_key(|window| window.start);
                 let Some(period) = period else { continue };
                 let count = |meter| period.counters.get(meter).to_string();
                 table.add_row([
@@ -259,7 +292,10 @@ impl Stage {
         let dead: u64 = crate::observe::metrics::sum(&metrics.dead_letters);
         let (consumed, applied, duplicate) = (metrics.consumed.get(), metrics.applied.get(), metrics.duplicate.get());
         let balanced = consumed == applied + duplicate + dead && settled(&played);
-        println!("\nbalance: consumed {consumed} = applied {applied} + duplicate {duplicate} + dead letter {dead}{}", if balanced { "" } else { "   DOES NOT HOLD" });
+        println!(
+            "\nbalance: consumed {consumed} = applied {applied} + duplicate {duplicate} + dead letter {dead}{}",
+            if balanced { "" } else { "   DOES NOT HOLD" }
+        );
         balanced
     }
 }

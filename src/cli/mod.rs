@@ -97,7 +97,9 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::CheckConfig { .. } => {
             // What cannot be read is an error here and not at the start.
-            (config.consumer()?, config.redis()?, config.registry()?);
+            config.consumer()?;
+            config.redis()?;
+            config.registry()?;
             print!("{}", config.shown());
             Ok(())
         }

@@ -1,6 +1,10 @@
 //! `bursar replay`: a trace as usage events on Kafka, at its own pace or a faster one.
 
-use std::{fs::File, path::PathBuf, time::{Duration, Instant}};
+use std::{
+    fs::File,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use rdkafka::{
@@ -8,7 +12,10 @@ use rdkafka::{
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
 
-use super::{Failure, trace::{self, Columns, Row, Spread}};
+use super::{
+    Failure,
+    trace::{self, Columns, Row, Spread},
+};
 use crate::{
     clock::Clock,
     config::Config,

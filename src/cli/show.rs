@@ -13,7 +13,10 @@ use crate::{
         meter::Meter,
         window::WindowKind,
     },
-    ledger::{keys::Keys, redis::{Connection, RedisOptions}},
+    ledger::{
+        keys::Keys,
+        redis::{Connection, RedisOptions},
+    },
 };
 
 #[derive(Debug, Args)]
@@ -41,7 +44,11 @@ pub async fn show(config: &Config, arguments: &ShowArguments) -> Result<(), Fail
     if let Some(organization_id) = &arguments.organization {
         let account = viewer.account(organization_id, arguments.cursor, arguments.limit).await?;
         let account = account.ok_or_else(|| format!("there is no account {organization_id:?}"))?;
-        if arguments.json { println!("{account}") } else { print_table(&account) }
+        if arguments.json {
+            println!("{account}")
+        } else {
+            print_table(&account)
+        }
         return Ok(());
     }
     for organization_id in viewer.organizations().await? {
@@ -94,14 +101,16 @@ impl Viewer {
     async fn organization_row(&self, organization_id: &str) -> Result<Option<Json>, Failure> {
         let mut get = cmd("HMGET");
         get.arg(self.keys.of(organization_id).account()).arg("head").arg("org").arg("settings");
-        let (head, row, settings): (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>) = self.connection.query(&get).await?;
+        let (head, row, settings): (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>) =
+            self.connection.query(&get).await?;
         if head.is_none() {
             return Ok(None);
         }
         let row: ScopeRow = row.map_or(Ok(ScopeRow::default()), |packed| unpack("scope row", &packed))?;
         let settings: Settings = settings.map_or(Ok(Settings::default()), |packed| unpack("settings", &packed))?;
         let zone = settings.zones.last().copied().unwrap_or_default();
-        let every: Vec<Json> = settings.every.iter().map(|(kind, limit)| json!({ "every": kind.name(), "limit": limit })).collect();
+        let every: Vec<Json> =
+            settings.every.iter().map(|(kind, limit)| json!({ "every": kind.name(), "limit": limit })).collect();
         Ok(Some(json!({
             "organization_id": organization_id,
             "time_zone": zone.time_zone.name(),
@@ -155,7 +164,17 @@ fn print_table(account: &Json) {
     );
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY);
-    table.set_header(["scope", "period from", "credits micro", "tokens in", "tokens out", "runs", "pool left micro", "limits", "paused for"]);
+    table.set_header([
+        "scope",
+        "period from",
+        "credits micro",
+        "tokens in",
+        "tokens out",
+        "runs",
+        "pool left micro",
+        "limits",
+        "paused for",
+    ]);
     for scope in account["scopes"].as_array().into_iter().flatten() {
         table.add_row(table_row(scope));
     }
@@ -167,7 +186,12 @@ fn print_table(account: &Json) {
 
 fn table_row(scope: &Json) -> Vec<String> {
     let windows = scope["windows"].as_array().cloned().unwrap_or_default();
-    let period = windows.iter().rev().find(|window| window["window"] == WindowKind::Period.name()).cloned().unwrap_or(Json::Null);
+    let period = windows
+        .iter()
+        .rev()
+        .find(|window| window["window"] == WindowKind::Period.name())
+        .cloned()
+        .unwrap_or(Json::Null);
     let meter = |meter: Meter| period["meters"][meter.name()].as_i64().unwrap_or(0).to_string();
     let pool = scope["pool"]["periods"].as_array().and_then(|periods| periods.last()).map(|period| {
         (period["size_micro"].as_i64().unwrap_or(0) - period["drawn_micro"].as_i64().unwrap_or(0)).to_string()

@@ -49,7 +49,9 @@ pub fn read(source: impl Read, columns: &Columns) -> Result<Vec<Row>, Failure> {
     let headers = reader.headers()?.clone();
     let find = |name: &str| {
         let position = headers.iter().position(|header| header == name);
-        position.ok_or_else(|| format!("there is no column {name:?}; there are {}", headers.iter().collect::<Vec<_>>().join(", ")))
+        position.ok_or_else(|| {
+            format!("there is no column {name:?}; there are {}", headers.iter().collect::<Vec<_>>().join(", "))
+        })
     };
     let (time, input, output) = (find(&columns.time)?, find(&columns.input)?, find(&columns.output)?);
     let mut rows = Vec::new();
@@ -57,7 +59,8 @@ pub fn read(source: impl Read, columns: &Columns) -> Result<Vec<Row>, Failure> {
         let record = record?;
         let field = |position: usize| record.get(position).unwrap_or_default();
         let wrong = |what: &str, text: &str| format!("row {}: {text:?} is no {what}", number + 1);
-        let count = |position: usize| field(position).parse::<i64>().map_err(|_| wrong("number of tokens", field(position)));
+        let count =
+            |position: usize| field(position).parse::<i64>().map_err(|_| wrong("number of tokens", field(position)));
         let at_ms = parse_time(field(time)).ok_or_else(|| wrong("time", field(time)))?;
         rows.push(Row { after_ms: at_ms, input_tokens: count(input)?, output_tokens: count(output)? });
     }

@@ -33,8 +33,12 @@ impl<'a> Reader<'a> {
     /// A text, borrowed.
     pub fn string(&mut self, field: &'static str) -> Result<&'a str, Reason> {
         let length = self.long()?;
-        let Some((text, rest)) = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length)) else {
-            return Err(malformed(&format!("field {field} says it has {length} bytes, and {} are left", self.rest.len())));
+        let Some((text, rest)) = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length))
+        else {
+            return Err(malformed(&format!(
+                "field {field} says it has {length} bytes, and {} are left",
+                self.rest.len()
+            )));
         };
         self.rest = rest;
         std::str::from_utf8(text).map_err(|_| Reason::InvalidUtf8(field))
@@ -51,7 +55,11 @@ impl<'a> Reader<'a> {
 
     /// Refuses what is left over after a whole record.
     pub fn end(&self) -> Result<(), Reason> {
-        if self.rest.is_empty() { Ok(()) } else { Err(malformed(&format!("{} bytes follow the record", self.rest.len()))) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(malformed(&format!("{} bytes follow the record", self.rest.len())))
+        }
     }
 }
 

@@ -153,7 +153,8 @@ impl ControlData {
                 return Err(Reason::FieldTooLong { field, bytes_max: ID_BYTES_MAX });
             }
         }
-        let command_json = serde_json::to_string(&self.commands).map_err(|error| Reason::MalformedJson(error.to_string()))?;
+        let command_json =
+            serde_json::to_string(&self.commands).map_err(|error| Reason::MalformedJson(error.to_string()))?;
         if command_json.len() > COMMAND_BYTES_MAX {
             return Err(Reason::FieldTooLong { field: "command", bytes_max: COMMAND_BYTES_MAX });
         }
@@ -196,7 +197,11 @@ impl Commands {
         }
         if let Some(data) = self.set_pool {
             let thresholds_percent = or_default(data.thresholds_percent);
-            said.push(Command::SetPool { scope: scope(&data.scope)?, included_micro: data.included_micro, thresholds_percent });
+            said.push(Command::SetPool {
+                scope: scope(&data.scope)?,
+                included_micro: data.included_micro,
+                thresholds_percent,
+            });
         }
         if let Some(data) = self.grant {
             let GrantData { grant_id, amount_micro, .. } = data;
@@ -219,7 +224,8 @@ impl Commands {
 }
 
 fn set_organization(data: &SetOrganizationData) -> Result<Command, String> {
-    let time_zone = data.time_zone.parse().map_err(|_| format!("time_zone {:?} is no IANA time zone", data.time_zone))?;
+    let time_zone =
+        data.time_zone.parse().map_err(|_| format!("time_zone {:?} is no IANA time zone", data.time_zone))?;
     let anchor = data.anchor.parse().map_err(|_| format!("anchor {:?} is no date (YYYY-MM-DD)", data.anchor))?;
     Ok(Command::SetOrganization { time_zone, anchor })
 }

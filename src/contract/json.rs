@@ -57,7 +57,9 @@ pub fn read_usage(payload: &[u8]) -> Result<OwnedUsageEvent, Reason> {
     let kind = match cloud_event.r#type.as_str() {
         "bursar.run.v1" => Kind::Run,
         "bursar.token.v1" => Kind::Token,
-        other => return Err(Reason::MalformedJson(format!("type {other:?} is neither bursar.run.v1 nor bursar.token.v1"))),
+        other => {
+            return Err(Reason::MalformedJson(format!("type {other:?} is neither bursar.run.v1 nor bursar.token.v1")));
+        }
     };
     let event_time = cloud_event.event_time()?;
     let CloudEvent { id, source, data, .. } = cloud_event;
@@ -80,7 +82,13 @@ impl CloudEvent<'_> {
     }
 }
 
-fn read_usage_data(kind: Kind, id: String, source: String, event_time: Timestamp, data: &str) -> Result<OwnedUsageEvent, Reason> {
+fn read_usage_data(
+    kind: Kind,
+    id: String,
+    source: String,
+    event_time: Timestamp,
+    data: &str,
+) -> Result<OwnedUsageEvent, Reason> {
     let data: UsageData = serde_json::from_str(data).map_err(|error| malformed(&error))?;
     let belongs = match kind {
         Kind::Run => data.request_model.is_none() && data.input_tokens.is_none() && data.output_tokens.is_none(),
@@ -137,7 +145,8 @@ pub fn read_control(payload: &[u8]) -> Result<ControlRecord, Reason> {
     }
     let time = cloud_event.event_time()?;
     let CloudEvent { id, source, data, .. } = cloud_event;
-    let data: ControlData = serde_json::from_str(data.map_or("null", RawValue::get)).map_err(|error| malformed(&error))?;
+    let data: ControlData =
+        serde_json::from_str(data.map_or("null", RawValue::get)).map_err(|error| malformed(&error))?;
     data.into_record(id, source, time)
 }
 

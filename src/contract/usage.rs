@@ -103,12 +103,14 @@ pub fn read_version_1(kind: Kind, body: &[u8]) -> Result<UsageEvent<'_>, Reason>
     let usage = match kind {
         Kind::Run => {
             let phase = usize::try_from(reader.long()?).ok().and_then(|symbol| RunPhase::ALL.get(symbol).copied());
-            let phase = phase.ok_or_else(|| malformed("field phase is none of started, completed, failed, cancelled"))?;
+            let phase =
+                phase.ok_or_else(|| malformed("field phase is none of started, completed, failed, cancelled"))?;
             Usage::Run { phase, trigger: reader.optional_string("trigger")? }
         }
         _ => {
             let request_model = reader.string("request_model")?;
-            let [input, output, cache_read, cache_creation] = [reader.long()?, reader.long()?, reader.long()?, reader.long()?];
+            let [input, output, cache_read, cache_creation] =
+                [reader.long()?, reader.long()?, reader.long()?, reader.long()?];
             Usage::Tokens { request_model, tokens: Tokens { input, output, cache_read, cache_creation } }
         }
     };

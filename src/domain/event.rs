@@ -104,7 +104,10 @@ pub struct Tokens {
 ///
 /// # Errors
 /// [`Reason::NoOrganization`] if it names neither.
-pub fn resolve_organization<'a>(organization_id: Option<&'a str>, workspace_id: Option<&'a str>) -> Result<&'a str, Reason> {
+pub fn resolve_organization<'a>(
+    organization_id: Option<&'a str>,
+    workspace_id: Option<&'a str>,
+) -> Result<&'a str, Reason> {
     organization_id
         .filter(|id| !id.is_empty())
         .or(workspace_id.filter(|id| !id.is_empty()))

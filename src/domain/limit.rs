@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{meter::Meter, scope::{Scope, ScopeKind}, window::WindowKind};
+use super::{
+    meter::Meter,
+    scope::{Scope, ScopeKind},
+    window::WindowKind,
+};
 
 /// The shares of a cap that are announced unless the rule says otherwise (row A19).
 pub const THRESHOLDS_PERCENT_DEFAULT: [u16; 2] = [80, 100];

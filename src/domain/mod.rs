@@ -7,6 +7,8 @@
 //! (at what price) → [`limit`], [`pool`], [`pause`] (what is allowed) → [`control`] (what an admin says) →
 //! [`account`] (one organization's state and its decisions) → [`signal`] (what goes out).
 
+#![deny(clippy::float_arithmetic, reason = "no float touches an amount, a count or a decision")]
+
 pub mod account;
 pub mod control;
 pub mod event;

@@ -94,12 +94,7 @@ mod tests {
 
     #[test]
     fn c5_a_scope_resumes_when_the_last_cause_clears() {
-        let cause = |kind, limit: &str, end| Cause {
-            kind,
-            limit_id: limit.into(),
-            window_start: end,
-            ends_at: end,
-        };
+        let cause = |kind, limit: &str, end| Cause { kind, limit_id: limit.into(), window_start: end, ends_at: end };
         let mut pauses = Pauses::default();
         let hour_end = Some(Timestamp::from_ms(100));
         assert!(pauses.add(cause(CauseKind::Limit, "hourly", hour_end)));
@@ -117,6 +112,9 @@ mod tests {
     #[test]
     fn c5_generations_grow_even_over_a_failover() {
         let mut pauses = Pauses { causes: Vec::new(), generation: 7 };
-        assert_eq!([pauses.next_generation(0), pauses.next_generation(1_000), pauses.next_generation(1_000)], [8, 1_000, 1_001]);
+        assert_eq!(
+            [pauses.next_generation(0), pauses.next_generation(1_000), pauses.next_generation(1_000)],
+            [8, 1_000, 1_001]
+        );
     }
 }

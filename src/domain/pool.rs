@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn a4_a_pool_pays_what_it_has_and_does_not_roll_over() {
         let period = |start| Window { start: Timestamp::from_ms(start), end: Timestamp::from_ms(start + 10) };
-        let mut pool = Pool { included_micro: 100, thresholds_percent: vec![], revision: 1, grants: vec![], drawn: vec![] };
+        let mut pool =
+            Pool { included_micro: 100, thresholds_percent: vec![], revision: 1, grants: vec![], drawn: vec![] };
         assert_eq!([pool.draw(period(0), 60), pool.draw(period(0), 60), pool.draw(period(0), 60)], [60, 40, 0]);
         assert_eq!(pool.draw(period(10), 70), 70);
         pool.grants.push(Grant { id: "g".into(), amount_micro: 50, period_start: Timestamp::from_ms(10) });

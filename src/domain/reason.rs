@@ -9,7 +9,9 @@ use super::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Reason {
     /// The first bytes are none of the three formats.
-    #[error("the payload is none of: Confluent wire format (00), Avro single-object encoding (C3 01), CloudEvents JSON ({{)")]
+    #[error(
+        "the payload is none of: Confluent wire format (00), Avro single-object encoding (C3 01), CloudEvents JSON ({{)"
+    )]
     UnknownFormat,
     /// The payload is empty.
     #[error("the payload is empty")]
@@ -63,7 +65,9 @@ pub enum Reason {
         quantity: i128,
     },
     /// The event claims to come from the future.
-    #[error("event time {event_time} is more than 5 minutes ahead of its record time {record_time}; check the sender's clock")]
+    #[error(
+        "event time {event_time} is more than 5 minutes ahead of its record time {record_time}; check the sender's clock"
+    )]
     TooEarly {
         /// What the sender said.
         event_time: Timestamp,
@@ -71,7 +75,9 @@ pub enum Reason {
         record_time: Timestamp,
     },
     /// The event is older than ids are remembered, so it cannot be told from a resend.
-    #[error("event time {event_time} is older than the horizon before its record time {record_time}; it can be re-admitted by an adjustment")]
+    #[error(
+        "event time {event_time} is older than the horizon before its record time {record_time}; it can be re-admitted by an adjustment"
+    )]
     TooLate {
         /// What the sender said.
         event_time: Timestamp,

@@ -114,7 +114,8 @@ fn after_take_over(zone: &Zone, kind: WindowKind, taken_over_at: Timestamp, time
     let window = boundaries(zone, kind, time);
     if window.start > taken_over_at || taken_over_at == Timestamp::MIN {
         let before = boundaries(zone, kind, window.start.plus_ms(-1));
-        let joined = kind == WindowKind::Period && before.start < taken_over_at && window.start.since_ms(taken_over_at) < DAY_MS;
+        let joined =
+            kind == WindowKind::Period && before.start < taken_over_at && window.start.since_ms(taken_over_at) < DAY_MS;
         let start = if joined { taken_over_at } else { window.start };
         return Window { start, end: window.end };
     }
@@ -128,7 +129,8 @@ fn boundaries(zone: &Zone, kind: WindowKind, time: Timestamp) -> Window {
     let date = local_date(zone.time_zone, time);
     match kind {
         WindowKind::Period => {
-            let months = i64::from(date.year() - zone.anchor.year()) * 12 + i64::from(date.month()) - i64::from(zone.anchor.month());
+            let months = i64::from(date.year() - zone.anchor.year()) * 12 + i64::from(date.month())
+                - i64::from(zone.anchor.month());
             around(time, months, |n| start_of_day(zone.time_zone, period_date(zone.anchor, n)))
         }
         _ => around(time, i64::from(date.num_days_from_ce()), |n| start_of_day(zone.time_zone, date_of_day(n))),
@@ -217,28 +219,78 @@ mod tests {
     #[test]
     fn a9_periods_are_counted_from_the_anchor() {
         use WindowKind::Period;
-        check("UTC", "2024-01-31", Period, "2024-02-15T00:00:00Z", "2024-01-31T00:00:00.000Z .. 2024-02-29T00:00:00.000Z");
-        check("UTC", "2024-01-31", Period, "2024-03-30T23:59:59Z", "2024-02-29T00:00:00.000Z .. 2024-03-31T00:00:00.000Z");
-        check("UTC", "2024-01-31", Period, "2023-11-30T00:00:00Z", "2023-11-30T00:00:00.000Z .. 2023-12-31T00:00:00.000Z");
-        check("America/New_York", "2023-11-01", Period, "2023-11-16T18:15:46Z", "2023-11-01T04:00:00.000Z .. 2023-12-01T05:00:00.000Z");
+        check(
+            "UTC",
+            "2024-01-31",
+            Period,
+            "2024-02-15T00:00:00Z",
+            "2024-01-31T00:00:00.000Z .. 2024-02-29T00:00:00.000Z",
+        );
+        check(
+            "UTC",
+            "2024-01-31",
+            Period,
+            "2024-03-30T23:59:59Z",
+            "2024-02-29T00:00:00.000Z .. 2024-03-31T00:00:00.000Z",
+        );
+        check(
+            "UTC",
+            "2024-01-31",
+            Period,
+            "2023-11-30T00:00:00Z",
+            "2023-11-30T00:00:00.000Z .. 2023-12-31T00:00:00.000Z",
+        );
+        check(
+            "America/New_York",
+            "2023-11-01",
+            Period,
+            "2023-11-16T18:15:46Z",
+            "2023-11-01T04:00:00.000Z .. 2023-12-01T05:00:00.000Z",
+        );
     }
 
     #[test]
     fn days_follow_the_local_calendar() {
         use WindowKind::{Day, Hour};
         // Clocks go forward at midnight in Santiago: the day starts at the change.
-        check("America/Santiago", "2024-01-01", Day, "2024-09-08T12:00:00Z", "2024-09-08T04:00:00.000Z .. 2024-09-09T03:00:00.000Z");
+        check(
+            "America/Santiago",
+            "2024-01-01",
+            Day,
+            "2024-09-08T12:00:00Z",
+            "2024-09-08T04:00:00.000Z .. 2024-09-09T03:00:00.000Z",
+        );
         // Apia left out 2011-12-30 altogether.
-        check("Pacific/Apia", "2011-01-01", Day, "2011-12-30T10:00:00Z", "2011-12-30T10:00:00.000Z .. 2011-12-31T10:00:00.000Z");
-        check("Asia/Kolkata", "2024-01-01", Hour, "2024-05-05T10:15:00Z", "2024-05-05T09:30:00.000Z .. 2024-05-05T10:30:00.000Z");
+        check(
+            "Pacific/Apia",
+            "2011-01-01",
+            Day,
+            "2011-12-30T10:00:00Z",
+            "2011-12-30T10:00:00.000Z .. 2011-12-31T10:00:00.000Z",
+        );
+        check(
+            "Asia/Kolkata",
+            "2024-01-01",
+            Hour,
+            "2024-05-05T10:15:00Z",
+            "2024-05-05T09:30:00.000Z .. 2024-05-05T10:30:00.000Z",
+        );
         // Lord Howe goes back by half an hour: the last hour of that day is short.
-        check("Australia/Lord_Howe", "2024-01-01", Hour, "2024-04-07T13:10:00Z", "2024-04-07T13:00:00.000Z .. 2024-04-07T13:30:00.000Z");
+        check(
+            "Australia/Lord_Howe",
+            "2024-01-01",
+            Hour,
+            "2024-04-07T13:10:00Z",
+            "2024-04-07T13:00:00.000Z .. 2024-04-07T13:30:00.000Z",
+        );
     }
 
     /// Windows of a kind follow each other without gap or overlap, and days have 23 to 25 hours.
     #[test]
     fn windows_tile_the_year() {
-        for name in ["UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "America/Santiago", "Pacific/Apia"] {
+        for name in
+            ["UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "America/Santiago", "Pacific/Apia"]
+        {
             for anchor in 1..=31 {
                 let zones = [zone(Timestamp::MIN, name, &format!("2023-12-{anchor:02}"))];
                 for kind in [WindowKind::Day, WindowKind::Period] {

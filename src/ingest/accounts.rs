@@ -57,8 +57,11 @@ impl Accounts {
         if self.rows <= self.rows_max {
             return;
         }
-        let mut by_use: Vec<(u64, usize, Box<str>)> =
-            self.held.iter().map(|(organization_id, held)| (held.last_used_in, held.rows, organization_id.clone())).collect();
+        let mut by_use: Vec<(u64, usize, Box<str>)> = self
+            .held
+            .iter()
+            .map(|(organization_id, held)| (held.last_used_in, held.rows, organization_id.clone()))
+            .collect();
         by_use.sort_unstable();
         // A quarter at once, so that this is done seldom.
         let goal = self.rows_max / 4 * 3;

@@ -22,8 +22,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, Offset, TopicPartitionList,
-    bindings as native,
+    ClientConfig, ClientContext, Offset, TopicPartitionList, bindings as native,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::KafkaError,
@@ -128,7 +127,7 @@ impl Consumer {
             }
         }
         let mut pending = self.client.context().pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.drain(..).last()
+        std::mem::take(&mut *pending).pop_back()
     }
 
     /// Answers an assignment: fetching begins at the given offsets.
@@ -198,7 +197,13 @@ impl Consumer {
         let (mut low, mut high) = (-1, -1);
         // SAFETY: the client lives, the topic is a C string, and both numbers are ours to write to.
         let code = unsafe {
-            native::rd_kafka_get_watermark_offsets(self.client.client().native_ptr(), topic.as_ptr(), input.partition, &mut low, &mut high)
+            native::rd_kafka_get_watermark_offsets(
+                self.client.client().native_ptr(),
+                topic.as_ptr(),
+                input.partition,
+                &mut low,
+                &mut high,
+            )
         };
         (code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
@@ -240,7 +245,8 @@ impl Queue {
     fn of_partition(client: &BaseConsumer<Recorder>, topic: &str, partition: i32) -> Self {
         let topic = CString::new(topic).expect("Kafka's topic names have no zero byte");
         // SAFETY: the client lives, and the name is a C string.
-        let queue = unsafe { native::rd_kafka_queue_get_partition(client.client().native_ptr(), topic.as_ptr(), partition) };
+        let queue =
+            unsafe { native::rd_kafka_queue_get_partition(client.client().native_ptr(), topic.as_ptr(), partition) };
         assert!(!queue.is_null(), "a consumer has a queue for each partition");
         Self(queue)
     }

@@ -70,13 +70,15 @@ fn may_go(item: &ControlItem, positions: &Positions) -> bool {
     if item.offset >= control.history_end {
         return true;
     }
-    let usage = positions.all().iter().filter(|other| !other.is_control && other.input.partition == control.input.partition);
+    let usage =
+        positions.all().iter().filter(|other| !other.is_control && other.input.partition == control.input.partition);
     usage.into_iter().all(|usage| usage.is_past_history() || usage.record_time >= item.record_time)
 }
 
 /// Whether usage up to the record times now read may be applied: control has been read far enough.
 pub fn control_is_read_for_usage(positions: &Positions, rules_delay_ms: i64) -> bool {
-    let newest_usage = positions.all().iter().filter(|position| !position.is_control).map(|position| position.record_time).max();
+    let newest_usage =
+        positions.all().iter().filter(|position| !position.is_control).map(|position| position.record_time).max();
     let Some(newest_usage) = newest_usage else { return true };
     let needed = newest_usage.plus_ms(-rules_delay_ms);
     let mut control = positions.all().iter().filter(|position| position.is_control);

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use rdkafka::Offset;
 
-use super::{Fatal, Interrupt, consumer::{Consumer, Message}, patience::Patience};
+use super::{
+    Fatal, Interrupt,
+    consumer::{Consumer, Message},
+    patience::Patience,
+};
 use crate::{
     domain::time::Timestamp,
     ledger::{Fence, InputPartition, Ledger, Progress},
@@ -148,7 +152,11 @@ impl Positions {
 
     /// The progress to write, where `covered` tells the first offset of a partition that is not applied yet, if that
     /// is not the next one to be read. A partition that is caught up holds nothing back: its low water is the clock.
-    pub fn progress(&self, covered: impl Fn(usize) -> Option<i64>, clock: Timestamp) -> Vec<(InputPartition, Progress)> {
+    pub fn progress(
+        &self,
+        covered: impl Fn(usize) -> Option<i64>,
+        clock: Timestamp,
+    ) -> Vec<(InputPartition, Progress)> {
         let progress = self.all.iter().enumerate().map(|(number, position)| {
             let waiting_at = covered(number);
             let idle = position.caught_up && waiting_at.is_none();
@@ -172,7 +180,13 @@ async fn watermarks(input: &InputPartition, consumer: &Consumer, patience: &Pati
     }
 }
 
-fn first_offset(input: &InputPartition, progress: Option<Progress>, start: Start, low: i64, high: i64) -> Result<i64, Fatal> {
+fn first_offset(
+    input: &InputPartition,
+    progress: Option<Progress>,
+    start: Start,
+    low: i64,
+    high: i64,
+) -> Result<i64, Fatal> {
     let InputPartition { topic, partition } = input;
     match progress.map(|progress| progress.next_offset) {
         None if start == Start::Earliest => Ok(low),

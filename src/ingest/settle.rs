@@ -12,12 +12,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use super::{
-    Fatal, Interrupt,
-    accounts::Accounts,
-    consumer::Consumer,
-    decode::Decoded,
-    lanes::ControlItem,
-    patience::Patience,
+    Fatal, Interrupt, accounts::Accounts, consumer::Consumer, decode::Decoded, lanes::ControlItem, patience::Patience,
 };
 use crate::{
     domain::{
@@ -188,12 +183,25 @@ impl Settler {
         let oldest = low_water.plus_ms(-self.policy.horizon_ms);
         let mut total = Settled::default();
         loop {
-            let open: Vec<usize> = (0..groups.all.len()).filter(|number| groups.all[*number].settled < groups.all[*number].items.len()).collect();
+            let open: Vec<usize> = (0..groups.all.len())
+                .filter(|number| groups.all[*number].settled < groups.all[*number].items.len())
+                .collect();
             if open.is_empty() {
                 break;
             }
             self.load(items, &mut groups.all, &open, consumer, patience).await?;
-            self.decide_and_commit(items, &mut groups.all, &open, clock, oldest, position_of, &mut total, consumer, patience).await?;
+            self.decide_and_commit(
+                items,
+                &mut groups.all,
+                &open,
+                clock,
+                oldest,
+                position_of,
+                &mut total,
+                consumer,
+                patience,
+            )
+            .await?;
         }
         total.touched = groups.all.into_iter().filter_map(|group| group.account).collect();
         Ok(total)
@@ -227,7 +235,9 @@ impl Settler {
             };
             for ((number, (organization_id, needs)), loaded) in asking.iter().zip(&requests).zip(loaded) {
                 let account = groups[*number].account.as_mut().expect("an open group has its account");
-                let current = account.fill(needs, loaded).map_err(|error| Fatal::Ledger(format!("{organization_id}: {error}")))?;
+                let current = account
+                    .fill(needs, loaded)
+                    .map_err(|error| Fatal::Ledger(format!("{organization_id}: {error}")))?;
                 if !current {
                     *account = Account::new(organization_id);
                 }
@@ -347,7 +357,9 @@ impl Settler {
         }
         match self.ledger.commit(&commits).await {
             Ok(results) => {
-                for ((organization_id, _), _) in commits.iter().zip(results).filter(|(_, result)| *result == Committed::Refused) {
+                for ((organization_id, _), _) in
+                    commits.iter().zip(results).filter(|(_, result)| *result == Committed::Refused)
+                {
                     drop(accounts.take(organization_id));
                 }
                 Ok(())
@@ -422,7 +434,8 @@ impl Group {
                 Outcome::Continue => break,
             }
             upto += 1;
-            let is_full = account.rows_changed() + EVENT_ROWS_MAX > COMMIT_ROWS_MAX || account.signals_decided() >= COMMIT_SIGNALS_MAX;
+            let is_full = account.rows_changed() + EVENT_ROWS_MAX > COMMIT_ROWS_MAX
+                || account.signals_decided() >= COMMIT_SIGNALS_MAX;
             if is_full || matches!(item.work, Work::Control(_)) {
                 break;
             }

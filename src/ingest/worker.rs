@@ -22,7 +22,7 @@ use super::{
     Fatal, Interrupt,
     accounts::Accounts,
     consumer::{Batch, Consumer, Lane, Message, Rebalance},
-    decode::{Decoder, PAYLOAD_BYTES_MAX, Registry, RegistryOptions, Undecoded},
+    decode::{Decoder, Registry, RegistryOptions, Undecoded},
     lanes::{ControlItem, ControlLane, control_is_read_for_usage},
     patience::Patience,
     positions::{Positions, Start},
@@ -165,7 +165,9 @@ impl Worker {
                 }
                 Interrupt::FenceMoved => {
                     self.around.metrics.rewinds.inc();
-                    warn!("Redis is not the one any more that positions were read from: beginning anew at its progress");
+                    warn!(
+                        "Redis is not the one any more that positions were read from: beginning anew at its progress"
+                    );
                 }
                 Interrupt::Rebalanced(Rebalance::Assigned(partitions)) => {
                     info!(count = partitions.len(), "partitions assigned");
@@ -218,7 +220,9 @@ impl Worker {
         *fetching = true;
         self.around.metrics.partitions.set(i64::try_from(partitions.len()).unwrap_or(i64::MAX));
         let now = Instant::now();
-        let held = |partition| positions.all().iter().any(|position| position.is_control && position.input.partition == partition);
+        let held = |partition| {
+            positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
+        };
         self.around.readback.check_all(held);
         let mut tenure = Tenure { positions, control: ControlLane::default(), last_tick: now, last_batch: now };
         loop {
@@ -283,7 +287,8 @@ impl Worker {
         batch: &Batch,
     ) -> Result<(), Interrupt> {
         let clock = self.around.clock.now();
-        let inputs: Vec<InputPartition> = tenure.positions.all().iter().map(|position| position.input.clone()).collect();
+        let inputs: Vec<InputPartition> =
+            tenure.positions.all().iter().map(|position| position.input.clone()).collect();
         let position_of = |number: usize| inputs[number].clone();
         let settled = self.settler.settle(
             items,
@@ -296,8 +301,12 @@ impl Worker {
             &self.around.patience,
         );
         let settled = settled.await?;
-        let reasons: Vec<&'static str> =
-            dead.iter().map(|letter| &letter.reason).chain(settled.dead.iter().map(|(_, reason)| reason)).map(Reason::code).collect();
+        let reasons: Vec<&'static str> = dead
+            .iter()
+            .map(|letter| &letter.reason)
+            .chain(settled.dead.iter().map(|(_, reason)| reason))
+            .map(Reason::code)
+            .collect();
         dead.extend(dead_letters(&settled, items, &inputs, batch));
         let metrics = self.around.metrics.clone();
         let (applied, duplicate) = (settled.applied, settled.duplicate);
@@ -378,7 +387,9 @@ impl Worker {
         if !self.to_forget.is_empty() && tenure.last_batch.elapsed() >= FORGET_AFTER {
             let from = self.to_forget.len().saturating_sub(FORGET_MAX);
             let organizations = self.to_forget.split_off(from);
-            self.settler.forget_published(&mut self.accounts, &organizations, &self.consumer, &self.around.patience).await?;
+            self.settler
+                .forget_published(&mut self.accounts, &organizations, &self.consumer, &self.around.patience)
+                .await?;
         }
         if tenure.last_tick.elapsed() >= TICK {
             self.advance(tenure).await?;
@@ -387,7 +398,12 @@ impl Worker {
     }
 
     /// Reads control records into their lane. Returns how many.
-    async fn read_control(&mut self, tenure: &mut Tenure, wait: Duration, dead: &mut Vec<DeadLetter>) -> Result<usize, Interrupt> {
+    async fn read_control(
+        &mut self,
+        tenure: &mut Tenure,
+        wait: Duration,
+        dead: &mut Vec<DeadLetter>,
+    ) -> Result<usize, Interrupt> {
         if !tenure.control.has_room() && wait.is_zero() {
             return Ok(0);
         }
@@ -476,7 +492,10 @@ impl Worker {
                     return Ok(());
                 }
                 Err(away) => {
-                    self.around.patience.wait_for(&self.consumer, Dependency::SchemaRegistry, &away.to_string()).await?;
+                    self.around
+                        .patience
+                        .wait_for(&self.consumer, Dependency::SchemaRegistry, &away.to_string())
+                        .await?;
                 }
             }
         }
@@ -484,10 +503,13 @@ impl Worker {
 
     /// Adds what was read back from the pauses topic and may be wrong, for the partitions that are ours.
     fn add_corrections(&self, tenure: &Tenure, items: &mut Vec<Item<'_>>, groups: &mut Groups) {
-        let ours = |partition: i32| tenure.positions.all().iter().any(|position| position.is_control && position.input.partition == partition);
+        let ours = |partition: i32| {
+            tenure.positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
+        };
         for suspect in self.around.readback.take_suspects(ours) {
             groups.add(&suspect.organization_id, items.len());
-            let work = Work::Correction { scope: suspect.scope, generation: suspect.generation, paused: suspect.paused };
+            let work =
+                Work::Correction { scope: suspect.scope, generation: suspect.generation, paused: suspect.paused };
             items.push(Item::new(work, None, 0, self.around.clock.now()));
         }
     }
@@ -559,7 +581,6 @@ fn dead_letters(settled: &Settled, items: &[Item<'_>], inputs: &[InputPartition]
 
 fn dead_letter(reason: Reason, message: &Message<'_>, record_time: Timestamp) -> DeadLetter {
     let payload = message.payload();
-    debug_assert!(PAYLOAD_BYTES_MAX >= DEAD_LETTER_BYTES_MAX, "what is kept was read");
     DeadLetter {
         reason,
         topic: message.topic().into(),
@@ -571,4 +592,3 @@ fn dead_letter(reason: Reason, message: &Message<'_>, record_time: Timestamp) ->
         payload_bytes: payload.len(),
     }
 }
-

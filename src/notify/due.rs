@@ -34,7 +34,8 @@ async fn look(ledger: &dyn Ledger, publisher: &Publisher, clock: &Clock) -> Resu
     if due.is_empty() {
         return Ok(());
     }
-    let records: Vec<Outgoing> = due.iter().map(|(organization_id, at)| due_record(organization_id, *at, clock)).collect();
+    let records: Vec<Outgoing> =
+        due.iter().map(|(organization_id, at)| due_record(organization_id, *at, clock)).collect();
     if let Err(error) = publisher.records(&records).await {
         tracing::debug!(%error, "due records will be sent again");
         return Ok(());

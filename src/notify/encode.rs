@@ -83,11 +83,18 @@ pub fn signal(organization_id: &str, signal: &Signal, format: Format) -> Outgoin
         Signal::Threshold(crossed) => {
             (Kind::Threshold, organization_id.to_owned(), crossed.record_time, threshold(organization_id, crossed))
         }
-        Signal::Pause(changed) => {
-            (Kind::Pause, format!("{organization_id}/{}", changed.scope), changed.record_time, pause(organization_id, changed))
+        Signal::Pause(changed) => (
+            Kind::Pause,
+            format!("{organization_id}/{}", changed.scope),
+            changed.record_time,
+            pause(organization_id, changed),
+        ),
+        Signal::Journal(entry) => {
+            (Kind::Journal, organization_id.to_owned(), entry.record_time, journal(organization_id, entry))
         }
-        Signal::Journal(entry) => (Kind::Journal, organization_id.to_owned(), entry.record_time, journal(organization_id, entry)),
-        Signal::Refusal(refusal) => (Kind::DeadLetter, organization_id.to_owned(), refusal.record_time, refused(refusal)),
+        Signal::Refusal(refusal) => {
+            (Kind::DeadLetter, organization_id.to_owned(), refusal.record_time, refused(refusal))
+        }
     };
     // The key of a pause names the scope, but all pauses of an organization go to one partition.
     let partition_by = (kind == Kind::Pause).then(|| organization_id.to_owned());
@@ -145,7 +152,8 @@ fn threshold(organization_id: &str, crossed: &ThresholdCrossed) -> Value {
 }
 
 fn pause(organization_id: &str, changed: &PauseChanged) -> Value {
-    let state = if changed.causes.is_empty() { Value::Enum(1, "running".into()) } else { Value::Enum(0, "paused".into()) };
+    let state =
+        if changed.causes.is_empty() { Value::Enum(1, "running".into()) } else { Value::Enum(0, "paused".into()) };
     record([
         ("identity", text(changed.identity.to_string())),
         ("organization_id", text(organization_id)),
@@ -167,7 +175,8 @@ fn cause(cause: &Cause) -> Value {
 }
 
 fn journal(organization_id: &str, entry: &JournalEntry) -> Value {
-    let result = if entry.refused.is_some() { Value::Enum(1, "refused".into()) } else { Value::Enum(0, "applied".into()) };
+    let result =
+        if entry.refused.is_some() { Value::Enum(1, "refused".into()) } else { Value::Enum(0, "applied".into()) };
     record([
         ("identity", text(entry.identity.to_string())),
         ("organization_id", text(organization_id)),
@@ -251,8 +260,12 @@ mod tests {
             revision: 1,
             record_time,
         };
-        let cause =
-            Cause { kind: CauseKind::Limit, limit_id: "daily".into(), window_start: Some(day.start), ends_at: Some(day.end) };
+        let cause = Cause {
+            kind: CauseKind::Limit,
+            limit_id: "daily".into(),
+            window_start: Some(day.start),
+            ends_at: Some(day.end),
+        };
         let changed = PauseChanged { identity, scope, causes: vec![cause], generation: 1_768_471_200_000, record_time };
         let entry = JournalEntry {
             identity,
@@ -298,7 +311,8 @@ mod tests {
             payload: b"hello".to_vec(),
             payload_bytes: 5,
         };
-        let sent: serde_json::Value = serde_json::from_slice(&dead_letter(&letter, Format::Json).payload).expect("JSON");
+        let sent: serde_json::Value =
+            serde_json::from_slice(&dead_letter(&letter, Format::Json).payload).expect("JSON");
         let example = include_str!("../../schemas/examples/dead_letter.json");
         assert_eq!(sent, serde_json::from_str::<serde_json::Value>(example).expect("JSON"));
         assert_eq!(dead_letter(&letter, Format::Avro).key, "usage.events/3/42");

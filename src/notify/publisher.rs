@@ -64,7 +64,12 @@ impl Publisher {
     ///
     /// # Errors
     /// [`KafkaError`] if the configuration is refused, or the broker does not answer.
-    pub fn new(config: &ClientConfig, topics: OutputTopics, format: Format, wait: Duration) -> Result<Self, KafkaError> {
+    pub fn new(
+        config: &ClientConfig,
+        topics: OutputTopics,
+        format: Format,
+        wait: Duration,
+    ) -> Result<Self, KafkaError> {
         let mut config = config.clone();
         config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");
         let producer: FutureProducer = config.create()?;
@@ -78,7 +83,8 @@ impl Publisher {
     /// # Errors
     /// [`NotPublished`]; send all of them again.
     pub async fn signals(&self, signals: &[(&str, &Signal)]) -> Result<(), NotPublished> {
-        let encoded = signals.iter().map(|(organization_id, signal)| encode::signal(organization_id, signal, self.format));
+        let encoded =
+            signals.iter().map(|(organization_id, signal)| encode::signal(organization_id, signal, self.format));
         self.send_all(&encoded.collect::<Vec<_>>()).await
     }
 

@@ -68,8 +68,12 @@ impl Readback {
     /// Has every scope of the partitions that are `ours` checked: whoever had them before may have written last.
     pub fn check_all(&self, ours: impl Fn(i32) -> bool) {
         let mut state = self.lock();
-        let keys: Vec<(Instant, Key)> =
-            state.last.iter().filter(|(_, last)| ours(last.partition)).map(|(key, last)| (last.read, key.clone())).collect();
+        let keys: Vec<(Instant, Key)> = state
+            .last
+            .iter()
+            .filter(|(_, last)| ours(last.partition))
+            .map(|(key, last)| (last.read, key.clone()))
+            .collect();
         state.unchecked.extend(keys);
     }
 
@@ -83,7 +87,9 @@ impl Readback {
                 break;
             }
             let Some((read, key)) = state.unchecked.pop_front() else { break };
-            let Some(last) = state.last.get(&key).filter(|last| last.read == read && ours(last.partition)) else { continue };
+            let Some(last) = state.last.get(&key).filter(|last| last.read == read && ours(last.partition)) else {
+                continue;
+            };
             if let Ok(scope) = Scope::parse(&key.1) {
                 let (generation, paused) = (last.generation, !last.causes.is_empty());
                 suspects.push(Suspect { organization_id: key.0, scope, generation, paused });

@@ -74,7 +74,11 @@ impl TopicReader {
 ///
 /// # Errors
 /// [`KafkaError`] if it still has none, or the broker does not answer, when `wait` is over.
-pub fn partitions_of<C: ClientContext>(client: &Client<C>, topic: &str, wait: Duration) -> Result<Vec<i32>, KafkaError> {
+pub fn partitions_of<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    wait: Duration,
+) -> Result<Vec<i32>, KafkaError> {
     let until = Instant::now() + wait;
     loop {
         let metadata = client.fetch_metadata(Some(topic), wait);
@@ -84,7 +88,9 @@ pub fn partitions_of<C: ClientContext>(client: &Client<C>, topic: &str, wait: Du
         match partitions {
             Ok(partitions) if !partitions.is_empty() => return Ok(partitions),
             Err(error) if Instant::now() >= until => return Err(error),
-            Ok(_) if Instant::now() >= until => return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
+            Ok(_) if Instant::now() >= until => {
+                return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+            }
             _ => std::thread::sleep(LOOK),
         }
     }
@@ -119,8 +125,11 @@ pub fn follow_pauses(client: &ClientConfig, topic: &str, readback: &Readback, me
             continue;
         };
         let Some(data) = payload.as_deref().and_then(data_of) else { continue };
-        let (Some(organization_id), Some(scope)) = (data["organization_id"].as_str(), data["scope"].as_str()) else { continue };
-        let causes = data["causes"].as_array().into_iter().flatten().filter_map(|cause| cause["kind"].as_str()).map(Into::into);
+        let (Some(organization_id), Some(scope)) = (data["organization_id"].as_str(), data["scope"].as_str()) else {
+            continue;
+        };
+        let causes =
+            data["causes"].as_array().into_iter().flatten().filter_map(|cause| cause["kind"].as_str()).map(Into::into);
         readback.note(partition, organization_id, scope, data["generation"].as_i64().unwrap_or(0), causes.collect());
     }
 }

@@ -1,7 +1,8 @@
 //! Prometheus figures. Every label has a small closed set of values; no scope is ever a label here.
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// All metrics of the process. Clones share them.
@@ -59,7 +60,11 @@ impl Metrics {
             consumed: made.counter("consumed_total", "Records taken from Kafka, over distinct positions"),
             applied: made.counter("applied_total", "Records that changed an account"),
             duplicate: made.counter("duplicate_total", "Records that had been applied before"),
-            dead_letters: made.counters("dead_letters_total", "Records that never will be applied, by reason", &["reason"]),
+            dead_letters: made.counters(
+                "dead_letters_total",
+                "Records that never will be applied, by reason",
+                &["reason"],
+            ),
             lag: made.gauges("lag_records", "Records not yet applied", &["topic", "partition"]),
             commit_seconds: made.histogram("commit_seconds", "Seconds per pipeline of commits", seconds),
             commits: made.counter("commits_total", "Commits written"),
@@ -68,14 +73,19 @@ impl Metrics {
             batch_records: made.histogram("batch_records", "Records per batch", records),
             crossings: made.counters("crossings_total", "Shares of caps that were announced", &["ceiling", "percent"]),
             pauses: made.counters("pauses_total", "Pauses and resumes that were published", &["state"]),
-            paused_scopes: made.gauges("paused_scopes", "Scopes paused now, by kind of cause, as the pauses topic has it", &["cause"]),
+            paused_scopes: made.gauges(
+                "paused_scopes",
+                "Scopes paused now, by kind of cause, as the pauses topic has it",
+                &["cause"],
+            ),
             rewinds: made.counter("rewinds_total", "Times that positions were read anew because the fence had moved"),
             corrections: made.counter("pause_corrections_total", "Corrections of the pauses topic"),
             rows_held: made.gauge("rows_held", "Rows of scopes held in memory"),
             missing: made.gauges("dependency_missing", "1 while a dependency does not answer", &["dependency"]),
             partitions: made.gauge("partitions_assigned", "Partitions assigned to this process"),
             record_age_seconds: made.register(
-                Gauge::with_opts(Opts::new("record_age_seconds", "Age of the record applied last")).expect("a valid gauge"),
+                Gauge::with_opts(Opts::new("record_age_seconds", "Age of the record applied last"))
+                    .expect("a valid gauge"),
             ),
             registry,
         }

@@ -76,7 +76,8 @@ fn m6_u_6_bad_input_ends_as_dead_letters_and_disturbs_nothing() {
     // Cannot be done: there is no such limit.
     let mut missing = control.clone();
     missing["id"] = "missing".into();
-    missing["data"] = json!({ "organization_id": "acme", "actor": "test", "remove_limit": { "limit_id": "none", "scope": "org" } });
+    missing["data"] =
+        json!({ "organization_id": "acme", "actor": "test", "remove_limit": { "limit_id": "none", "scope": "org" } });
     sender.send(&stage.topic("control"), "acme", missing.to_string().as_bytes());
     sender.flush();
     wait_until("the rate card is in force", || member.metric("bursar_consumed_total") >= 3);
@@ -88,10 +89,10 @@ fn m6_u_6_bad_input_ends_as_dead_letters_and_disturbs_nothing() {
     for number in 0..GOOD {
         let organization = format!("org-{}", number % 50);
         sender.send(&usage, &organization, &token_event(&organization, &number.to_string(), 1));
-        if number % 5_000 == 0 {
-            if let Some((_, payload)) = bad.get((number / 5_000) as usize) {
-                sender.send(&usage, "acme", payload);
-            }
+        if number % 5_000 == 0
+            && let Some((_, payload)) = bad.get((number / 5_000) as usize)
+        {
+            sender.send(&usage, "acme", payload);
         }
     }
     // Same id and time with other content.

@@ -78,7 +78,9 @@ fn c11_an_absent_registry_is_waited_for() {
         sender.send(&stage.topic("usage"), "acme", &[&[0, 0, 0, 0, id], &body[..]].concat());
     }
     sender.flush();
-    wait_until("it says what is missing", || member.get("/readyz").is_some_and(|page| page.contains("missing schema_registry")));
+    wait_until("it says what is missing", || {
+        member.get("/readyz").is_some_and(|page| page.contains("missing schema_registry"))
+    });
     assert_eq!(counted(&stage), 0);
     let listener = TcpListener::bind(address).expect("the port is free again");
     std::thread::spawn(move || serve_schemas(&listener));

@@ -9,7 +9,11 @@ use serde_json::{Value as Json, json};
 use crate::support::{Stage, token_event, wait_until};
 
 fn last_state(stage: &Stage, scope: &str) -> Option<Json> {
-    stage.read("pauses").into_iter().filter(|pause| pause["scope"] == scope).max_by_key(|pause| pause["generation"].as_i64())
+    stage
+        .read("pauses")
+        .into_iter()
+        .filter(|pause| pause["scope"] == scope)
+        .max_by_key(|pause| pause["generation"].as_i64())
 }
 
 /// M5, A4, A18, C6: one signal per threshold and revision; a pause at 100 %, a resume after a grant; the `paused` hash
@@ -31,19 +35,27 @@ fn m5_a_pool_announces_pauses_and_resumes() {
     wait_until("all is counted", || stage.totals().get("credits_micro") == Some(&1_200));
     let percents = |stage: &Stage| -> Vec<(i64, i64)> {
         let crossings = stage.read("thresholds").into_iter();
-        crossings.map(|crossed| (crossed["revision"].as_i64().unwrap_or(0), crossed["threshold_percent"].as_i64().unwrap_or(0))).collect()
+        crossings
+            .map(|crossed| {
+                (crossed["revision"].as_i64().unwrap_or(0), crossed["threshold_percent"].as_i64().unwrap_or(0))
+            })
+            .collect()
     };
     assert_eq!(percents(&stage), [(1, 80), (1, 100)]);
     let mut redis = stage.redis();
-    let paused: Option<String> = redis.hget(format!("{}:{{acme}}:paused", stage.name), "ws:ws-1").expect("Redis answers");
+    let paused: Option<String> =
+        redis.hget(format!("{}:{{acme}}:paused", stage.name), "ws:ws-1").expect("Redis answers");
     let paused: Json = serde_json::from_str(&paused.expect("the workspace is paused")).expect("JSON");
     let published = last_state(&stage, "ws:ws-1").expect("a pause was published");
     assert_eq!((&published["state"], &published["generation"]), (&json!("paused"), &paused["generation"]));
     assert_eq!(paused["causes"][0]["kind"], "pool");
 
     say(&["grant", "--scope", "ws:ws-1", "--grant-id", "g1", "--amount-micro", "5000"]);
-    wait_until("the workspace resumes", || last_state(&stage, "ws:ws-1").is_some_and(|state| state["state"] == "running"));
-    let paused: Option<String> = redis.hget(format!("{}:{{acme}}:paused", stage.name), "ws:ws-1").expect("Redis answers");
+    wait_until("the workspace resumes", || {
+        last_state(&stage, "ws:ws-1").is_some_and(|state| state["state"] == "running")
+    });
+    let paused: Option<String> =
+        redis.hget(format!("{}:{{acme}}:paused", stage.name), "ws:ws-1").expect("Redis answers");
     assert_eq!(paused, None);
     // Same grant once more: one grant, and nothing new is announced.
     say(&["grant", "--scope", "ws:ws-1", "--grant-id", "g1", "--amount-micro", "5000"]);
@@ -70,11 +82,15 @@ fn c5_a_scope_resumes_when_its_last_cause_clears() {
     let sender = stage.producer();
     sender.send(&stage.topic("usage"), "acme", &token_event("acme", "1", 10));
     sender.flush();
-    let causes = |stage: &Stage| last_state(stage, "agent:ws-1/agent-1").map_or(0, |state| state["causes"].as_array().map_or(0, Vec::len));
+    let causes = |stage: &Stage| {
+        last_state(stage, "agent:ws-1/agent-1").map_or(0, |state| state["causes"].as_array().map_or(0, Vec::len))
+    };
     wait_until("both limits pause", || causes(&stage) == 2);
     wait_until("the minute is over", || causes(&stage) == 1);
     limit("daily", "day", "100");
-    wait_until("the agent runs", || last_state(&stage, "agent:ws-1/agent-1").is_some_and(|state| state["state"] == "running"));
+    wait_until("the agent runs", || {
+        last_state(&stage, "agent:ws-1/agent-1").is_some_and(|state| state["state"] == "running")
+    });
     let generations: Vec<i64> = stage.read("pauses").iter().filter_map(|pause| pause["generation"].as_i64()).collect();
     assert!(generations.windows(2).all(|pair| pair[0] < pair[1]), "{generations:?}");
 }
@@ -93,7 +109,9 @@ fn c5_a_wrong_last_record_of_the_pauses_topic_is_corrected() {
     sender.send_to(partition_of("acme", 4), &stage.topic("pauses"), "acme/ws:ws-1", &pause);
     sender.flush();
     assert_eq!(stage.read("pauses").last().map(|state| state["state"].clone()), Some(json!("paused")));
-    wait_until("the topic is corrected", || stage.read("pauses").last().is_some_and(|state| state["state"] == "running"));
+    wait_until("the topic is corrected", || {
+        stage.read("pauses").last().is_some_and(|state| state["state"] == "running")
+    });
     assert!(member.metric("bursar_pause_corrections_total") >= 1);
 }
 
@@ -102,11 +120,21 @@ fn c5_a_wrong_last_record_of_the_pauses_topic_is_corrected() {
 fn a_refused_control_record_answers_with_its_reason() {
     let stage = Stage::new("refused");
     let _member = stage.run();
-    let output = stage.bursar(&["control", "-o", "acme", "grant", "--scope", "ws:x", "--grant-id", "g", "--amount-micro", "5"]);
+    let output =
+        stage.bursar(&["control", "-o", "acme", "grant", "--scope", "ws:x", "--grant-id", "g", "--amount-micro", "5"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("has no pool to grant to"), "{error}");
     let began = Instant::now();
-    let output = stage.bursar(&["control", "-o", "acme", "set-organization", "--time-zone", "Mars/Olympus", "--anchor", "2026-01-01"]);
+    let output = stage.bursar(&[
+        "control",
+        "-o",
+        "acme",
+        "set-organization",
+        "--time-zone",
+        "Mars/Olympus",
+        "--anchor",
+        "2026-01-01",
+    ]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("no IANA time zone"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(5), "it is refused before it is sent");

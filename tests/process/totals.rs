@@ -51,7 +51,8 @@ fn identities(signals: &[Json]) -> BTreeMap<String, Vec<Json>> {
 /// Limits that the trace crosses: some scopes at 80 %, some at 100 %.
 fn set_limits(stage: &Stage) {
     for organization in ["org-1", "org-2", "org-3"] {
-        let (what, bound) = (["set-limit", "tokens", "--every", "agent"], ["--meter", "input_tokens", "--cap", "60000"]);
+        let (what, bound) =
+            (["set-limit", "tokens", "--every", "agent"], ["--meter", "input_tokens", "--cap", "60000"]);
         stage.say(&[&["control", "-o", organization], &what[..], &bound[..], &["--window", "period"]].concat());
     }
 }
@@ -122,7 +123,8 @@ fn m4_u_1_u_4_u_5_ten_kills_lose_nothing_and_count_nothing_twice() {
         assert!(!expected.is_empty());
         assert_eq!(seen.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{topic}");
         for copies in seen.values() {
-            let what = |signal: &Json| ["scope", "limit_id", "threshold_percent", "state"].map(|field| signal[field].clone());
+            let what =
+                |signal: &Json| ["scope", "limit_id", "threshold_percent", "state"].map(|field| signal[field].clone());
             assert!(copies.iter().all(|copy| what(copy) == what(&copies[0])), "copies differ: {copies:?}");
         }
     }

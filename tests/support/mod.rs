@@ -80,8 +80,7 @@ impl Servers {
     pub fn kill(&self, server: &str) {
         let pid = std::fs::read_to_string(self.dir.join(format!("{server}.pid"))).expect("the server has a process id");
         let pid = pid.trim().parse().expect("a process id is a number");
-        // SAFETY: the process is ours: the script wrote its id when it started it.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
+        send_signal("KILL", pid);
         while process_lives(pid) {
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -103,7 +102,13 @@ impl Drop for Servers {
     }
 }
 
-fn process_lives(pid: i32) -> bool {
+/// Signals one process, by its own id.
+fn send_signal(signal: &str, pid: u32) {
+    let sent = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().expect("kill runs");
+    assert!(sent.success(), "process {pid} could not be signalled");
+}
+
+fn process_lives(pid: u32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !state.is_empty() && !state.contains(") Z ")
 }
@@ -228,7 +233,8 @@ impl Stage {
     pub fn read_raw(&self, topic: &str) -> Vec<Vec<u8>> {
         let client = self.client();
         let wait = Duration::from_secs(10);
-        let reader = TopicReader::open(&client, &self.topic(topic), Offset::Beginning, wait).expect("the topic is there");
+        let reader =
+            TopicReader::open(&client, &self.topic(topic), Offset::Beginning, wait).expect("the topic is there");
         let mut payloads = Vec::new();
         let mut quiet = 0;
         while quiet < 8 {
@@ -310,9 +316,8 @@ impl Member {
     /// The sum of a metric over its labels.
     pub fn metric(&self, name: &str) -> u64 {
         let page = self.get("/metrics").unwrap_or_default();
-        let values = page.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
-        });
+        let values =
+            page.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
         values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
     }
 
@@ -325,9 +330,7 @@ impl Member {
     /// Asks it to stop and returns how long that took.
     pub fn terminate(mut self) -> Duration {
         let began = Instant::now();
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        // SAFETY: the process is our child and was not waited for.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+        send_signal("TERM", self.child.id());
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "it ended with {status}: {}", self.log());
         began.elapsed()

@@ -1,6 +1,9 @@
 //! The load: what the topic is filled with, and the single events whose pauses are waited for.
 
-use std::{collections::HashMap, time::{Duration, Instant}};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use hdrhistogram::Histogram;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -16,7 +19,10 @@ use crate::{
     clock::Clock,
     config::Config,
     contract::{Kind, json::cloud_event, usage::write},
-    domain::{event::{Tokens, Usage, UsageEvent}, time::Timestamp},
+    domain::{
+        event::{Tokens, Usage, UsageEvent},
+        time::Timestamp,
+    },
     notify::reader::{TopicReader, data_of},
 };
 
@@ -61,7 +67,11 @@ pub fn fill(config: &Config, load: Load) -> Result<u64, Failure> {
             user: format!("user-{}", random.random_range(0..USERS)),
         };
         payload.clear();
-        let tokens = Tokens { input: random.random_range(10..5_000), output: random.random_range(10..1_000), ..Tokens::default() };
+        let tokens = Tokens {
+            input: random.random_range(10..5_000),
+            output: random.random_range(10..1_000),
+            ..Tokens::default()
+        };
         write(&names.event(in_order.plus_ms(-random.random_range(0..DISORDER_MS)), tokens), &mut payload);
         bytes += payload.len() as u64;
         send(&producer, &config.topics.usage[0], &names.organization, &payload)?;
@@ -127,11 +137,18 @@ fn producer(config: &Config) -> Result<ThreadedProducer<DefaultProducerContext>,
     Ok(client.create()?)
 }
 
-fn send(producer: &ThreadedProducer<DefaultProducerContext>, topic: &str, key: &str, payload: &[u8]) -> Result<(), Failure> {
+fn send(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    topic: &str,
+    key: &str,
+    payload: &[u8],
+) -> Result<(), Failure> {
     loop {
         match producer.send(BaseRecord::to(topic).key(key).payload(payload)) {
             Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => std::thread::sleep(Duration::from_millis(2)),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                std::thread::sleep(Duration::from_millis(2))
+            }
             Err((error, _)) => return Err(error.into()),
         }
     }

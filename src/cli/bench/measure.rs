@@ -1,6 +1,9 @@
 //! How things are measured: bare readers, CPU time, what Redis says of itself, medians.
 
-use std::{collections::BTreeMap, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -256,7 +259,7 @@ impl Measures {
 }
 
 fn in_units(thousandths: u64) -> String {
-    if thousandths % 1_000 == 0 {
+    if thousandths.is_multiple_of(1_000) {
         return (thousandths / 1_000).to_string();
     }
     format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000)

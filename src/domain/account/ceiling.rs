@@ -109,7 +109,7 @@ impl<'a> Ceiling<'a> {
         for percent in passed {
             effects.signals.push(self.threshold(percent, used, organization_id, scope, moment));
         }
-        let reaches_cap = used >= self.cap && !step.before().is_some_and(|before| before >= self.cap);
+        let reaches_cap = used >= self.cap && step.before().is_none_or(|before| before < self.cap);
         if reaches_cap && self.action == Action::Pause && self.window.end > moment.clock {
             effects.causes.push((self.cause(), self.revision));
         }
@@ -121,10 +121,10 @@ impl<'a> Ceiling<'a> {
             let before = step.before().is_some_and(|before| limit::reached(before, self.cap, *percent));
             limit::reached(step.used(), self.cap, *percent) && !before
         };
-        let passed = self.thresholds_percent.iter().copied().filter(newly);
+        let mut passed = self.thresholds_percent.iter().copied().filter(newly);
         match step {
-            Step::Event { .. } => passed.collect(),
-            Step::Revision { .. } => passed.last().into_iter().collect(),
+            Step::Event { .. } => passed.by_ref().collect(),
+            Step::Revision { .. } => passed.next_back().into_iter().collect(),
         }
     }
 
@@ -200,10 +200,17 @@ impl Cause<'_> {
             Self::Reached { causes } => {
                 for (cause, revision) in *causes {
                     let start = cause.window_start.map_or(0, Timestamp::ms);
-                    parts.extend([cause.kind.name().to_owned(), cause.limit_id.to_string(), start.to_string(), revision.to_string()]);
+                    parts.extend([
+                        cause.kind.name().to_owned(),
+                        cause.limit_id.to_string(),
+                        start.to_string(),
+                        revision.to_string(),
+                    ]);
                 }
             }
-            Self::Control { source, id } => parts.extend(["control".to_owned(), (*source).to_owned(), (*id).to_owned()]),
+            Self::Control { source, id } => {
+                parts.extend(["control".to_owned(), (*source).to_owned(), (*id).to_owned()])
+            }
             Self::Rules { revision } => parts.extend(["rules".to_owned(), revision.to_string()]),
             Self::Correction { generation } => parts.extend(["correction".to_owned(), generation.to_string()]),
         }

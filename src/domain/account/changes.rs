@@ -48,7 +48,11 @@ pub struct Needs {
 impl Needs {
     /// Whether nothing is missing.
     pub fn is_empty(&self) -> bool {
-        !self.base && self.scopes.is_empty() && self.segments.is_empty() && self.older.is_empty() && self.ending.is_none()
+        !self.base
+            && self.scopes.is_empty()
+            && self.segments.is_empty()
+            && self.older.is_empty()
+            && self.ending.is_none()
     }
 }
 

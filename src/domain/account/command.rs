@@ -62,7 +62,13 @@ impl Account {
     }
 
     /// Decides one control record, all of whose needs are loaded.
-    pub fn decide_control(&mut self, record: &ControlRecord, position: Position<'_>, moment: Moment, policy: &Policy) -> Outcome {
+    pub fn decide_control(
+        &mut self,
+        record: &ControlRecord,
+        position: Position<'_>,
+        moment: Moment,
+        policy: &Policy,
+    ) -> Outcome {
         let (fingerprint, check) = (record.fingerprint(), record.content_check());
         match self.seen.look_up(record.time, fingerprint, check) {
             Sighting::Fresh => {}
@@ -99,7 +105,9 @@ impl Account {
             Command::SetLimit(set) => {
                 check_limit(set)?;
                 let rules = match &set.selector {
-                    Selector::One(scope) => return self.set_limit_on(scope, set, &caused_by, moment).map(|()| Progress::Done),
+                    Selector::One(scope) => {
+                        return self.set_limit_on(scope, set, &caused_by, moment).map(|()| Progress::Done);
+                    }
                     Selector::Every(kind) => self.set_rule(*kind, set),
                 };
                 rules?;
@@ -123,7 +131,8 @@ impl Account {
                 self.grant(scope, grant_id, *amount_micro, &caused_by, moment)?;
             }
             Command::Pause { scope } => {
-                let cause = PauseCause { kind: CauseKind::Admin, limit_id: "".into(), window_start: None, ends_at: None };
+                let cause =
+                    PauseCause { kind: CauseKind::Admin, limit_id: "".into(), window_start: None, ends_at: None };
                 let index = self.scopes.index(scope);
                 if self.scopes.row_mut(index).pauses.add(cause) {
                     self.announce_pauses(index, &caused_by, moment);
@@ -142,7 +151,13 @@ impl Account {
 
     /// The first zone of an organization without usage holds from the beginning; every other one a while after its
     /// record, and what is running then ends as planned.
-    fn set_zone(&mut self, time_zone: chrono_tz::Tz, anchor: chrono::NaiveDate, moment: Moment, policy: &Policy) -> Result<(), String> {
+    fn set_zone(
+        &mut self,
+        time_zone: chrono_tz::Tz,
+        anchor: chrono::NaiveDate,
+        moment: Moment,
+        policy: &Policy,
+    ) -> Result<(), String> {
         if self.settings.zones.len() >= SETTINGS_MAX {
             return Err(format!("time zone or anchor were changed {SETTINGS_MAX} times already"));
         }
@@ -167,7 +182,9 @@ impl Account {
             .max();
         cards.retain(|card| newest_settled.is_none_or(|newest| (card.value.effective_from, card.recorded) >= newest));
         if cards.len() >= SETTINGS_MAX {
-            return Err(format!("{SETTINGS_MAX} rate cards are in force or to come; wait until older ones are settled"));
+            return Err(format!(
+                "{SETTINGS_MAX} rate cards are in force or to come; wait until older ones are settled"
+            ));
         }
         cards.push(Recorded { recorded: moment.record_time, value: card.clone() });
         self.settings_changed = true;
@@ -188,7 +205,13 @@ impl Account {
         }
     }
 
-    fn set_limit_on(&mut self, scope: &Scope, set: &SetLimit, caused_by: &Cause<'_>, moment: Moment) -> Result<(), String> {
+    fn set_limit_on(
+        &mut self,
+        scope: &Scope,
+        set: &SetLimit,
+        caused_by: &Cause<'_>,
+        moment: Moment,
+    ) -> Result<(), String> {
         let index = self.scopes.index(scope);
         self.bring_up_to_date(index, moment);
         let known = |limits: &[Limit]| limits.iter().any(|limit| limit.id == set.limit_id);
@@ -211,7 +234,13 @@ impl Account {
         Ok(())
     }
 
-    fn remove_limit_on(&mut self, scope: &Scope, limit_id: &str, caused_by: &Cause<'_>, moment: Moment) -> Result<(), String> {
+    fn remove_limit_on(
+        &mut self,
+        scope: &Scope,
+        limit_id: &str,
+        caused_by: &Cause<'_>,
+        moment: Moment,
+    ) -> Result<(), String> {
         let index = self.scopes.index(scope);
         let row = self.scopes.row_mut(index);
         let before = row.limits.len();
@@ -264,7 +293,8 @@ impl Account {
     ) -> Result<(), String> {
         check_pool_owner(scope)?;
         let index = self.scopes.index(scope);
-        let fresh = Pool { included_micro, thresholds_percent: Vec::new(), revision: 0, grants: Vec::new(), drawn: Vec::new() };
+        let fresh =
+            Pool { included_micro, thresholds_percent: Vec::new(), revision: 0, grants: Vec::new(), drawn: Vec::new() };
         let pool = self.scopes.row_mut(index).pool.get_or_insert_with(|| Box::new(fresh));
         pool.included_micro = included_micro;
         pool.thresholds_percent = thresholds_percent.to_vec();
@@ -273,7 +303,14 @@ impl Account {
         Ok(())
     }
 
-    fn grant(&mut self, scope: &Scope, grant_id: &str, amount_micro: i64, caused_by: &Cause<'_>, moment: Moment) -> Result<(), String> {
+    fn grant(
+        &mut self,
+        scope: &Scope,
+        grant_id: &str,
+        amount_micro: i64,
+        caused_by: &Cause<'_>,
+        moment: Moment,
+    ) -> Result<(), String> {
         check_pool_owner(scope)?;
         let period_start = self.calendar.window(&self.settings.zones, WindowKind::Period, moment.record_time).start;
         let index = self.scopes.index(scope);
@@ -303,12 +340,25 @@ impl Account {
             pool.draw(period, 0);
         }
         let mut effects = Effects::default();
-        Ceiling::of_pool(pool, period).hold(Step::Revision { used }, &self.organization_id, scope, moment, &mut effects);
+        Ceiling::of_pool(pool, period).hold(
+            Step::Revision { used },
+            &self.organization_id,
+            scope,
+            moment,
+            &mut effects,
+        );
         self.change_pauses(index, cleared, effects, caused_by, moment);
     }
 
     /// Publishes what a control record led to for one scope: at most one change of its pauses.
-    fn change_pauses(&mut self, index: ScopeIndex, cleared: bool, effects: Effects, caused_by: &Cause<'_>, moment: Moment) {
+    fn change_pauses(
+        &mut self,
+        index: ScopeIndex,
+        cleared: bool,
+        effects: Effects,
+        caused_by: &Cause<'_>,
+        moment: Moment,
+    ) {
         self.decided.extend(effects.signals);
         let pauses = &mut self.scopes.row_mut(index).pauses;
         let added = effects.causes.into_iter().filter(|(cause, _)| pauses.add(cause.clone())).count();
@@ -359,7 +409,9 @@ impl Account {
             Outcome::DeadLetter(Reason::ControlRefused(why)) => Some(why.as_str()),
             _ => None,
         };
-        let identity = |kind| super::identity(&self.organization_id, &[kind, &record.source, &record.id, &record.time.ms().to_string()]);
+        let identity = |kind| {
+            super::identity(&self.organization_id, &[kind, &record.source, &record.id, &record.time.ms().to_string()])
+        };
         let (journal, refusal) = (identity("journal"), identity("refusal"));
         let record_time = moment.record_time;
         self.decided.push(Signal::Journal(JournalEntry {

@@ -15,7 +15,9 @@ pub const LAYOUT: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LayoutError {
     /// Written by a later release.
-    #[error("the state has layout {found}, and this release reads up to {LAYOUT}: run the release that wrote it, or a later one")]
+    #[error(
+        "the state has layout {found}, and this release reads up to {LAYOUT}: run the release that wrote it, or a later one"
+    )]
     Unknown {
         /// The layout of the value.
         found: u8,

@@ -323,7 +323,13 @@ impl Account {
 
     /// Holds the pauses topic against the account: if what was read there of a scope is not its last change, the
     /// account's truth is published again, above what was read.
-    pub fn correct_pauses(&mut self, index: ScopeIndex, read_generation: i64, read_paused: bool, moment: Moment) -> bool {
+    pub fn correct_pauses(
+        &mut self,
+        index: ScopeIndex,
+        read_generation: i64,
+        read_paused: bool,
+        moment: Moment,
+    ) -> bool {
         let pauses = &self.scopes.row(index).pauses;
         if pauses.generation == read_generation && pauses.causes.is_empty() != read_paused {
             return false;

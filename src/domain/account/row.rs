@@ -36,7 +36,8 @@ impl TryFrom<u8> for WindowCode {
     type Error = String;
 
     fn try_from(code: u8) -> Result<Self, String> {
-        let kind = WindowKind::ALL.get(usize::from(code)).ok_or_else(|| format!("no kind of window has the number {code}"))?;
+        let kind =
+            WindowKind::ALL.get(usize::from(code)).ok_or_else(|| format!("no kind of window has the number {code}"))?;
         Ok(Self(*kind))
     }
 }

@@ -74,7 +74,8 @@ impl ChargedScopes {
 
 impl Default for Scopes {
     fn default() -> Self {
-        let mut scopes = Self { slots: Vec::new(), workspaces: HashMap::new(), users: HashMap::new(), dirty: Vec::new() };
+        let mut scopes =
+            Self { slots: Vec::new(), workspaces: HashMap::new(), users: HashMap::new(), dirty: Vec::new() };
         scopes.add(Scope::Organization);
         scopes
     }
@@ -157,7 +158,9 @@ impl Scopes {
     pub fn row(&self, index: ScopeIndex) -> &ScopeRow {
         match &self.slot(index).state {
             SlotState::Loaded(row) => row,
-            SlotState::Unknown | SlotState::Requested => panic!("row {} is used before it was loaded", self.slot(index).field),
+            SlotState::Unknown | SlotState::Requested => {
+                panic!("row {} is used before it was loaded", self.slot(index).field)
+            }
         }
     }
 

@@ -82,7 +82,8 @@ impl SeenIds {
     /// # Errors
     /// As [`super::layout::unpack`].
     pub fn from_directory(packed: Option<&[u8]>) -> Result<Self, super::layout::LayoutError> {
-        let directory: Directory = packed.map_or(Ok(Directory::default()), |bytes| super::layout::unpack("segments", bytes))?;
+        let directory: Directory =
+            packed.map_or(Ok(Directory::default()), |bytes| super::layout::unpack("segments", bytes))?;
         let segments = directory.starts.iter().map(|_| None).collect();
         Ok(Self { directory, segments, ..Self::default() })
     }
@@ -99,7 +100,7 @@ impl SeenIds {
     /// [`super::layout::LayoutError::Corrupt`] if it is not made of whole ids.
     pub fn fill(&mut self, start: Timestamp, stored: Option<&[u8]>) -> Result<(), super::layout::LayoutError> {
         let stored = stored.unwrap_or_default();
-        if stored.len() % ID_BYTES != 0 {
+        if !stored.len().is_multiple_of(ID_BYTES) {
             let why = format!("{} bytes are not whole ids", stored.len());
             return Err(super::layout::LayoutError::Corrupt { what: "segment of ids", why });
         }

@@ -45,7 +45,11 @@ impl Settings {
         let known = |card: &&Recorded<RateCard>| {
             card.recorded.plus_ms(delay_ms) <= record_time && card.value.effective_from <= event_time
         };
-        self.rate_cards.iter().filter(known).max_by_key(|card| (card.value.effective_from, card.recorded)).map(|card| &card.value)
+        self.rate_cards
+            .iter()
+            .filter(known)
+            .max_by_key(|card| (card.value.effective_from, card.recorded))
+            .map(|card| &card.value)
     }
 
     /// The rules for every scope of `kind`.

@@ -77,7 +77,13 @@ impl Account {
     }
 
     /// Decides one event, all of whose needs are loaded.
-    pub fn decide_usage(&mut self, event: &UsageEvent<'_>, charged: ChargedScopes, moment: Moment, policy: &Policy) -> Outcome {
+    pub fn decide_usage(
+        &mut self,
+        event: &UsageEvent<'_>,
+        charged: ChargedScopes,
+        moment: Moment,
+        policy: &Policy,
+    ) -> Outcome {
         let (event_time, record_time) = (event.event_time, moment.record_time);
         if event_time > record_time.plus_ms(policy.early_ms) {
             return Outcome::DeadLetter(Reason::TooEarly { event_time, record_time });
@@ -99,7 +105,13 @@ impl Account {
         Outcome::Applied
     }
 
-    fn charge(&mut self, event: &UsageEvent<'_>, charged: ChargedScopes, moment: Moment, policy: &Policy) -> Result<(), Reason> {
+    fn charge(
+        &mut self,
+        event: &UsageEvent<'_>,
+        charged: ChargedScopes,
+        moment: Moment,
+        policy: &Policy,
+    ) -> Result<(), Reason> {
         let card = self.settings.rate_card(event.event_time, moment.record_time, policy.rules_delay_ms);
         let credits_micro = card.map_or(Ok(0), |card| card.charge_micro(&event.usage))?;
         let mut charge = counted(&event.usage);
@@ -143,7 +155,8 @@ impl Account {
         charge: &mut Counters,
     ) -> Option<(ScopeIndex, Option<i64>)> {
         let owns_pool = |index: &&ScopeIndex| {
-            let may_own = matches!(self.scopes.slot(**index).scope.kind(), ScopeKind::Workspace | ScopeKind::Organization);
+            let may_own =
+                matches!(self.scopes.slot(**index).scope.kind(), ScopeKind::Workspace | ScopeKind::Organization);
             may_own && self.scopes.row(**index).pool.is_some()
         };
         let owner = *charged.as_slice().iter().rev().find(owns_pool)?;
@@ -170,13 +183,13 @@ impl Account {
                 self.count(index, &mut row, WindowKind::Minute, minute, charging, &mut effects);
             }
         }
-        if let (Some((owner, before)), Some(pool)) = (charging.pool, &row.pool) {
-            if owner == index {
-                let period = charging.windows[2].1;
-                let step = Step::Event { before, after: pool.drawn_micro(period.start).unwrap_or(0) };
-                let scope = &self.scopes.slot(index).scope;
-                Ceiling::of_pool(pool, period).hold(step, &self.organization_id, scope, charging.moment, &mut effects);
-            }
+        if let (Some((owner, before)), Some(pool)) = (charging.pool, &row.pool)
+            && owner == index
+        {
+            let period = charging.windows[2].1;
+            let step = Step::Event { before, after: pool.drawn_micro(period.start).unwrap_or(0) };
+            let scope = &self.scopes.slot(index).scope;
+            Ceiling::of_pool(pool, period).hold(step, &self.organization_id, scope, charging.moment, &mut effects);
         }
         *self.scopes.row_mut(index) = row;
         self.take_effects(index, effects, charging.moment);
@@ -258,7 +271,8 @@ impl Account {
         let mut effects = Effects::default();
         for rule in rules.iter().filter(|rule| rule.revision > since) {
             let window = self.calendar.window(&self.settings.zones, rule.window, moment.record_time);
-            let used = self.scopes.row(index).counters(rule.window, window.start).map(|counters| counters.get(rule.meter));
+            let used =
+                self.scopes.row(index).counters(rule.window, window.start).map(|counters| counters.get(rule.meter));
             if let (Some(ceiling), Some(used)) = (Ceiling::of_limit(rule, window), used) {
                 ceiling.hold(Step::Revision { used }, &self.organization_id, &scope, moment, &mut effects);
             }

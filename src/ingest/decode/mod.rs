@@ -113,7 +113,10 @@ impl Decoder {
             Split::Json => Ok(json::read_control(payload)?),
             Split::Avro(Body::UsageVersion1(kind), _) => {
                 let name = kind.cloud_event_type();
-                Err(Reason::IncompatibleSchema(format!("{name} is not a control record, and this is the control topic")).into())
+                Err(Reason::IncompatibleSchema(format!(
+                    "{name} is not a control record, and this is the control topic"
+                ))
+                .into())
             }
             Split::Avro(Body::General(schema), body) => {
                 let value = read_value(schema, body)?;
@@ -132,7 +135,8 @@ impl Decoder {
             [] => Err(Reason::EmptyPayload.into()),
             [b'{', ..] => Ok(Split::Json),
             [0xc3, 0x01, rest @ ..] => {
-                let (fingerprint, body) = rest.split_first_chunk().ok_or_else(|| ends_early("single-object encoding"))?;
+                let (fingerprint, body) =
+                    rest.split_first_chunk().ok_or_else(|| ends_early("single-object encoding"))?;
                 let fingerprint = u64::from_le_bytes(*fingerprint);
                 let reader = self.by_fingerprint.get(&fingerprint);
                 Ok(Split::Avro(reader.ok_or(Reason::UnknownSchemaFingerprint(fingerprint))?, body))

@@ -44,7 +44,8 @@ struct Answer {
 impl Registry {
     /// A client for the registry at the address in `options`.
     pub fn new(options: RegistryOptions) -> Self {
-        let config = ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false).build();
+        let config =
+            ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false).build();
         Self { agent: config.into(), options }
     }
 

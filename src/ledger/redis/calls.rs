@@ -166,8 +166,15 @@ type Texts = Vec<String>;
 
 /// Reads the reply of [`load`].
 pub fn read_loaded(reply: Value, needs: &Needs) -> Result<Loaded, LedgerError> {
-    let (head, base, scopes, segments, older, ending, next_end): (Option<Vec<u8>>, Value, Values, Values, Values, Texts, Option<String>) =
-        read(reply)?;
+    let (head, base, scopes, segments, older, ending, next_end): (
+        Option<Vec<u8>>,
+        Value,
+        Values,
+        Values,
+        Values,
+        Texts,
+        Option<String>,
+    ) = read(reply)?;
     let base = if needs.base { Some(read_base(base)?) } else { None };
     let ending = match needs.ending {
         None => None,

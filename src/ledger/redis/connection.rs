@@ -53,7 +53,8 @@ impl Connection {
             .set_response_timeout(Some(CALL_TIMEOUT))
             .set_number_of_retries(1);
         let mut single = client.get_connection_manager_with_config(config).await.map_err(|error| classify(&error))?;
-        let info: InfoDict = cmd("INFO").arg("cluster").query_async(&mut single).await.map_err(|error| classify(&error))?;
+        let info: InfoDict =
+            cmd("INFO").arg("cluster").query_async(&mut single).await.map_err(|error| classify(&error))?;
         if info.get::<i32>("cluster_enabled") != Some(1) {
             return Ok(Self::Single(single));
         }
@@ -87,8 +88,11 @@ impl Connection {
                         pipeline.add_command(call);
                     }
                     let mut connection = connection.clone();
-                    let answered: Vec<Result<Value, RedisError>> =
-                        pipeline.ignore_errors().query_async(&mut connection).await.map_err(|error| classify(&error))?;
+                    let answered: Vec<Result<Value, RedisError>> = pipeline
+                        .ignore_errors()
+                        .query_async(&mut connection)
+                        .await
+                        .map_err(|error| classify(&error))?;
                     replies.extend(answered);
                 }
                 Ok(replies)
@@ -126,7 +130,9 @@ impl Connection {
                 let mut scan = cmd("SCAN");
                 scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000);
                 let reply = match (self, &primary) {
-                    (Self::Cluster(connection), Some(route)) => connection.clone().route_command(scan, route.clone()).await,
+                    (Self::Cluster(connection), Some(route)) => {
+                        connection.clone().route_command(scan, route.clone()).await
+                    }
                     (Self::Single(connection), _) => scan.query_async(&mut connection.clone()).await,
                     (Self::Cluster(connection), None) => scan.query_async(&mut connection.clone()).await,
                 };
@@ -172,7 +178,9 @@ impl Connection {
             Self::Cluster(connection) => load.query_async(&mut connection.clone()).await,
         };
         match reply {
-            Err(error) if !error.detail().is_some_and(|detail| detail.contains("already exists")) => Err(classify(&error)),
+            Err(error) if !error.detail().is_some_and(|detail| detail.contains("already exists")) => {
+                Err(classify(&error))
+            }
             _ => Ok(()),
         }
     }

@@ -6,7 +6,10 @@
 mod calls;
 mod connection;
 
-use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use futures::future::{BoxFuture, FutureExt};
 
@@ -43,12 +46,8 @@ impl RedisLedger {
     /// would lose accounts (`maxmemory-policy` evicts) or hides its replication id.
     pub async fn connect(options: &RedisOptions, horizon_ms: i64) -> Result<Self, LedgerError> {
         let connection = Connection::open(options).await?;
-        let ledger = Self {
-            connection,
-            keys: Keys::new(&options.prefix),
-            horizon_ms,
-            function_loads: AtomicU64::new(0),
-        };
+        let ledger =
+            Self { connection, keys: Keys::new(&options.prefix), horizon_ms, function_loads: AtomicU64::new(0) };
         ledger.connection.check_server().await?;
         ledger.connection.load_functions().await?;
         let begun = ledger.begin(&[]).await?;
@@ -78,7 +77,9 @@ impl RedisLedger {
     async fn call(&self, calls: impl Fn() -> Vec<redis::Cmd>) -> Result<Vec<redis::Value>, LedgerError> {
         let mut replies = self.connection.send(calls()).await?;
         let missing = |reply: &Result<redis::Value, redis::RedisError>| {
-            reply.as_ref().is_err_and(|error| error.detail().is_some_and(|detail| detail.contains("Function not found")))
+            reply
+                .as_ref()
+                .is_err_and(|error| error.detail().is_some_and(|detail| detail.contains("Function not found")))
         };
         if replies.iter().any(missing) {
             self.function_loads.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +103,8 @@ impl RedisLedger {
 impl Ledger for RedisLedger {
     fn load<'a>(&'a self, requests: &'a [(Box<str>, Needs)]) -> BoxFuture<'a, Result<Vec<Loaded>, LedgerError>> {
         async move {
-            let load = |(organization_id, needs): &(Box<str>, Needs)| calls::load(&self.keys.of(organization_id), needs);
+            let load =
+                |(organization_id, needs): &(Box<str>, Needs)| calls::load(&self.keys.of(organization_id), needs);
             let replies = self.call(|| requests.iter().map(load).collect()).await?;
             replies.into_iter().zip(requests).map(|(reply, (_, needs))| calls::read_loaded(reply, needs)).collect()
         }
@@ -158,8 +160,10 @@ impl Ledger for RedisLedger {
         progress: &'a [(InputPartition, Progress)],
     ) -> BoxFuture<'a, Result<bool, LedgerError>> {
         async move {
-            let pairs: Vec<(String, Vec<u8>)> =
-                progress.iter().map(|(partition, progress)| (calls::progress_field(partition), pack(progress))).collect();
+            let pairs: Vec<(String, Vec<u8>)> = progress
+                .iter()
+                .map(|(partition, progress)| (calls::progress_field(partition), pack(progress)))
+                .collect();
             // The fence has an entry per tag, in the order of the tags.
             let groups = self.tag_groups();
             let advance = |tags: &Vec<u32>| {
