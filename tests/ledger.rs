@@ -1,0 +1,211 @@
+//! One suite that every ledger satisfies: memory and a real Redis.
+
+mod support;
+
+use bursar::{
+    domain::{
+        account::{
+            changes::{Changes, EndingPage, Needs, OlderKey, PausedScope},
+            seen::SeenChanges,
+        },
+        time::Timestamp,
+        window::WindowKind,
+    },
+    ledger::{
+        Committed, InputPartition, Ledger, Progress,
+        memory::MemoryLedger,
+        redis::{RedisLedger, RedisOptions},
+    },
+};
+use support::Servers;
+
+const HORIZON_MS: i64 = 3_600_000;
+
+/// Runs one case on both ledgers, under a name of its own.
+fn on_both<F: Future<Output = ()>>(name: &str, case: impl Fn(Box<dyn Ledger>) -> F) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        case(Box::new(MemoryLedger::new())).await;
+        let options = RedisOptions { url: Servers::shared_redis().redis.clone(), prefix: name.to_owned() };
+        case(Box::new(RedisLedger::connect(&options, HORIZON_MS).await.expect("Redis answers"))).await;
+    });
+}
+
+fn changes(expected: Option<&[u8]>, head: &[u8]) -> Changes {
+    Changes { expected: expected.map(<[u8]>::to_vec), head: head.to_vec(), ..Changes::default() }
+}
+
+async fn commit(ledger: &dyn Ledger, changes: Changes) -> Committed {
+    ledger.commit(&[("acme".into(), changes)]).await.expect("the ledger answers")[0]
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms)
+}
+
+#[test]
+fn what_is_committed_is_loaded() {
+    on_both("loaded", |ledger| async move {
+        let older = OlderKey { kind: WindowKind::Hour, start: at(7), scope: "ws:a".into() };
+        let first = Changes {
+            fields: vec![("org".into(), b"row \0 bytes".to_vec()), ("settings".into(), b"s".to_vec())],
+            older: vec![(older.clone(), b"old".to_vec())],
+            seen: SeenChanges { append: vec![(at(5), b"0123456789".to_vec())], ..SeenChanges::default() },
+            signals: vec![(3, b"three".to_vec()), (12, b"twelve".to_vec())],
+            ..changes(None, b"h1")
+        };
+        assert_eq!(commit(&*ledger, first).await, Committed::Written);
+        let second = Changes {
+            seen: SeenChanges { append: vec![(at(5), b"abcdefghij".to_vec())], seal: vec![at(5)], ..SeenChanges::default() },
+            forget: vec![3],
+            ..changes(Some(b"h1"), b"h2")
+        };
+        assert_eq!(commit(&*ledger, second).await, Committed::Written);
+
+        let needs = Needs {
+            base: true,
+            scopes: vec!["ws:none".into(), "org".into()],
+            segments: vec![at(6), at(5)],
+            older: vec![older],
+            ending: None,
+        };
+        let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
+        let base = loaded.base.expect("the base was asked for");
+        assert_eq!(loaded.head.as_deref(), Some(&b"h2"[..]));
+        assert_eq!((base.settings.as_deref(), base.calendar), (Some(&b"s"[..]), None));
+        assert_eq!(base.outbox, [(12, b"twelve".to_vec())]);
+        assert_eq!(loaded.scopes, [None, Some(b"row \0 bytes".to_vec())]);
+        assert_eq!(loaded.segments, [None, Some(b"0123456789abcdefghij".to_vec())]);
+        assert_eq!(loaded.older, [Some(b"old".to_vec())]);
+    });
+}
+
+/// U-1, U-2: a commit on another head writes nothing at all.
+#[test]
+fn u_1_u_2_a_refused_commit_writes_nothing() {
+    on_both("refused", |ledger| async move {
+        assert_eq!(commit(&*ledger, changes(None, b"h1")).await, Committed::Written);
+        for expected in [None, Some(&b"h0"[..])] {
+            let late = Changes {
+                fields: vec![("org".into(), b"wrong".to_vec())],
+                seen: SeenChanges { append: vec![(at(5), b"0123456789".to_vec())], ..SeenChanges::default() },
+                signals: vec![(1, b"wrong".to_vec())],
+                ..changes(expected, b"h2")
+            };
+            assert_eq!(commit(&*ledger, late).await, Committed::Refused);
+        }
+        let needs = Needs { base: true, scopes: vec!["org".into()], segments: vec![at(5)], ..Needs::default() };
+        let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
+        assert_eq!((loaded.head.as_deref(), loaded.scopes, loaded.segments), (Some(&b"h1"[..]), vec![None], vec![None]));
+        assert_eq!(loaded.base.expect("the base").outbox, []);
+    });
+}
+
+#[test]
+fn a_commit_of_the_largest_size_is_written_whole() {
+    on_both("large", |ledger| async move {
+        let fields = (0..1_000).map(|n| (format!("user:{n}").into(), vec![b'x'; 110])).collect();
+        let signals = (0..9_000).map(|n| (n, b"s".to_vec())).collect();
+        assert_eq!(commit(&*ledger, Changes { fields, signals, ..changes(None, b"h1") }).await, Committed::Written);
+        let forget = (0..8_999).collect();
+        assert_eq!(commit(&*ledger, Changes { forget, ..changes(Some(b"h1"), b"h2") }).await, Committed::Written);
+        let needs = Needs { base: true, scopes: vec!["user:999".into()], ..Needs::default() };
+        let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
+        assert!(loaded.scopes[0].is_some());
+        assert_eq!(loaded.base.expect("the base").outbox, [(8_999, b"s".to_vec())]);
+    });
+}
+
+#[test]
+fn c5_paused_scopes_are_found_by_their_end() {
+    on_both("ends", |ledger| async move {
+        let paused = |scope: &str, next_end: Option<i64>| PausedScope {
+            scope: scope.into(),
+            causes_json: next_end.map(|_| "{}".to_owned()),
+            next_end: next_end.map(at),
+        };
+        let all = vec![paused("ws:a", Some(30)), paused("ws:b", Some(10)), paused("ws:c", Some(20))];
+        commit(&*ledger, Changes { paused: all, ..changes(None, b"h1") }).await;
+        let page = |until, offset| EndingPage { until: at(until), offset, limit: 2 };
+        for (page, scopes, next_end) in [
+            (page(20, 0), vec!["ws:b", "ws:c"], Some(at(30))),
+            (page(40, 1), vec!["ws:c", "ws:a"], None),
+            (EndingPage { until: Timestamp::MAX, offset: 0, limit: 9 }, vec!["ws:b", "ws:c", "ws:a"], None),
+        ] {
+            let needs = Needs { ending: Some(page), ..Needs::default() };
+            let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
+            let (found, next) = loaded.ending.expect("a page was asked for");
+            assert_eq!((found, next), (scopes.into_iter().map(Into::into).collect(), next_end));
+        }
+        commit(&*ledger, Changes { paused: vec![paused("ws:b", None)], ..changes(Some(b"h1"), b"h2") }).await;
+        let needs = Needs { ending: Some(page(20, 0)), ..Needs::default() };
+        let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
+        assert_eq!(loaded.ending.expect("a page").0, [Box::<str>::from("ws:c")]);
+    });
+}
+
+/// U-5: progress is written under the fence it was read with, or not at all.
+#[test]
+fn u_5_progress_holds_only_under_its_fence() {
+    on_both("progress", |ledger| async move {
+        let input = InputPartition { topic: "usage.events".into(), partition: 3 };
+        let progress = Progress { next_offset: 42, record_time: at(5), low_water: at(6) };
+        let begun = ledger.begin(std::slice::from_ref(&input)).await.expect("the ledger answers");
+        assert_eq!(begun.progress, [None]);
+        let written = ledger.advance(&begun.fence, &[(input.clone(), progress)]).await.expect("the ledger answers");
+        assert!(written);
+        let mut other = begun.fence.clone();
+        other.0[0].0 = "another lineage".to_owned();
+        let later = Progress { next_offset: 99, ..progress };
+        assert!(!ledger.advance(&other, &[(input.clone(), later)]).await.expect("the ledger answers"));
+        let again = ledger.begin(&[input]).await.expect("the ledger answers");
+        assert_eq!((again.progress, again.fence), (vec![Some(progress)], begun.fence));
+        assert_eq!(ledger.progress_of_all().await.expect("the ledger answers"), [progress]);
+    });
+}
+
+#[test]
+fn what_is_due_is_found_until_it_is_served() {
+    on_both("due", |ledger| async move {
+        let due = |ms| Changes { due: Some(at(ms)), ..changes(None, b"h1") };
+        for (organization, ms) in [("a", 10), ("b", 20)] {
+            ledger.commit(&[(organization.into(), due(ms))]).await.expect("the ledger answers");
+        }
+        assert_eq!(ledger.due(at(15)).await.expect("the ledger answers"), [("a".into(), at(10))]);
+        // Moved meanwhile: it stays.
+        ledger.forget_due(&[("a".into(), at(9))]).await.expect("the ledger answers");
+        assert_eq!(ledger.due(at(15)).await.expect("the ledger answers").len(), 1);
+        ledger.forget_due(&[("a".into(), at(10))]).await.expect("the ledger answers");
+        assert_eq!(ledger.due(at(15)).await.expect("the ledger answers"), []);
+    });
+}
+
+/// E6 in small: the functions are lost, and the next call loads them.
+#[test]
+fn lost_functions_are_loaded_again() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let own = Servers::start(&["--only", "redis"]);
+        let options = RedisOptions { url: own.redis.clone(), prefix: "functions".to_owned() };
+        let ledger = RedisLedger::connect(&options, HORIZON_MS).await.expect("Redis answers");
+        ledger.connection().query::<()>(redis::cmd("FUNCTION").arg("FLUSH")).await.expect("Redis answers");
+        assert_eq!(commit(&ledger, changes(None, b"h1")).await, Committed::Written);
+        assert_eq!(ledger.function_loads(), 1);
+    });
+}
+
+/// A server that would throw accounts away is refused, and the message says what to set.
+#[test]
+fn a_server_that_evicts_is_refused() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let own = Servers::start(&["--only", "redis"]);
+        let options = RedisOptions { url: own.redis.clone(), prefix: "evicts".to_owned() };
+        let ledger = RedisLedger::connect(&options, HORIZON_MS).await.expect("Redis answers");
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("maxmemory-policy").arg("allkeys-lru");
+        ledger.connection().query::<()>(&set).await.expect("Redis answers");
+        let refused = RedisLedger::connect(&options, HORIZON_MS).await.err().expect("it is refused");
+        assert!(refused.to_string().contains("noeviction"), "{refused}");
+    });
+}
