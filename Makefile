@@ -4,7 +4,7 @@
 check:
 	scripts/timed "formatting" cargo fmt --check
 	scripts/timed "lints" cargo clippy --locked --all-targets -- -D warnings
-	scripts/timed "unit tests" cargo test --locked --lib
+	scripts/timed "unit and scenario tests" cargo test --locked --lib --test account
 
 test: servers check
 	scripts/timed "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
