@@ -10,8 +10,8 @@
 //! ```
 
 use bursar::{
-    contract::json::{cloud_event, read_control},
     contract::Kind,
+    contract::json::{cloud_event, read_control},
     domain::{
         account::{Account, Moment, Outcome, Policy, changes::Needs, layout::unpack, row::ScopeRow},
         event::{Tokens, Usage, UsageEvent},
@@ -108,7 +108,8 @@ impl Stage {
 
     fn use_tokens(&mut self, number: usize, words: &[&str], moment: Moment) -> Outcome {
         let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
-        let (id, at) = (option("id=").map_or(number.to_string(), str::to_owned), option("at=").map_or(moment.clock, clock));
+        let (id, at) =
+            (option("id=").map_or(number.to_string(), str::to_owned), option("at=").map_or(moment.clock, clock));
         let mut names = words[0].split('/');
         let tokens = Tokens { input: words[1].parse().expect("a number"), ..Tokens::default() };
         let event = UsageEvent {
@@ -167,11 +168,18 @@ fn tell(signal: &Signal) -> String {
     match signal {
         Signal::Threshold(crossed) => {
             let ceiling = if crossed.limit_id.is_empty() { crossed.ceiling.name() } else { &crossed.limit_id };
-            format!("{} {} {}% of {ceiling} r{}", crossed.scope, crossed.used, crossed.threshold_percent, crossed.revision)
+            format!(
+                "{} {} {}% of {ceiling} r{}",
+                crossed.scope, crossed.used, crossed.threshold_percent, crossed.revision
+            )
         }
         Signal::Pause(changed) => {
             let causes: Vec<&str> = changed.causes.iter().map(|cause| cause.kind.name()).collect();
-            if causes.is_empty() { format!("{} runs", changed.scope) } else { format!("{} paused: {}", changed.scope, causes.join(" ")) }
+            if causes.is_empty() {
+                format!("{} runs", changed.scope)
+            } else {
+                format!("{} paused: {}", changed.scope, causes.join(" "))
+            }
         }
         Signal::Refusal(refusal) => format!("refused: {}", refusal.message),
         Signal::Journal(_) => unreachable!("the journal is not told"),
@@ -348,7 +356,11 @@ fn refusals_say_why() {
 /// State that another release wrote with more in it is refused as a whole, and left as it is.
 #[test]
 fn m9_state_of_a_later_layout_is_not_touched() {
-    use bursar::domain::account::{changes::Loaded, changes::LoadedBase, layout::{LAYOUT, LayoutError, pack_as}};
+    use bursar::domain::account::{
+        changes::Loaded,
+        changes::LoadedBase,
+        layout::{LAYOUT, LayoutError, pack_as},
+    };
     let mut account = Account::new("acme");
     let needs = Needs { base: true, ..Needs::default() };
     let head = pack_as(LAYOUT + 1, &json!({}));

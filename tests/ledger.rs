@@ -56,7 +56,11 @@ fn what_is_committed_is_loaded() {
         };
         assert_eq!(commit(&*ledger, first).await, Committed::Written);
         let second = Changes {
-            seen: SeenChanges { append: vec![(at(5), b"abcdefghij".to_vec())], seal: vec![at(5)], ..SeenChanges::default() },
+            seen: SeenChanges {
+                append: vec![(at(5), b"abcdefghij".to_vec())],
+                seal: vec![at(5)],
+                ..SeenChanges::default()
+            },
             forget: vec![3],
             ..changes(Some(b"h1"), b"h2")
         };
@@ -96,7 +100,10 @@ fn u_1_u_2_a_refused_commit_writes_nothing() {
         }
         let needs = Needs { base: true, scopes: vec!["org".into()], segments: vec![at(5)], ..Needs::default() };
         let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
-        assert_eq!((loaded.head.as_deref(), loaded.scopes, loaded.segments), (Some(&b"h1"[..]), vec![None], vec![None]));
+        assert_eq!(
+            (loaded.head.as_deref(), loaded.scopes, loaded.segments),
+            (Some(&b"h1"[..]), vec![None], vec![None])
+        );
         assert_eq!(loaded.base.expect("the base").outbox, []);
     });
 }

@@ -1,7 +1,7 @@
 //! `bursar bench`: speed and memory on real Kafka and Redis, in one run, in turn, with medians and ranges.
 //!
 //! The cases: `bare_poll` and `bare_batch` read the topic without decoding it; `full` is Bursar with everything on.
-//! CPU is that of this process; Redis's is its own account of itself (`INFO cpu`).
+//! Its latency is measured at light load. CPU is that of this process; Redis's is its own account of itself (`INFO cpu`).
 
 mod fill;
 mod measure;
@@ -153,7 +153,7 @@ async fn pause_latency(config: &Config, pauses: u32, measures: &mut Measures) ->
     let redis = measure::RedisProbe::open(&config).await?;
     let latencies = fill::measure_pauses(&config, pauses).await?;
     for (measure, percentile) in [("pause_latency_ms_p50", 50.0), ("pause_latency_ms_p99", 99.0)] {
-        measures.add("light_load", measure, latencies.value_at_percentile(percentile), "ms");
+        measures.add("full", measure, latencies.value_at_percentile(percentile), "ms");
     }
     service.stop().await?;
     redis.remove_all(&config).await

@@ -14,7 +14,7 @@ pub mod usage;
 
 use std::sync::LazyLock;
 
-use apache_avro::{Schema, rabin::Rabin};
+use apache_avro::Schema;
 
 /// What a schema describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,10 +86,21 @@ pub fn newest(kind: Kind) -> &'static Published {
     PUBLISHED.iter().rev().find(|published| published.kind == kind).expect("every kind is published")
 }
 
-/// CRC-64-AVRO over the canonical form of a schema.
+/// CRC-64-AVRO over the canonical form of a schema (Avro 1.12, "Schema Fingerprints").
 pub fn fingerprint(schema: &Schema) -> u64 {
-    let digest = schema.fingerprint::<Rabin>().bytes;
-    u64::from_le_bytes(digest.try_into().expect("a Rabin fingerprint has 8 bytes"))
+    let mut canonical = schema.canonical_form();
+    // The library leaves a primitive that lost its logical type as an object; the specification makes it simple.
+    for primitive in ["null", "boolean", "int", "long", "float", "double", "bytes", "string"] {
+        canonical = canonical.replace(&format!("{{\"type\":\"{primitive}\"}}"), &format!("\"{primitive}\""));
+    }
+    canonical.bytes().fold(CRC_64_AVRO_EMPTY, |crc, byte| crc_64_avro((crc ^ u64::from(byte)) & 0xff) ^ (crc >> 8))
+}
+
+/// The fingerprint of no bytes; also the polynomial.
+const CRC_64_AVRO_EMPTY: u64 = 0xc15d_213a_a4d7_a795;
+
+fn crc_64_avro(byte: u64) -> u64 {
+    (0..8).fold(byte, |crc, _| (crc >> 1) ^ if crc & 1 == 1 { CRC_64_AVRO_EMPTY } else { 0 })
 }
 
 #[cfg(test)]
@@ -110,6 +121,13 @@ mod tests {
         ] {
             assert_eq!(Schema::parse_str(current).expect("it parses"), newest(kind).schema, "{kind:?}");
         }
+    }
+
+    /// The fingerprints that a client in any language computes; here by another implementation.
+    #[test]
+    fn fingerprints_are_those_of_the_specification() {
+        let fingerprints = [Kind::Run, Kind::Token].map(|kind| newest(kind).fingerprint);
+        assert_eq!(fingerprints, [0xaad8_a302_a9cc_237f, 0x95aa_b8cb_6661_3084]);
     }
 
     /// Fields of usage events use the words of OpenTelemetry's GenAI conventions, and each says what it means.

@@ -114,7 +114,8 @@ impl Positions {
     /// The partition that a message is of; `None` if it is not ours any more.
     pub fn number_of(&mut self, message: &Message<'_>) -> Option<usize> {
         let key = (message.topic_handle(), message.partition());
-        if let Some((_, number)) = self.numbers.iter().find(|(known, _)| *known == key) {
+        // Messages come in runs of one partition, so the last one is looked at first.
+        if let Some((_, number)) = self.numbers.iter().rev().find(|(known, _)| *known == key) {
             return Some(*number);
         }
         let topic = message.topic();

@@ -388,12 +388,15 @@ impl Account {
     fn end_pauses(&mut self, at: Timestamp, caused_by: &Cause<'_>, moment: Moment) -> Progress {
         let sweep = self.sweep.take().expect("the page was loaded before the record is decided");
         let (scopes, next_end) = sweep.found.expect("the page was loaded before the record is decided");
+        let mut ended = false;
         for index in &scopes {
             if self.scopes.row_mut(*index).pauses.clear(|cause| cause.ends_at.is_some_and(|end| end <= at)) {
                 self.announce_pauses(*index, caused_by, moment);
+                ended = true;
             }
         }
-        if scopes.len() >= sweep.page.limit {
+        // A page of which nothing ends would come again for ever.
+        if ended && scopes.len() >= sweep.page.limit {
             self.sweep = Some(Sweep { page: sweep.page, found: None });
             return Progress::More;
         }

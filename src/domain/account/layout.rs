@@ -39,7 +39,11 @@ pub fn pack<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// Packs a value as release `layout` does.
 pub fn pack_as<T: Serialize>(layout: u8, value: &T) -> Vec<u8> {
-    rmp_serde::to_vec(&(layout, value)).expect("state is made of numbers, texts and lists, which always pack")
+    // Room for the row of a scope, by far the most frequent value.
+    let mut packed = Vec::with_capacity(160);
+    rmp_serde::encode::write(&mut packed, &(layout, value))
+        .expect("state is made of numbers, texts and lists, which always pack");
+    packed
 }
 
 /// Reads a value of any layout up to the current one.

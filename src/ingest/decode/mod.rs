@@ -98,7 +98,7 @@ impl Decoder {
             Split::Json => Ok(Decoded::Owned(Box::new(json::read_usage(payload)?))),
             Split::Avro(Body::UsageVersion1(kind), body) => Ok(Decoded::Borrowed(read_version_1(*kind, body)?)),
             Split::Avro(Body::General(schema), body) => {
-                Ok(Decoded::Owned(Box::new(json::usage_of_avro(read_value(schema, body)?)?)))
+                Ok(Decoded::Owned(Box::new(json::usage_of_avro(resolve_usage(read_value(schema, body)?)?)?)))
             }
             Split::Avro(Body::Refused(reason), _) => Err(reason.clone().into()),
         }
@@ -119,9 +119,7 @@ impl Decoder {
                 .into())
             }
             Split::Avro(Body::General(schema), body) => {
-                let value = read_value(schema, body)?;
-                let value = value.resolve(&newest(Kind::Control).schema);
-                Ok(json::control_of_avro(value.map_err(|error| Reason::IncompatibleSchema(error.to_string()))?)?)
+                Ok(json::control_of_avro(resolve(read_value(schema, body)?, Kind::Control)?)?)
             }
             Split::Avro(Body::Refused(reason), _) => Err(reason.clone().into()),
         }
@@ -181,6 +179,18 @@ fn read_value(schema: &Schema, body: &[u8]) -> Result<Value, Reason> {
         return Err(Reason::MalformedAvro(format!("{} bytes follow the record", rest.len())));
     }
     Ok(value)
+}
+
+/// Resolves what a customer's own schema wrote against ours: a record with a phase is a run event.
+fn resolve_usage(value: Value) -> Result<Value, Reason> {
+    let is_run = matches!(&value, Value::Record(fields) if fields.iter().any(|(name, _)| name == "phase"));
+    resolve(value, if is_run { Kind::Run } else { Kind::Token })
+}
+
+/// Schema resolution as Avro specifies it: fields that we do not have are passed over, those that the writer does not
+/// have take their default.
+fn resolve(value: Value, kind: Kind) -> Result<Value, Reason> {
+    value.resolve(&newest(kind).schema).map_err(|error| Reason::IncompatibleSchema(format!("of the writer ({error})")))
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ pub fn load(keys: &AccountKeys, needs: &Needs) -> Cmd {
 pub fn commit(keys: &AccountKeys, changes: &Changes, ttl_ms: i64) -> Cmd {
     let seen = &changes.seen;
     let others = seen.append.len() + seen.seal.len() + seen.remove.len() + changes.older.len();
-    let mut call = function("bursar_commit_1", 4 + others);
+    let mut call = Cmd::with_capacity(64 + 2 * changes.fields.len() + 3 * others, 1_024 + commit_bytes(changes));
+    call.arg("FCALL").arg("bursar_commit_1").arg(4 + others);
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.paused()).arg(keys.ends());
     let segments = seen.append.iter().map(|(start, _)| start).chain(&seen.seal).chain(&seen.remove);
     for start in segments {
@@ -95,6 +96,14 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, ttl_ms: i64) -> Cmd {
         call.arg(&*older.scope).arg(&counters[..]).arg(ttl_ms);
     }
     call
+}
+
+/// About how many bytes a step has, so that its call is built without growing again and again.
+fn commit_bytes(changes: &Changes) -> usize {
+    let fields = changes.fields.iter().map(|(field, value)| field.len() + value.len());
+    let ids = changes.seen.append.iter().map(|(_, ids)| ids.len());
+    let signals = changes.signals.iter().map(|(_, signal)| signal.len());
+    fields.chain(ids).chain(signals).map(|bytes| bytes + 16).sum()
 }
 
 /// Reads fence and progress at some tags.
