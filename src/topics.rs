@@ -30,7 +30,7 @@ pub enum TopicsError {
     },
     /// Topics are missing, and we are not to create them.
     #[error(
-        "missing topics: {0}. Create them (usage topics with message.timestamp.type=LogAppendTime, the pauses topic with cleanup.policy=compact), or set kafka.create_topics = true"
+        "missing topics: {0}. Create them (usage and control topics with message.timestamp.type=LogAppendTime, the pauses topic with cleanup.policy=compact), or set kafka.create_topics = true"
     )]
     Missing(String),
     /// A topic could not be created.
@@ -41,7 +41,7 @@ pub enum TopicsError {
         /// What the broker says.
         error: RDKafkaErrorCode,
     },
-    /// A usage topic lets senders say when they sent.
+    /// An input topic lets senders say when they sent.
     #[error(
         "topic {0} has message.timestamp.type=CreateTime: lateness would be told by the sender's clock. Set LogAppendTime, or accept it with kafka.accept_create_time = true"
     )]
@@ -111,14 +111,14 @@ async fn create(
 
 fn as_wanted<'a>(topic: &'a str, config: &Config) -> NewTopic<'a> {
     let new = NewTopic::new(topic, config.kafka.partitions, TopicReplication::Fixed(config.kafka.replication_factor));
+    let time = if config.kafka.accept_create_time { "CreateTime" } else { "LogAppendTime" };
     if config.topics.usage.iter().any(|usage| usage == topic) {
-        let time = if config.kafka.accept_create_time { "CreateTime" } else { "LogAppendTime" };
         new.set("message.timestamp.type", time)
     } else if topic == config.topics.pauses {
         new.set("cleanup.policy", "compact")
     } else if topic == config.topics.control {
         // A rebuild needs every control record there ever was.
-        new.set("retention.ms", "-1").set("retention.bytes", "-1")
+        new.set("message.timestamp.type", time).set("retention.ms", "-1").set("retention.bytes", "-1")
     } else {
         new
     }
@@ -128,16 +128,17 @@ async fn check_timestamps(admin: &AdminClient<DefaultClientContext>, config: &Co
     if config.kafka.accept_create_time {
         return Ok(());
     }
-    let resources: Vec<_> = config.topics.usage.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    let inputs: Vec<&String> = config.topics.usage.iter().chain([&config.topics.control]).collect();
+    let resources: Vec<_> = inputs.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT));
     let described = match admin.describe_configs(&resources, &options).await {
         Ok(described) => described,
         Err(error) => {
-            warn!(%error, "the settings of the usage topics cannot be read: make sure that they use LogAppendTime");
+            warn!(%error, "the settings of the input topics cannot be read: make sure that they use LogAppendTime");
             return Ok(());
         }
     };
-    for (topic, resource) in config.topics.usage.iter().zip(described) {
+    for (topic, resource) in inputs.into_iter().zip(described) {
         let Ok(resource) = resource else { continue };
         let setting = resource.get("message.timestamp.type").and_then(|entry| entry.value.clone());
         if setting.is_some_and(|setting| setting == "CreateTime") {

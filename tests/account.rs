@@ -144,6 +144,8 @@ impl Stage {
             "pool" => json!({ "set_pool": { "scope": words[0], "included_micro": count(1) } }),
             "grant" => json!({ "grant": { "scope": words[0], "grant_id": words[1], "amount_micro": count(2) } }),
             "pause" | "resume" => json!({ verb: { "scope": words[0] } }),
+            "unrule" => json!({ "remove_limit": { "limit_id": words[0], "every": words[1] } }),
+            "calendar" => json!({ "set_organization": { "time_zone": words[0], "anchor": words[1] } }),
             "due" => json!({ "due": { "at": moment.clock.to_string() } }),
             _ => panic!("no story says {verb}"),
         };
@@ -333,6 +335,73 @@ fn u_1_a_resend_counts_once_and_changed_content_is_seen() {
 fn c12_a_card_holds_for_what_is_recorded_a_minute_after_it() {
     let stage = check("10:00 price 2000000\n 10:00 use w/a/u 5\n 10:01 use w/a/u 7 at=09:00", "");
     assert_eq!(stage.used("org", Meter::CreditsMicro), [0, 14, 14, 14]);
+}
+
+/// A refused rule leaves nothing behind: what ends by itself still ends.
+#[test]
+fn c5_a_refused_rule_does_not_keep_pauses_from_ending() {
+    check(
+        "10:00 limit burst agent:w/a input_tokens hour 5
+         10:01 unrule typo agent
+         10:02 use w/a/u 9
+         11:00 due",
+        "dead control_refused
+         refused: there is no limit \"typo\" for every agent
+         agent:w/a 9 80% of burst r1
+         agent:w/a 9 100% of burst r1
+         agent:w/a paused: limit
+         agent:w/a runs",
+    );
+}
+
+/// A limit opens a window that no event has opened; older counts are still found and added to.
+#[test]
+fn c7_a_window_that_a_rule_opened_does_not_hide_older_counts() {
+    let stage = check(
+        "10:01 use w/a/u 10
+         11:00 limit cap ws:w input_tokens hour 100
+         12:01 use w/a/u 10
+         12:02 use w/a/u 85 at=10:30",
+        "ws:w 95 80% of cap r1",
+    );
+    assert_eq!(stage.used("org", Meter::InputTokens).into_iter().max(), Some(105));
+}
+
+/// A grant holds although the first calendar comes after it: the running period ends as planned.
+#[test]
+fn a8_a_grant_outlives_the_first_calendar() {
+    check(
+        "10:00 pool ws:w 100
+         10:01 grant ws:w g1 100
+         10:02 calendar Asia/Tokyo 2026-01-05
+         10:05 price 1000000
+         10:07 use w/a/u 150",
+        "",
+    );
+}
+
+/// Times that no calendar has end as dead letters, and hold nobody up.
+#[test]
+fn absurd_times_are_refused() {
+    for time_ms in [i64::MIN, -62_135_596_800_000_000, -1, 253_402_300_800_000, i64::MAX] {
+        let event = UsageEvent {
+            id: "x",
+            source: "story",
+            event_time: Timestamp::from_ms(time_ms),
+            organization_id: "acme",
+            workspace_id: None,
+            agent_id: None,
+            user_id: None,
+            product: None,
+            reservation_id: None,
+            usage: Usage::Tokens { request_model: "small", tokens: Tokens::default() },
+        };
+        assert_eq!(event.validate().map_err(|reason| reason.code()), Err("time_out_of_range"), "{time_ms}");
+        // And the calendar itself answers at once, whatever it is asked.
+        for kind in bursar::domain::window::WindowKind::ALL {
+            bursar::domain::window::window_at(&[], kind, Timestamp::from_ms(time_ms));
+        }
+    }
 }
 
 #[test]

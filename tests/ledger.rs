@@ -123,6 +123,24 @@ fn a_commit_of_the_largest_size_is_written_whole() {
     });
 }
 
+/// One organization may name any number of scopes in one batch.
+#[test]
+fn a_load_of_any_size_is_answered() {
+    on_both("wide", |ledger| async move {
+        let fields = [("user:9999".into(), b"row".to_vec())];
+        commit(&*ledger, Changes { fields: fields.into(), ..changes(None, b"h1") }).await;
+        let needs = Needs { scopes: (0..10_000).map(|n| format!("user:{n}").into()).collect(), ..Needs::default() };
+        let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
+        assert_eq!((loaded.scopes.len(), loaded.scopes[9_999].as_deref()), (10_000, Some(&b"row"[..])));
+        let inputs: Vec<_> = (0..10_000).map(|partition| InputPartition { topic: "t".into(), partition }).collect();
+        let begun = ledger.begin(&inputs).await.expect("the ledger answers");
+        let progress = Progress { next_offset: 1, record_time: at(5), low_water: at(5) };
+        let all: Vec<_> = inputs.iter().map(|input| (input.clone(), progress)).collect();
+        assert!(ledger.advance(&begun.fence, &all).await.expect("the ledger answers"));
+        assert_eq!(ledger.begin(&inputs).await.expect("the ledger answers").progress, vec![Some(progress); 10_000]);
+    });
+}
+
 #[test]
 fn c5_paused_scopes_are_found_by_their_end() {
     on_both("ends", |ledger| async move {

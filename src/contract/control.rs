@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     control::{Command, ControlRecord, SetLimit},
+    event::EVENT_TIMES_MS,
     ids::ID_BYTES_MAX,
     limit::{Action, Selector, THRESHOLDS_PERCENT_DEFAULT},
     meter::Meter,
@@ -16,6 +17,9 @@ use crate::domain::{
     time::{Timestamp, parse_rfc3339},
     window::WindowKind,
 };
+
+/// The longest reason that an actor may give, in bytes.
+const REASON_BYTES_MAX: usize = 4 * 1024;
 
 /// The longest command, as JSON, in bytes.
 const COMMAND_BYTES_MAX: usize = 256 * 1024;
@@ -152,6 +156,12 @@ impl ControlData {
             if text.len() > ID_BYTES_MAX {
                 return Err(Reason::FieldTooLong { field, bytes_max: ID_BYTES_MAX });
             }
+        }
+        if !EVENT_TIMES_MS.contains(&time.ms()) {
+            return Err(Reason::TimeOutOfRange { time_ms: time.ms() });
+        }
+        if self.reason.len() > REASON_BYTES_MAX {
+            return Err(Reason::FieldTooLong { field: "reason", bytes_max: REASON_BYTES_MAX });
         }
         let command_json =
             serde_json::to_string(&self.commands).map_err(|error| Reason::MalformedJson(error.to_string()))?;

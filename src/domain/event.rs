@@ -9,6 +9,9 @@ use super::{
 /// The largest quantity an event may carry: 2^53 − 1, the largest whole number that every JSON reader keeps exact.
 pub const QUANTITY_MAX: i64 = (1 << 53) - 1;
 
+/// The event times that a calendar can place: the years 1970 to 9999.
+pub const EVENT_TIMES_MS: std::ops::Range<i64> = 0..253_402_300_800_000;
+
 /// A usage event as it came in, borrowing its texts from the bytes it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageEvent<'a> {
@@ -161,6 +164,9 @@ impl UsageEvent<'_> {
         }
         if self.source.is_empty() {
             return Err(Reason::EmptyField("source"));
+        }
+        if !EVENT_TIMES_MS.contains(&self.event_time.ms()) {
+            return Err(Reason::TimeOutOfRange { time_ms: self.event_time.ms() });
         }
         let names = [
             ("id", Some(self.id)),

@@ -64,6 +64,12 @@ pub enum Reason {
         /// What it was.
         quantity: i128,
     },
+    /// A time that no calendar has; usually another unit than milliseconds.
+    #[error("the time is {time_ms} ms since 1970; it must lie in the years 1970 to 9999 (is it in another unit?)")]
+    TimeOutOfRange {
+        /// What it was.
+        time_ms: i64,
+    },
     /// The event claims to come from the future.
     #[error(
         "event time {event_time} is more than 5 minutes ahead of its record time {record_time}; check the sender's clock"
@@ -115,6 +121,7 @@ impl Reason {
             Self::EmptyField(_) => "empty_field",
             Self::FieldTooLong { .. } => "field_too_long",
             Self::QuantityOutOfRange { .. } => "quantity_out_of_range",
+            Self::TimeOutOfRange { .. } => "time_out_of_range",
             Self::TooEarly { .. } => "too_early",
             Self::TooLate { .. } => "too_late",
             Self::UnknownModel(_) => "unknown_model",

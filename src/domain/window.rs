@@ -140,17 +140,19 @@ fn boundaries(zone: &Zone, kind: WindowKind, time: Timestamp) -> Window {
 /// The n-th stretch around `time`, where `guess` may be one off in either direction.
 fn around(time: Timestamp, guess: i64, start: impl Fn(i64) -> Timestamp) -> Window {
     let mut n = guess;
-    while start(n) > time {
+    // At the ends of the calendar stretches are empty; there the search stops.
+    while start(n) > time && start(n - 1) < start(n) {
         n -= 1;
     }
-    while start(n + 1) <= time {
+    while start(n + 1) <= time && start(n + 1) < start(n + 2) {
         n += 1;
     }
     Window { start: start(n), end: start(n + 1) }
 }
 
 fn date_of_day(day: i64) -> NaiveDate {
-    i32::try_from(day).ok().and_then(NaiveDate::from_num_days_from_ce_opt).unwrap_or(NaiveDate::MAX)
+    let date = i32::try_from(day).ok().and_then(NaiveDate::from_num_days_from_ce_opt);
+    date.unwrap_or(if day < 0 { NaiveDate::MIN } else { NaiveDate::MAX })
 }
 
 fn period_date(anchor: NaiveDate, n: i64) -> NaiveDate {

@@ -30,7 +30,10 @@ use rdkafka::{
 };
 use tracing::{debug, info, warn};
 
-use crate::{domain::time::Timestamp, ledger::InputPartition};
+use crate::{
+    domain::{event::EVENT_TIMES_MS, time::Timestamp},
+    ledger::InputPartition,
+};
 
 /// How long the client may take to move its positions.
 const SEEK_WAIT: Duration = Duration::from_secs(10);
@@ -370,7 +373,9 @@ impl<'a> Message<'a> {
     pub fn timestamp(&self) -> Timestamp {
         let mut kind = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message lives, and the kind is ours to write to.
-        Timestamp::from_ms(unsafe { native::rd_kafka_message_timestamp(self.0, &mut kind) }.max(0))
+        let ms = unsafe { native::rd_kafka_message_timestamp(self.0, &mut kind) };
+        // Senders may say any number; the calendar ends with the year 9999.
+        Timestamp::from_ms(ms.clamp(EVENT_TIMES_MS.start, EVENT_TIMES_MS.end - 1))
     }
 
     /// The value; empty for a tombstone.

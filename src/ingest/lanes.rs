@@ -59,9 +59,14 @@ impl ControlLane {
         released
     }
 
-    /// The first offset of a partition that is read and still waits.
-    pub fn waiting_at(&self, position: usize) -> Option<i64> {
-        self.waiting.iter().find(|item| item.position == position).map(|item| item.offset)
+    /// Offset and record time of the first record of a partition that is read and still waits.
+    pub fn waiting_at(&self, position: usize) -> Option<(i64, Timestamp)> {
+        self.waiting.iter().find(|item| item.position == position).map(|item| (item.offset, item.record_time))
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 }
 

@@ -151,19 +151,20 @@ impl Positions {
         position.caught_up = true;
     }
 
-    /// The progress to write, where `covered` tells the first offset of a partition that is not applied yet, if that
-    /// is not the next one to be read. A partition that is caught up holds nothing back: its low water is the clock.
+    /// The progress to write, where `waiting_at` tells offset and record time of the first record of a partition that
+    /// is read and not applied yet. Its record time goes along: what is read again must get the record time that it
+    /// had. A partition that is caught up holds nothing back: its low water is the clock.
     pub fn progress(
         &self,
-        covered: impl Fn(usize) -> Option<i64>,
+        waiting_at: impl Fn(usize) -> Option<(i64, Timestamp)>,
         clock: Timestamp,
     ) -> Vec<(InputPartition, Progress)> {
         let progress = self.all.iter().enumerate().map(|(number, position)| {
-            let waiting_at = covered(number);
-            let idle = position.caught_up && waiting_at.is_none();
-            let next_offset = waiting_at.unwrap_or(position.next_offset);
-            let low_water = if idle { clock.max(position.record_time) } else { position.record_time };
-            (position.input.clone(), Progress { next_offset, record_time: position.record_time, low_water })
+            let waiting = waiting_at(number);
+            let (next_offset, record_time) = waiting.unwrap_or((position.next_offset, position.record_time));
+            let idle = position.caught_up && waiting.is_none();
+            let low_water = if idle { clock.max(record_time) } else { record_time };
+            (position.input.clone(), Progress { next_offset, record_time, low_water })
         });
         progress.collect()
     }
@@ -228,5 +229,25 @@ mod tests {
         check(Some(9), Start::Latest, 5, 9, "9");
         check(Some(10), Start::Earliest, 5, 9, "made anew");
         check(Some(2), Start::Earliest, 5, 9, "retention has removed 3 records");
+    }
+
+    /// A control record that is read and still waits keeps its record time in the progress: when it is read again it
+    /// must come before the same usage as the first time.
+    #[test]
+    fn u_5_progress_goes_back_to_the_record_that_waits_with_its_time() {
+        let at = Timestamp::from_ms;
+        let position = Position {
+            input: InputPartition { topic: "usage.control".into(), partition: 0 },
+            is_control: true,
+            next_offset: 900,
+            record_time: at(5_000),
+            history_end: 900,
+            caught_up: true,
+        };
+        let positions = Positions { fence: Fence::default(), all: vec![position], numbers: Vec::new() };
+        let progress = |waiting| positions.progress(|_| waiting, at(9_000)).remove(0).1;
+        let waiting = Progress { next_offset: 17, record_time: at(40), low_water: at(40) };
+        assert_eq!(progress(Some((17, at(40)))), waiting);
+        assert_eq!(progress(None), Progress { next_offset: 900, record_time: at(5_000), low_water: at(9_000) });
     }
 }

@@ -38,7 +38,7 @@ use crate::{
     },
     ledger::{InputPartition, Ledger},
     notify::{
-        encode::{DEAD_LETTER_BYTES_MAX, DeadLetter},
+        encode::{DEAD_LETTER_BYTES_MAX, DEAD_LETTER_KEY_BYTES_MAX, DeadLetter},
         publisher::Publisher,
         readback::Readback,
     },
@@ -200,6 +200,8 @@ impl Worker {
     async fn hold(&mut self, partitions: &[InputPartition], fetching: &mut bool) -> Interrupt {
         self.accounts.clear();
         self.to_forget.clear();
+        // After a rewind the inputs may be far behind what was known of them.
+        (self.low_water, self.low_water_read) = (Timestamp::MIN, None);
         let begun = Positions::begin(
             partitions,
             &self.options.control_topic,
@@ -251,6 +253,9 @@ impl Worker {
         self.decode_usage(&batch, tenure, &mut items, &mut groups, &mut dead).await?;
         while !control_is_read_for_usage(&tenure.positions, self.options.policy.rules_delay_ms) {
             self.read_control(tenure, IDLE_WAIT, &mut dead).await?;
+            if self.around.patience.is_stopped() {
+                return Err(Interrupt::Stopped);
+            }
             if let Some(rebalance) = self.consumer.poll_membership() {
                 return Err(Interrupt::Rebalanced(rebalance));
             }
@@ -272,6 +277,7 @@ impl Worker {
         self.around.metrics.batch_records.observe(consumed as f64);
         self.settle(tenure, &mut items, groups, dead, consumed, &batch).await?;
         tenure.positions.end_batch();
+        self.decoder.end_batch();
         tenure.last_batch = Instant::now();
         self.tick(tenure).await
     }
@@ -502,7 +508,12 @@ impl Worker {
     }
 
     /// Adds what was read back from the pauses topic and may be wrong, for the partitions that are ours.
+    /// Not before all that was there at the begin is applied: until then the accounts may be behind the topic.
     fn add_corrections(&self, tenure: &Tenure, items: &mut Vec<Item<'_>>, groups: &mut Groups) {
+        let in_history = tenure.positions.all().iter().any(|position| !position.is_past_history());
+        if in_history || !tenure.control.is_empty() {
+            return;
+        }
         let ours = |partition: i32| {
             tenure.positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
         };
@@ -587,7 +598,7 @@ fn dead_letter(reason: Reason, message: &Message<'_>, record_time: Timestamp) ->
         partition: message.partition(),
         offset: message.offset(),
         record_time,
-        key: message.key().to_vec(),
+        key: message.key()[..message.key().len().min(DEAD_LETTER_KEY_BYTES_MAX)].to_vec(),
         payload: payload[..payload.len().min(DEAD_LETTER_BYTES_MAX)].to_vec(),
         payload_bytes: payload.len(),
     }

@@ -33,7 +33,10 @@ local function load(keys, args)
     base[4] = redis.call('HGETALL', keys[2])
   end
   local fields, rows = take_list(), {}
-  if #fields > 0 then rows = redis.call('HMGET', keys[1], unpack(fields)) end
+  for first = 1, #fields, 1000 do
+    local piece = redis.call('HMGET', keys[1], unpack(fields, first, math.min(first + 999, #fields)))
+    for i = 1, #piece do rows[first - 1 + i] = piece[i] end
+  end
   local segment_count = tonumber(take())
   local segments, older = {}, {}
   for i = 1, segment_count do segments[i] = redis.call('GET', keys[3 + i]) end
@@ -124,7 +127,12 @@ local function begin(keys, args)
   local reply = { lineage() }
   for i, key in ipairs(keys) do
     redis.call('HSETNX', key, 'token', args[1])
-    reply[i + 1] = redis.call('HMGET', key, 'token', unpack(args, 2))
+    local values = { redis.call('HGET', key, 'token') }
+    for first = 2, #args, 1000 do
+      local piece = redis.call('HMGET', key, unpack(args, first, math.min(first + 999, #args)))
+      for j = 1, #piece do values[first - 1 + j] = piece[j] end
+    end
+    reply[i + 1] = values
   end
   return reply
 end
@@ -139,7 +147,11 @@ local function advance(keys, args)
   for i, key in ipairs(keys) do
     if redis.call('HGET', key, 'token') ~= args[1 + i] then return 0 end
   end
-  for _, key in ipairs(keys) do redis.call('HSET', key, unpack(args, 2 + #keys)) end
+  for _, key in ipairs(keys) do
+    for first = 2 + #keys, #args, 2000 do
+      redis.call('HSET', key, unpack(args, first, math.min(first + 1999, #args)))
+    end
+  end
   return 1
 end
 

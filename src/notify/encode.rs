@@ -17,6 +17,12 @@ use crate::{
 /// Of a dead letter's original, this many bytes are kept.
 pub const DEAD_LETTER_BYTES_MAX: usize = 256 * 1024;
 
+/// Of a dead letter's key, this many bytes are kept.
+pub const DEAD_LETTER_KEY_BYTES_MAX: usize = 1_024;
+
+/// A reason may quote what was wrong; it is cut at this many characters.
+const REASON_CHARACTERS_MAX: usize = 1_000;
+
 /// The format of what goes out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,7 +112,7 @@ pub fn dead_letter(letter: &DeadLetter, format: Format) -> Outgoing {
     let position = format!("{}/{}/{}", letter.topic, letter.partition, letter.offset);
     let value = record([
         ("reason_code", text(letter.reason.code())),
-        ("reason", text(letter.reason.to_string())),
+        ("reason", text(letter.reason.to_string().chars().take(REASON_CHARACTERS_MAX).collect::<String>())),
         ("topic", text(&*letter.topic)),
         ("partition", Value::Int(letter.partition)),
         ("offset", Value::Long(letter.offset)),

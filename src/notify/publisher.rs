@@ -43,9 +43,10 @@ pub struct NotPublished {
 }
 
 impl NotPublished {
-    /// Whether the producer can never send again: it has lost its place in a partition, and must be made anew.
+    /// Whether sending again cannot help: the producer has lost its place in a partition and must be made anew, or the
+    /// topic takes only smaller records.
     pub fn is_fatal(&self) -> bool {
-        self.error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
+        matches!(self.error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::MessageSizeTooLarge))
     }
 }
 

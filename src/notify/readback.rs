@@ -16,6 +16,9 @@ use crate::domain::scope::Scope;
 /// A record has settled when it has been the last one of its scope for this long.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
+/// Records that wait to be checked in one partition; the oldest are dropped beyond that.
+const UNCHECKED_MAX: usize = 100_000;
+
 /// Suspects that are handed out at once.
 const SUSPECTS_MAX: usize = 100;
 
@@ -41,8 +44,8 @@ pub struct Readback {
 #[derive(Debug, Default)]
 struct State {
     last: HashMap<Key, Last>,
-    /// Scopes whose last record is to be held against the account, the longest settled first.
-    unchecked: VecDeque<(Instant, Key)>,
+    /// By partition, scopes whose last record is to be held against the account, the longest settled first.
+    unchecked: HashMap<i32, VecDeque<(Instant, Key)>>,
 }
 
 /// Organization and scope.
@@ -61,38 +64,38 @@ impl Readback {
     pub fn note(&self, partition: i32, organization_id: &str, scope: &str, generation: i64, causes: Vec<Box<str>>) {
         let (key, read) = ((organization_id.into(), scope.into()), Instant::now());
         let mut state = self.lock();
-        state.unchecked.push_back((read, Key::clone(&key)));
+        let unchecked = state.unchecked.entry(partition).or_default();
+        unchecked.push_back((read, Key::clone(&key)));
+        // Whoever takes a partition over has all of it checked, so nothing is lost where nobody here takes from.
+        if unchecked.len() > UNCHECKED_MAX {
+            unchecked.pop_front();
+        }
         state.last.insert(key, Last { partition, generation, causes, read });
     }
 
     /// Has every scope of the partitions that are `ours` checked: whoever had them before may have written last.
     pub fn check_all(&self, ours: impl Fn(i32) -> bool) {
-        let mut state = self.lock();
-        let keys: Vec<(Instant, Key)> = state
-            .last
-            .iter()
-            .filter(|(_, last)| ours(last.partition))
-            .map(|(key, last)| (last.read, key.clone()))
-            .collect();
-        state.unchecked.extend(keys);
+        let state = &mut *self.lock();
+        for (key, last) in state.last.iter().filter(|(_, last)| ours(last.partition)) {
+            state.unchecked.entry(last.partition).or_default().push_back((last.read, key.clone()));
+        }
     }
 
     /// Takes scopes whose last record has settled, in partitions that are `ours`. What is not ours is left to those
     /// whose it is.
     pub fn take_suspects(&self, ours: impl Fn(i32) -> bool) -> Vec<Suspect> {
         let Ok(mut state) = self.state.try_lock() else { return Vec::new() };
+        let State { last, unchecked } = &mut *state;
         let mut suspects = Vec::new();
-        while let Some((read, _)) = state.unchecked.front() {
-            if read.elapsed() < SETTLED_AFTER || suspects.len() == SUSPECTS_MAX {
-                break;
-            }
-            let Some((read, key)) = state.unchecked.pop_front() else { break };
-            let Some(last) = state.last.get(&key).filter(|last| last.read == read && ours(last.partition)) else {
-                continue;
-            };
-            if let Ok(scope) = Scope::parse(&key.1) {
-                let (generation, paused) = (last.generation, !last.causes.is_empty());
-                suspects.push(Suspect { organization_id: key.0, scope, generation, paused });
+        for (_, queue) in unchecked.iter_mut().filter(|(partition, _)| ours(**partition)) {
+            while suspects.len() < SUSPECTS_MAX {
+                let Some((read, key)) = queue.pop_front_if(|(read, _)| read.elapsed() >= SETTLED_AFTER) else { break };
+                // What was superseded meanwhile stands further behind.
+                let Some(last) = last.get(&key).filter(|last| last.read == read) else { continue };
+                if let Ok(scope) = Scope::parse(&key.1) {
+                    let (generation, paused) = (last.generation, !last.causes.is_empty());
+                    suspects.push(Suspect { organization_id: key.0, scope, generation, paused });
+                }
             }
         }
         suspects

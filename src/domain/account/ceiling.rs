@@ -179,6 +179,8 @@ pub enum Cause<'a> {
         source: &'a str,
         /// The record's id.
         id: &'a str,
+        /// The record's time: the same id at another time is another record.
+        time: Timestamp,
     },
     /// Rules for every scope of a kind changed, and this scope was brought up to date.
     Rules {
@@ -208,8 +210,8 @@ impl Cause<'_> {
                     ]);
                 }
             }
-            Self::Control { source, id } => {
-                parts.extend(["control".to_owned(), (*source).to_owned(), (*id).to_owned()])
+            Self::Control { source, id, time } => {
+                parts.extend(["control".to_owned(), (*source).to_owned(), (*id).to_owned(), time.ms().to_string()])
             }
             Self::Rules { revision } => parts.extend(["rules".to_owned(), revision.to_string()]),
             Self::Correction { generation } => parts.extend(["correction".to_owned(), generation.to_string()]),

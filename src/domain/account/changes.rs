@@ -131,11 +131,22 @@ pub struct Head {
     pub next_signal: u64,
     /// The latest event time of all events applied.
     pub newest_event_time: Timestamp,
+    /// The latest instant whose due record was served: nothing that ends by then can begin any more.
+    pub served_due: Timestamp,
+    /// The fingerprint of the control record that is on its way through the paused scopes, between two commits.
+    pub sweeping: Option<u64>,
 }
 
 impl Default for Head {
     fn default() -> Self {
-        Self { token: 0, due: None, next_signal: 0, newest_event_time: Timestamp::MIN }
+        Self {
+            token: 0,
+            due: None,
+            next_signal: 0,
+            newest_event_time: Timestamp::MIN,
+            served_due: Timestamp::MIN,
+            sweeping: None,
+        }
     }
 }
 

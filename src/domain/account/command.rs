@@ -69,17 +69,26 @@ impl Account {
         moment: Moment,
         policy: &Policy,
     ) -> Outcome {
+        let outcome = self.decide_control_once(record, position, self.not_before_served(moment), policy);
+        if outcome != Outcome::Continue {
+            // Whatever became of the record: its way through the scopes is not the next one's.
+            self.sweep = None;
+        }
+        outcome
+    }
+
+    fn decide_control_once(
+        &mut self,
+        record: &ControlRecord,
+        position: Position<'_>,
+        moment: Moment,
+        policy: &Policy,
+    ) -> Outcome {
         let (fingerprint, check) = (record.fingerprint(), record.content_check());
         match self.seen.look_up(record.time, fingerprint, check) {
             Sighting::Fresh => {}
-            Sighting::Duplicate => {
-                self.sweep = None;
-                return Outcome::Duplicate;
-            }
-            Sighting::Reused => {
-                self.sweep = None;
-                return Outcome::DeadLetter(Reason::IdReused);
-            }
+            Sighting::Duplicate => return Outcome::Duplicate,
+            Sighting::Reused => return Outcome::DeadLetter(Reason::IdReused),
         }
         if record.time > moment.record_time.plus_ms(policy.early_ms) {
             // Its id could not be remembered at the right place, so it is refused before anything is written.
@@ -98,7 +107,7 @@ impl Account {
     }
 
     fn obey(&mut self, record: &ControlRecord, moment: Moment, policy: &Policy) -> Result<Progress, String> {
-        let caused_by = Cause::Control { source: &record.source, id: &record.id };
+        let caused_by = Cause::Control { source: &record.source, id: &record.id, time: record.time };
         match &record.command {
             Command::SetOrganization { time_zone, anchor } => self.set_zone(*time_zone, *anchor, moment, policy)?,
             Command::SetRateCard(card) => self.set_rate_card(card, moment, policy)?,
@@ -108,17 +117,17 @@ impl Account {
                     Selector::One(scope) => {
                         return self.set_limit_on(scope, set, &caused_by, moment).map(|()| Progress::Done);
                     }
-                    Selector::Every(kind) => self.set_rule(*kind, set),
+                    Selector::Every(kind) => self.once_per_sweep(record, |account| account.set_rule(*kind, set)),
                 };
                 rules?;
-                return Ok(self.sweep_rules(moment));
+                return Ok(self.sweep_rules(record, moment));
             }
             Command::RemoveLimit { limit_id, selector: Selector::One(scope) } => {
                 self.remove_limit_on(scope, limit_id, &caused_by, moment)?;
             }
             Command::RemoveLimit { limit_id, selector: Selector::Every(kind) } => {
-                self.remove_rule(*kind, limit_id)?;
-                return Ok(self.sweep_rules(moment));
+                self.once_per_sweep(record, |account| account.remove_rule(*kind, limit_id))?;
+                return Ok(self.sweep_rules(record, moment));
             }
             Command::SetPool { scope, included_micro, thresholds_percent } => {
                 check_amount("included_micro", *included_micro, 0)?;
@@ -173,14 +182,15 @@ impl Account {
             return Err(format!("a price is below 0 or above {MICRO_MAX} micro-credits"));
         }
         let cards = &mut self.settings.rate_cards;
-        // What no event within the horizon can look at any more is replaced for good.
-        let settled = moment.record_time.plus_ms(-policy.horizon_ms - policy.rules_delay_ms);
-        let newest_settled = cards
-            .iter()
-            .filter(|card| card.value.effective_from <= settled && card.recorded <= settled)
-            .map(|card| (card.value.effective_from, card.recorded))
-            .max();
-        cards.retain(|card| newest_settled.is_none_or(|newest| (card.value.effective_from, card.recorded) >= newest));
+        if cards.len() >= SETTINGS_MAX {
+            // Room is made only by what no event within the horizon can look at any more.
+            let settled = moment.record_time.plus_ms(-policy.horizon_ms - policy.rules_delay_ms);
+            let is_settled =
+                |card: &&Recorded<RateCard>| card.value.effective_from <= settled && card.recorded <= settled;
+            let order = |card: &Recorded<RateCard>| (card.value.effective_from, card.recorded);
+            let newest_settled = cards.iter().filter(is_settled).map(order).max();
+            cards.retain(|card| newest_settled.is_none_or(|newest| order(card) >= newest));
+        }
         if cards.len() >= SETTINGS_MAX {
             return Err(format!(
                 "{SETTINGS_MAX} rate cards are in force or to come; wait until older ones are settled"
@@ -220,7 +230,7 @@ impl Account {
             return Err(format!("{scope} has {LIMITS_MAX} limits already"));
         }
         let limit = self.next_limit(set);
-        let window = self.calendar.window(&self.settings.zones, limit.window, moment.record_time);
+        let window = self.open_window(limit.window, moment.record_time);
         let row = self.scopes.row_mut(index);
         row.limits.retain(|known| known.id != limit.id);
         row.limits.push(limit.clone());
@@ -256,9 +266,6 @@ impl Account {
     /// Sets a rule for every scope of a kind: one write. Scopes follow when they are next touched; those that a rule
     /// has paused are looked at now, by [`Account::sweep_rules`].
     fn set_rule(&mut self, kind: ScopeKind, set: &SetLimit) -> Result<(), String> {
-        if self.sweep.as_ref().is_some_and(|sweep| sweep.page.offset > 0) {
-            return Ok(()); // A later page of the same record: the rule is set already.
-        }
         let same = |(of, limit): &(ScopeKind, Limit)| *of == kind && limit.id == set.limit_id;
         if self.settings.every.len() >= SETTINGS_MAX && !self.settings.every.iter().any(same) {
             return Err(format!("the organization has {SETTINGS_MAX} limits for every scope already"));
@@ -270,9 +277,6 @@ impl Account {
     }
 
     fn remove_rule(&mut self, kind: ScopeKind, limit_id: &str) -> Result<(), String> {
-        if self.sweep.as_ref().is_some_and(|sweep| sweep.page.offset > 0) {
-            return Ok(());
-        }
         let before = self.settings.every.len();
         self.settings.every.retain(|(of, limit)| *of != kind || &*limit.id != limit_id);
         if self.settings.every.len() == before {
@@ -312,7 +316,7 @@ impl Account {
         moment: Moment,
     ) -> Result<(), String> {
         check_pool_owner(scope)?;
-        let period_start = self.calendar.window(&self.settings.zones, WindowKind::Period, moment.record_time).start;
+        let period_start = self.open_window(WindowKind::Period, moment.record_time).start;
         let index = self.scopes.index(scope);
         let Some(pool) = self.scopes.row_mut(index).pool.as_mut() else {
             return Err(format!("{scope} has no pool to grant to; set one first"));
@@ -331,7 +335,7 @@ impl Account {
 
     /// Holds the present period of a pool against what it now contains: a new revision.
     fn look_at_pool(&mut self, index: ScopeIndex, scope: &Scope, caused_by: &Cause<'_>, moment: Moment) {
-        let period = self.calendar.window(&self.settings.zones, WindowKind::Period, moment.record_time);
+        let period = self.open_window(WindowKind::Period, moment.record_time);
         let row = self.scopes.row_mut(index);
         let cleared = row.pauses.clear(|cause| cause.kind == CauseKind::Pool);
         let pool = row.pool.as_mut().expect("the pool was set or found before");
@@ -367,19 +371,36 @@ impl Account {
         }
     }
 
+    /// Changes the rules with the first page of a record, and not again with the pages that follow, nor when the
+    /// record is taken up again after a crash between two of them.
+    fn once_per_sweep(
+        &mut self,
+        record: &ControlRecord,
+        change: impl FnOnce(&mut Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        if self.head.sweeping == Some(record.fingerprint().0) { Ok(()) } else { change(self) }
+    }
+
     /// Brings the scopes of the loaded page up to date, and asks for the next page if there may be one.
-    fn sweep_rules(&mut self, moment: Moment) -> Progress {
+    fn sweep_rules(&mut self, record: &ControlRecord, moment: Moment) -> Progress {
         let sweep = self.sweep.take().expect("the page was loaded before the record is decided");
         let (scopes, _) = sweep.found.expect("the page was loaded before the record is decided");
+        // Where the page ended, in the order of the stored set: by end, then by name.
+        let place = |account: &Self, index: ScopeIndex| {
+            account.scopes.row(index).pauses.next_end().map(|end| (end, account.scopes.slot(index).field.clone()))
+        };
+        let page_end = scopes.last().and_then(|last| place(self, *last));
         for index in &scopes {
             self.bring_up_to_date(*index, moment);
         }
+        self.head.sweeping = None;
         if scopes.len() < sweep.page.limit {
             return Progress::Done;
         }
-        let still_there = scopes.iter().filter(|index| self.scopes.row(**index).pauses.next_end().is_some()).count();
-        // At least one further, so that the next page is told from the first.
-        let offset = sweep.page.offset + still_there.max(1);
+        self.head.sweeping = Some(record.fingerprint().0);
+        // Scopes that resumed, or that now end later, have left the stretch that was looked at.
+        let still_within = |index: &&ScopeIndex| place(self, **index).is_some_and(|place| Some(place) <= page_end);
+        let offset = sweep.page.offset + scopes.iter().filter(still_within).count();
         self.sweep = Some(Sweep { page: EndingPage { offset, ..sweep.page }, found: None });
         Progress::More
     }
@@ -400,6 +421,7 @@ impl Account {
             self.sweep = Some(Sweep { page: sweep.page, found: None });
             return Progress::More;
         }
+        self.head.served_due = self.head.served_due.max(at);
         // The next end is the one stored behind the page, or one decided since and not stored yet.
         let decided = self.pauses_changed.iter().filter_map(|index| self.scopes.row(*index).pauses.next_end());
         self.head.due = decided.chain(next_end).filter(|end| *end > at).min();

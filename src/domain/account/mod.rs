@@ -220,7 +220,11 @@ impl Account {
 
     /// Whether there is anything to write. Signals that only wait to be forgotten do not count: they ride along.
     pub fn has_changes(&self) -> bool {
-        self.rows_changed() > 0 || self.settings_changed || !self.decided.is_empty() || !self.pauses_changed.is_empty()
+        let due = self.due_changed && self.head.due.is_some();
+        due || self.rows_changed() > 0
+            || self.settings_changed
+            || !self.decided.is_empty()
+            || !self.pauses_changed.is_empty()
     }
 
     /// Whether this worker has seen signals acknowledged that the stored outbox still holds.

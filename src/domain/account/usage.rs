@@ -84,6 +84,7 @@ impl Account {
         moment: Moment,
         policy: &Policy,
     ) -> Outcome {
+        let moment = self.not_before_served(moment);
         let (event_time, record_time) = (event.event_time, moment.record_time);
         if event_time > record_time.plus_ms(policy.early_ms) {
             return Outcome::DeadLetter(Reason::TooEarly { event_time, record_time });
@@ -127,8 +128,14 @@ impl Account {
         Ok(())
     }
 
+    /// The moment, with a clock that is not behind what was served already: another process's clock may be ahead, and
+    /// a pause that ends at an instant whose due record is gone would never end.
+    pub(super) fn not_before_served(&self, moment: Moment) -> Moment {
+        Moment { clock: moment.clock.max(self.head.served_due), ..moment }
+    }
+
     /// The window around `event_time`, remembered as opened.
-    fn open_window(&mut self, kind: WindowKind, event_time: Timestamp) -> Window {
+    pub(super) fn open_window(&mut self, kind: WindowKind, event_time: Timestamp) -> Window {
         let window = self.calendar.window(&self.settings.zones, kind, event_time);
         self.calendar_changed |= self.calendar.open(kind, window);
         window
@@ -138,8 +145,15 @@ impl Account {
     /// everywhere.
     fn check_overflow(&self, windows: &[(WindowKind, Window)], charge: &Counters) -> Result<(), Reason> {
         let row = self.scopes.row(ORGANIZATION);
+        let scope = &self.scopes.slot(ORGANIZATION).field;
         let fits = |(kind, window): &(WindowKind, Window)| {
-            row.counters(*kind, window.start).is_none_or(|counters| counters.checked_add(charge).is_some())
+            let key = || OlderKey { kind: *kind, start: window.start, scope: scope.clone() };
+            let counters = match row.place(*kind, window.start) {
+                Place::Row(position) => Some(&row.windows[position].counters),
+                Place::Older => self.older.get(&key()).and_then(Option::as_ref),
+                Place::New => None,
+            };
+            counters.is_none_or(|counters| counters.checked_add(charge).is_some())
         };
         if windows.iter().all(fits) {
             return Ok(());

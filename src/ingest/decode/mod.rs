@@ -89,6 +89,11 @@ impl Decoder {
         self.by_id.insert(id, body);
     }
 
+    /// Forgets which ids the registry did not know: a schema may have been registered since.
+    pub fn end_batch(&mut self) {
+        self.by_id.retain(|_, body| !matches!(body, Body::Refused(Reason::UnknownSchemaId(_))));
+    }
+
     /// Decodes a usage event.
     ///
     /// # Errors

@@ -70,7 +70,13 @@ impl Registry {
                 let is_avro = answer.schema_type.is_none_or(|kind| kind == "AVRO");
                 Ok(is_avro.then_some(answer.schema))
             }
-            404 => Ok(None),
+            404 => {
+                let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+                let text = text.map_err(|error| away(error.to_string()))?;
+                // Only the registry itself says this; a proxy in front of it does not.
+                let says_unknown = text.contains("40403");
+                if says_unknown { Ok(None) } else { Err(away("status 404, but not from a registry".to_owned())) }
+            }
             status => Err(away(format!("it answers with status {status}"))),
         }
     }

@@ -23,7 +23,7 @@ use crate::domain::{
         changes::{Changes, Loaded, Needs},
         layout::{pack, unpack},
     },
-    time::Timestamp,
+    time::{DAY_MS, Timestamp},
 };
 
 /// At most this many organizations are asked for in one look at the index of due times.
@@ -120,7 +120,7 @@ impl Ledger for RedisLedger {
             if commits.iter().any(|(_, changes)| changes.due.is_some()) {
                 self.call(|| commits.iter().filter_map(due).collect()).await?;
             }
-            let ttl_ms = self.horizon_ms.saturating_mul(4);
+            let ttl_ms = self.horizon_ms.saturating_mul(4).max(SWEEP_UP_MS);
             let commit = |(organization_id, changes): &(Box<str>, Changes)| {
                 calls::commit(&self.keys.of(organization_id), changes, ttl_ms)
             };
@@ -148,7 +148,9 @@ impl Ledger for RedisLedger {
                     }
                 }
             }
-            begun.progress = smallest.into_iter().map(smallest_of).collect();
+            for of_primaries in smallest {
+                begun.progress.push(smallest_of(of_primaries, self.horizon_ms)?);
+            }
             Ok(begun)
         }
         .boxed()
@@ -217,11 +219,25 @@ fn read_progress(packed: &[u8]) -> Result<Progress, LedgerError> {
     unpack("progress", packed).map_err(|error| LedgerError::Misconfigured(error.to_string()))
 }
 
-/// The smallest progress of all primaries; none if one of them has none.
-fn smallest_of(of_primaries: Vec<Option<Progress>>) -> Option<Progress> {
-    let all: Option<Vec<Progress>> = of_primaries.into_iter().collect();
-    all?.into_iter().min_by_key(|progress| progress.next_offset)
+/// The smallest progress of all primaries; none if one of them has none. If the primaries differ by more than ids are
+/// kept, a replay from the smallest would count twice on the others.
+fn smallest_of(of_primaries: Vec<Option<Progress>>, horizon_ms: i64) -> Result<Option<Progress>, LedgerError> {
+    let Some(all) = of_primaries.into_iter().collect::<Option<Vec<Progress>>>() else { return Ok(None) };
+    let smallest = all.iter().min_by_key(|progress| progress.next_offset).copied();
+    let forgotten_before = all.iter().map(|progress| progress.low_water.plus_ms(-horizon_ms)).max();
+    if smallest.map(|progress| progress.record_time) < forgotten_before
+        && all.iter().any(|other| Some(*other) != smallest)
+    {
+        let why = "one primary of the cluster is behind the others by more than ids are kept (rules.horizon_hours), so a \
+                   replay would count twice: restore the cluster as a whole";
+        return Err(LedgerError::Misconfigured(why.to_owned()));
+    }
+    Ok(smallest)
 }
+
+/// Ids and older windows that no commit removed are swept up by Redis after four horizons, but not before this: a
+/// service that was down for that long must find them again.
+const SWEEP_UP_MS: i64 = 35 * DAY_MS;
 
 /// How long a single call may take before the server counts as away.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
