@@ -3,24 +3,26 @@
 //! A TOML file, then environment variables over it: `BURSAR__KAFKA__BROKERS` is `brokers` in `[kafka]`. Secrets may
 //! stand in a file of their own, named by the setting that ends in `_file`. [`EXAMPLE`] is the documented file.
 
-use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, path::Path};
+mod sections;
+
+use std::{fmt::Display, path::Path};
 
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::sections::{
+    ClockSource, KafkaConfig, LogFormat, ObserveConfig, RedisConfig, RegistryConfig, RulesConfig, TopicsConfig,
+    WorkConfig,
+};
 use crate::{
-    domain::{
-        account::Policy,
-        time::{DAY_MS, HOUR_MS, MINUTE_MS},
-    },
-    ingest::{decode::RegistryOptions, positions::Start},
+    domain::time::{DAY_MS, HOUR_MS},
+    ingest::decode::RegistryOptions,
     ledger::redis::RedisOptions,
-    notify::{encode::Format, publisher::OutputTopics},
 };
 
 /// The documented configuration with every default; `bursar check-config --example` prints it.
-pub const EXAMPLE: &str = include_str!("config.example.toml");
+pub const EXAMPLE: &str = include_str!("example.toml");
 
 /// A setting that is missing, out of bounds, or not known.
 #[derive(Debug, Error)]
@@ -68,194 +70,6 @@ pub struct Config {
     pub work: WorkConfig,
     /// What operators see.
     pub observe: ObserveConfig,
-}
-
-/// `[kafka]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
-pub struct KafkaConfig {
-    pub brokers: String,
-    pub group_id: String,
-    pub start: Start,
-    pub create_topics: bool,
-    pub partitions: i32,
-    pub replication_factor: i32,
-    pub accept_create_time: bool,
-    pub output_format: Format,
-    /// Passed on to librdkafka for every client.
-    pub properties: BTreeMap<String, String>,
-    pub sasl_password_file: Option<String>,
-}
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self {
-            brokers: "localhost:9092".to_owned(),
-            group_id: "bursar".to_owned(),
-            start: Start::Earliest,
-            create_topics: false,
-            partitions: 16,
-            replication_factor: 3,
-            accept_create_time: false,
-            output_format: Format::Avro,
-            properties: BTreeMap::new(),
-            sasl_password_file: None,
-        }
-    }
-}
-
-/// `[topics]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
-pub struct TopicsConfig {
-    pub usage: Vec<String>,
-    pub control: String,
-    pub thresholds: String,
-    pub pauses: String,
-    pub journal: String,
-    pub dead_letters: String,
-}
-
-impl Default for TopicsConfig {
-    fn default() -> Self {
-        Self {
-            usage: vec!["usage.events".to_owned()],
-            control: "usage.control".to_owned(),
-            thresholds: "usage.thresholds".to_owned(),
-            pauses: "usage.pauses".to_owned(),
-            journal: "usage.journal".to_owned(),
-            dead_letters: "usage.dead-letter".to_owned(),
-        }
-    }
-}
-
-impl TopicsConfig {
-    /// The topics that we write to.
-    pub fn outputs(&self) -> OutputTopics {
-        OutputTopics {
-            thresholds: self.thresholds.clone(),
-            pauses: self.pauses.clone(),
-            journal: self.journal.clone(),
-            dead_letters: self.dead_letters.clone(),
-            control: self.control.clone(),
-        }
-    }
-}
-
-/// `[redis]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
-pub struct RedisConfig {
-    pub url: String,
-    pub url_file: Option<String>,
-    pub prefix: String,
-}
-
-impl Default for RedisConfig {
-    fn default() -> Self {
-        Self { url: "redis://localhost:6379".to_owned(), url_file: None, prefix: "bursar".to_owned() }
-    }
-}
-
-/// `[registry]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
-pub struct RegistryConfig {
-    pub url: Option<String>,
-    pub user: Option<String>,
-    pub password_file: Option<String>,
-}
-
-/// `[rules]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
-pub struct RulesConfig {
-    pub clock: ClockSource,
-    pub horizon_hours: i64,
-    pub delay_ms: i64,
-}
-
-impl Default for RulesConfig {
-    fn default() -> Self {
-        Self { clock: ClockSource::System, horizon_hours: 48, delay_ms: MINUTE_MS }
-    }
-}
-
-impl RulesConfig {
-    /// What decisions depend on.
-    pub const fn policy(&self) -> Policy {
-        Policy { horizon_ms: self.horizon_hours * HOUR_MS, early_ms: 5 * MINUTE_MS, rules_delay_ms: self.delay_ms }
-    }
-}
-
-/// Which clock decides what is due.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClockSource {
-    /// The system's.
-    #[default]
-    System,
-    /// The newest record time.
-    Records,
-}
-
-/// `[work]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
-pub struct WorkConfig {
-    pub workers: Option<usize>,
-    pub batch_records: Option<usize>,
-    pub rows_held: Option<usize>,
-}
-
-impl WorkConfig {
-    /// Members of the consumer group; one per core unless it is set.
-    pub fn workers(&self) -> usize {
-        self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-    }
-
-    /// Records per batch at most.
-    pub fn batch_records(&self) -> usize {
-        self.batch_records.unwrap_or(100_000)
-    }
-
-    /// Rows that one worker holds at most.
-    pub fn rows_held(&self) -> usize {
-        self.rows_held.unwrap_or(1_000_000)
-    }
-}
-
-/// `[observe]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "each setting is documented in config.example.toml, under the same name")]
-pub struct ObserveConfig {
-    pub listen: SocketAddr,
-    pub log: String,
-    pub log_format: LogFormat,
-}
-
-impl Default for ObserveConfig {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)), log: "info".to_owned(), log_format: LogFormat::Text }
-    }
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 impl Config {

@@ -18,15 +18,18 @@ use std::{
 use rdkafka::ClientConfig;
 use tracing::{error, info, warn};
 
+mod intake;
+
+use self::intake::dead_letters;
 use super::{
     Fatal, Interrupt,
     accounts::Accounts,
-    consumer::{Batch, Consumer, Lane, Message, Rebalance},
-    decode::{Decoder, Registry, RegistryOptions, Undecoded},
-    lanes::{ControlItem, ControlLane, control_is_read_for_usage},
+    consumer::{Batch, Consumer, Lane, Rebalance},
+    decode::{Decoder, Registry, RegistryOptions},
+    lanes::{ControlLane, control_is_read_for_usage},
     patience::Patience,
     positions::{Positions, Start},
-    settle::{Groups, Item, Settled, Settler, Work},
+    settle::{Groups, Item, Settler, Work},
 };
 use crate::{
     clock::Clock,
@@ -37,12 +40,8 @@ use crate::{
         time::Timestamp,
     },
     ledger::{InputPartition, Ledger},
-    notify::{
-        encode::{DEAD_LETTER_BYTES_MAX, DEAD_LETTER_KEY_BYTES_MAX, DeadLetter},
-        publisher::Publisher,
-        readback::Readback,
-    },
-    observe::{health::Dependency, metrics::Metrics},
+    notify::{encode::DeadLetter, publisher::Publisher, readback::Readback},
+    observe::metrics::Metrics,
 };
 
 /// How long an empty lane is waited on.
@@ -403,128 +402,6 @@ impl Worker {
         self.tick(tenure).await
     }
 
-    /// Reads control records into their lane. Returns how many.
-    async fn read_control(
-        &mut self,
-        tenure: &mut Tenure,
-        wait: Duration,
-        dead: &mut Vec<DeadLetter>,
-    ) -> Result<usize, Interrupt> {
-        if !tenure.control.has_room() && wait.is_zero() {
-            return Ok(0);
-        }
-        let mut batch = Batch::new(1_000);
-        self.consumer.take(Lane::Control, wait, &mut batch);
-        for message in batch.iter() {
-            let Some((position, record_time)) = self.note(&message, tenure)? else { continue };
-            loop {
-                match self.decoder.control(message.payload()) {
-                    Ok(record) => {
-                        let offset = message.offset();
-                        tenure.control.push(ControlItem { record: Box::new(record), position, offset, record_time });
-                    }
-                    Err(Undecoded::NeedsSchema(id)) => {
-                        self.learn_schema(id).await?;
-                        continue;
-                    }
-                    Err(Undecoded::Dead(reason)) => dead.push(dead_letter(reason, &message, record_time)),
-                }
-                break;
-            }
-        }
-        tenure.positions.end_batch();
-        Ok(batch.len())
-    }
-
-    async fn decode_usage<'m>(
-        &mut self,
-        batch: &'m Batch,
-        tenure: &mut Tenure,
-        items: &mut Vec<Item<'m>>,
-        groups: &mut Groups,
-        dead: &mut Vec<DeadLetter>,
-    ) -> Result<(), Interrupt> {
-        for message in batch.iter() {
-            let Some((position, record_time)) = self.note(&message, tenure)? else { continue };
-            loop {
-                match self.decoder.usage(message.payload()) {
-                    Ok(decoded) => {
-                        groups.add(decoded.event().organization_id, items.len());
-                        items.push(Item::new(Work::Usage(decoded), Some(position), message.offset(), record_time));
-                    }
-                    Err(Undecoded::NeedsSchema(id)) => {
-                        self.learn_schema(id).await?;
-                        continue;
-                    }
-                    Err(Undecoded::Dead(reason)) => dead.push(dead_letter(reason, &message, record_time)),
-                }
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes a message as read; `None` if it is no record, or one that was read before.
-    fn note(&self, message: &Message<'_>, tenure: &mut Tenure) -> Result<Option<(usize, Timestamp)>, Interrupt> {
-        let Some(position) = tenure.positions.number_of(message) else { return Ok(None) };
-        if message.is_end_of_partition() {
-            tenure.positions.reach_end(position, message.offset());
-            return Ok(None);
-        }
-        if let Some(why) = message.error() {
-            let place = format!("{}/{} at {}", message.topic(), message.partition(), message.offset());
-            if message.is_out_of_range() {
-                let advice = "its log was cut, or retention has overtaken; what is missing was never counted";
-                return Err(Fatal::Log(format!("{place} can no longer be read ({why}): {advice}")).into());
-            }
-            self.around.patience.health.lose(Dependency::Kafka, &format!("{place}: {why}"));
-            return Ok(None);
-        }
-        let record_time = tenure.positions.read(position, message.offset(), message.timestamp());
-        if let Some(record_time) = record_time {
-            self.around.clock.observe(record_time);
-        }
-        Ok(record_time.map(|record_time| (position, record_time)))
-    }
-
-    /// Asks the registry for a schema until it answers.
-    async fn learn_schema(&mut self, id: u32) -> Result<(), Interrupt> {
-        let registry = self.registry.as_ref().expect("without a registry no schema is needed");
-        loop {
-            match registry.schema(id) {
-                Ok(schema) => {
-                    self.around.patience.health.regain(Dependency::SchemaRegistry);
-                    self.decoder.learn(id, schema.as_deref());
-                    return Ok(());
-                }
-                Err(away) => {
-                    self.around
-                        .patience
-                        .wait_for(&self.consumer, Dependency::SchemaRegistry, &away.to_string())
-                        .await?;
-                }
-            }
-        }
-    }
-
-    /// Adds what was read back from the pauses topic and may be wrong, for the partitions that are ours.
-    /// Not before all that was there at the begin is applied: until then the accounts may be behind the topic.
-    fn add_corrections(&self, tenure: &Tenure, items: &mut Vec<Item<'_>>, groups: &mut Groups) {
-        let in_history = tenure.positions.all().iter().any(|position| !position.is_past_history());
-        if in_history || !tenure.control.is_empty() {
-            return;
-        }
-        let ours = |partition: i32| {
-            tenure.positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
-        };
-        for suspect in self.around.readback.take_suspects(ours) {
-            groups.add(&suspect.organization_id, items.len());
-            let work =
-                Work::Correction { scope: suspect.scope, generation: suspect.generation, paused: suspect.paused };
-            items.push(Item::new(work, None, 0, self.around.clock.now()));
-        }
-    }
-
     fn commit_offsets(&self, tenure: &Tenure) {
         let now = self.around.clock.now();
         let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number), now);
@@ -553,53 +430,5 @@ fn count_signal(metrics: &Metrics, signal: &Signal) {
             metrics.pauses.with_label_values(&[state]).inc();
         }
         Signal::Refusal(_) | Signal::Journal(_) => {}
-    }
-}
-
-/// Dead letters of what was decoded and then refused. That of a control record, which depends on the account, was
-/// written to the outbox together with its id, and is published from there.
-fn dead_letters(settled: &Settled, items: &[Item<'_>], inputs: &[InputPartition], batch: &Batch) -> Vec<DeadLetter> {
-    if settled.dead.is_empty() {
-        return Vec::new();
-    }
-    let mut letters = Vec::with_capacity(settled.dead.len());
-    let originals: std::collections::HashMap<(i32, i64, &str), Message<'_>> =
-        batch.iter().map(|message| ((message.partition(), message.offset(), message.topic()), message)).collect();
-    for (number, reason) in &settled.dead {
-        let item = &items[*number];
-        if matches!((&item.work, reason), (Work::Control(_), Reason::ControlRefused(_))) {
-            continue;
-        }
-        let input = &inputs[item.position.expect("corrections are never refused")];
-        let original = originals.get(&(input.partition, item.offset, &*input.topic));
-        match (original, &item.work) {
-            (Some(message), _) => letters.push(dead_letter(reason.clone(), message, item.record_time)),
-            (None, Work::Control(control)) => letters.push(DeadLetter {
-                reason: reason.clone(),
-                topic: input.topic.clone(),
-                partition: input.partition,
-                offset: item.offset,
-                record_time: item.record_time,
-                key: control.record.organization_id.as_bytes().to_vec(),
-                payload: control.record.command_json.as_bytes().to_vec(),
-                payload_bytes: control.record.command_json.len(),
-            }),
-            (None, _) => unreachable!("usage is settled while its batch is held"),
-        }
-    }
-    letters
-}
-
-fn dead_letter(reason: Reason, message: &Message<'_>, record_time: Timestamp) -> DeadLetter {
-    let payload = message.payload();
-    DeadLetter {
-        reason,
-        topic: message.topic().into(),
-        partition: message.partition(),
-        offset: message.offset(),
-        record_time,
-        key: message.key()[..message.key().len().min(DEAD_LETTER_KEY_BYTES_MAX)].to_vec(),
-        payload: payload[..payload.len().min(DEAD_LETTER_BYTES_MAX)].to_vec(),
-        payload_bytes: payload.len(),
     }
 }

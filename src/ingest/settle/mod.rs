@@ -5,22 +5,21 @@
 //! accounts, the next ones decide. A refused commit costs its account everything that was held of it, rows and ids,
 //! and the same records are decided again.
 
+mod group;
+
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
+use self::group::Group;
+pub use self::group::Groups;
 use super::{
     Fatal, Interrupt, accounts::Accounts, consumer::Consumer, decode::Decoded, lanes::ControlItem, patience::Patience,
 };
 use crate::{
     domain::{
-        account::{
-            Account, Moment, Outcome, Policy,
-            changes::{COMMIT_ROWS_MAX, Changes, Needs},
-            scopes::ChargedScopes,
-        },
+        account::{Account, Policy, changes::Changes, scopes::ChargedScopes},
         reason::Reason,
         scope::Scope,
         time::Timestamp,
@@ -93,58 +92,11 @@ pub struct Settled {
     pub touched: Vec<Account>,
 }
 
-/// The work of a batch, grouped by account.
-#[derive(Default)]
-pub struct Groups {
-    numbers: HashMap<Box<str>, usize>,
-    all: Vec<Group>,
-}
-
-struct Group {
-    organization_id: Box<str>,
-    account: Option<Account>,
-    /// Items in their order.
-    items: Vec<u32>,
-    /// How many of them are settled.
-    settled: usize,
-    refusals: u32,
-}
-
 /// What a group has decided and not yet committed.
 struct Decided {
     group: usize,
     upto: usize,
     tally: Settled,
-}
-
-impl Groups {
-    /// Adds an item of an organization.
-    pub fn add(&mut self, organization_id: &str, item: usize) {
-        let number = match self.numbers.get(organization_id) {
-            Some(number) => *number,
-            None => {
-                self.numbers.insert(organization_id.into(), self.all.len());
-                self.all.push(Group {
-                    organization_id: organization_id.into(),
-                    account: None,
-                    items: Vec::new(),
-                    settled: 0,
-                    refusals: 0,
-                });
-                self.all.len() - 1
-            }
-        };
-        self.all[number].items.push(u32::try_from(item).expect("a batch is bounded far below 2^32"));
-    }
-
-    /// Puts the items of accounts that have control records into the order of record time; at the same time, control
-    /// comes first.
-    pub fn merge(&mut self, items: &[Item<'_>]) {
-        let is_control = |item: &u32| matches!(items[*item as usize].work, Work::Control(_));
-        for group in self.all.iter_mut().filter(|group| group.items.iter().any(is_control)) {
-            group.items.sort_by_key(|item| (items[*item as usize].record_time, !is_control(item)));
-        }
-    }
 }
 
 /// Where the work of a batch is done.
@@ -372,85 +324,6 @@ impl Settler {
             }
             Err(LedgerError::Misconfigured(why)) => Err(Fatal::Ledger(why).into()),
         }
-    }
-}
-
-impl Group {
-    /// What the account lacks to decide the next items: all usage up to a control record, or that record alone.
-    fn needs(&mut self, items: &mut [Item<'_>]) -> Needs {
-        let mut needs = Needs::default();
-        let account = self.account.as_mut().expect("an open group has its account");
-        for (nth, number) in self.items[self.settled..].iter().enumerate() {
-            let item = &mut items[*number as usize];
-            match &item.work {
-                Work::Usage(decoded) => item.charged = account.needs_for_usage(&decoded.event(), &mut needs),
-                Work::Control(control) => {
-                    if nth == 0 {
-                        account.needs_for_control(&control.record, &mut needs);
-                    }
-                    break;
-                }
-                Work::Correction { scope, .. } => {
-                    account.needs_for_correction(scope, &mut needs);
-                }
-            }
-        }
-        needs
-    }
-
-    /// Decides as many items as one commit may hold, and returns up to which.
-    fn decide(
-        &mut self,
-        items: &[Item<'_>],
-        clock: Timestamp,
-        policy: &Policy,
-        position_of: &dyn Fn(usize) -> InputPartition,
-    ) -> (usize, Settled) {
-        let account = self.account.as_mut().expect("an open group has its account");
-        let mut tally = Settled::default();
-        let mut upto = self.settled;
-        for number in &self.items[self.settled..] {
-            let item = &items[*number as usize];
-            let first = upto == self.settled;
-            let moment = Moment { record_time: item.record_time, clock };
-            let outcome = match &item.work {
-                Work::Usage(decoded) => account.decide_usage(&decoded.event(), item.charged, moment, policy),
-                Work::Control(_) if !first => break,
-                Work::Control(control) => {
-                    let InputPartition { topic, partition } = position_of(control.position);
-                    account.decide_control(&control.record, (&topic, partition, control.offset), moment, policy)
-                }
-                Work::Correction { scope, generation, paused } => {
-                    let index = account.needs_for_correction(scope, &mut Needs::default());
-                    tally.corrections += u64::from(account.correct_pauses(index, *generation, *paused, moment));
-                    upto += 1;
-                    continue;
-                }
-            };
-            match outcome {
-                Outcome::Applied => tally.applied += 1,
-                Outcome::Duplicate => tally.duplicate += 1,
-                Outcome::DeadLetter(reason) => tally.dead.push((*number as usize, reason)),
-                Outcome::Continue => break,
-            }
-            upto += 1;
-            let is_full = account.rows_changed() + EVENT_ROWS_MAX > COMMIT_ROWS_MAX
-                || account.signals_decided() >= COMMIT_SIGNALS_MAX;
-            if is_full || matches!(item.work, Work::Control(_)) {
-                break;
-            }
-        }
-        (upto, tally)
-    }
-
-    fn settle(&mut self, upto: usize) {
-        self.settled = upto;
-        self.refusals = 0;
-    }
-
-    /// Drops everything that is held of the account: rows and ids.
-    fn forget_account(&mut self) {
-        self.account = Some(Account::new(&self.organization_id));
     }
 }
 
