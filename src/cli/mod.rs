@@ -76,7 +76,8 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             runtime.block_on(run::run(&config))
         }
         Command::Demo(arguments) => {
-            start_logging("error", LogFormat::Text);
+            // When the demo ends its broker goes first, and the clients would complain.
+            start_logging("error,rdkafka=off", LogFormat::Text);
             runtime.block_on(demo::demo(&arguments))
         }
         Command::Replay(arguments) => {
