@@ -331,6 +331,27 @@ fn u_1_a_resend_counts_once_and_changed_content_is_seen() {
     assert_eq!(stage.used("org", Meter::InputTokens), [10; 3]);
 }
 
+/// A crash between the commit and the publication: whoever loads the account next finds the signals, under the same
+/// identities, and publishes them.
+#[test]
+fn u_4_signals_that_a_crash_left_behind_are_published() {
+    let story = ["10:00 limit cap ws:w input_tokens day 100", "10:01 use w/a/u 120"];
+    let mut stage = Stage::new();
+    let mut crashed = Stage::new();
+    for (number, line) in story.iter().enumerate() {
+        stage.play_line(number, line);
+        crashed.play_line(number, line);
+    }
+    stage.commit();
+    let changes = crashed.account.take_changes(1, Timestamp::MIN);
+    block_on(crashed.ledger.commit(&[("acme".into(), changes)])).expect("memory answers");
+    crashed.drop_view();
+    crashed.play_line(1, story[1]);
+    assert_eq!(crashed.told, ["duplicate"]);
+    let left: Vec<String> = crashed.account.outbox().iter().map(|(_, signal)| signal.identity().to_string()).collect();
+    assert!(stage.identities.len() == 3 && stage.identities.iter().all(|identity| left.contains(identity)), "{left:?}");
+}
+
 #[test]
 fn c12_a_card_holds_for_what_is_recorded_a_minute_after_it() {
     let stage = check("10:00 price 2000000\n 10:00 use w/a/u 5\n 10:01 use w/a/u 7 at=09:00", "");
