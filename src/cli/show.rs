@@ -1,5 +1,7 @@
 //! `bursar show`: an account as it stands in Redis, page by page.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use redis::cmd;
@@ -14,6 +16,7 @@ use crate::{
         window::WindowKind,
     },
     ledger::{
+        Progress,
         keys::Keys,
         redis::{Connection, RedisOptions},
     },
@@ -43,7 +46,8 @@ pub async fn show(config: &Config, arguments: &ShowArguments) -> Result<(), Fail
     let viewer = Viewer { connection: Connection::open(&options).await?, keys: Keys::new(&options.prefix) };
     if let Some(organization_id) = &arguments.organization {
         let account = viewer.account(organization_id, arguments.cursor, arguments.limit).await?;
-        let account = account.ok_or_else(|| format!("there is no account {organization_id:?}"))?;
+        let mut account = account.ok_or_else(|| format!("there is no account {organization_id:?}"))?;
+        account["progress"] = viewer.progress().await?;
         if arguments.json {
             println!("{account}")
         } else {
@@ -95,6 +99,21 @@ impl Viewer {
         account["scopes"].as_array_mut().expect("the organization's own row is a list of one").extend(scopes);
         account["next_cursor"] = if next == 0 { Json::Null } else { next.into() };
         Ok(Some(account))
+    }
+
+    /// How far every input partition has been applied.
+    async fn progress(&self) -> Result<Json, Failure> {
+        let mut get = cmd("HGETALL");
+        get.arg(self.keys.progress(0));
+        let fields: BTreeMap<String, Vec<u8>> = self.connection.query(&get).await?;
+        let mut partitions = Vec::new();
+        for (partition, packed) in fields.iter().filter(|(partition, _)| *partition != "token") {
+            let Progress { next_offset, record_time, .. } = unpack("progress", packed)?;
+            partitions.push(json!({
+                "partition": partition, "next_offset": next_offset, "record_time": record_time.to_string(),
+            }));
+        }
+        Ok(partitions.into())
     }
 
     /// The account with the organization's own row only.
@@ -179,6 +198,10 @@ fn print_table(account: &Json) {
         table.add_row(table_row(scope));
     }
     println!("{table}");
+    if let Some(partitions) = account["progress"].as_array() {
+        let newest = partitions.iter().filter_map(|partition| partition["record_time"].as_str()).max();
+        println!("progress: {} partitions, applied up to {}", partitions.len(), newest.unwrap_or("-"));
+    }
     if let Some(cursor) = account["next_cursor"].as_u64() {
         println!("more: --cursor {cursor}");
     }

@@ -149,7 +149,7 @@ impl Scopes {
         &self.slots[index as usize]
     }
 
-    /// The slot of a scope, to change it. Changes of a row are announced by [`Scopes::mark_dirty`].
+    /// The slot of a scope, to change it. Changes of a row are announced by [`Scopes::row_mut`].
     pub fn slot_mut(&mut self, index: ScopeIndex) -> &mut ScopeSlot {
         &mut self.slots[index as usize]
     }

@@ -1,7 +1,7 @@
 //! The ledger on Redis: one Function call per load and per commit, many of them in one pipeline.
 //!
-//! - [`connection`] reaches a single server or a cluster, and tells "away" from "refuses".
-//! - [`calls`] says each step in the words of `bursar.lua`, and reads its answers.
+//! - `connection` reaches a single server or a cluster, and tells "away" from "refuses".
+//! - `calls` says each step in the words of `bursar.lua`, and reads its answers.
 
 mod calls;
 mod connection;
