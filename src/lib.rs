@@ -38,7 +38,7 @@
 //!
 //! # Modules, in reading order
 //!
-//! Arrows only go down; [`domain`] uses nothing.
+//! [`domain`] uses nothing; the others use what stands above them.
 //!
 //! - [`domain`]: what usage means. Events, prices, windows, limits, pools, pauses, and the account that decides.
 //! - [`contract`]: what events, control records and signals look like in bytes.

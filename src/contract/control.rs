@@ -224,7 +224,11 @@ impl Commands {
             said.push(Command::Resume { scope: scope(&data.scope)? });
         }
         if let Some(data) = self.due {
-            said.push(Command::Due { at: parse_rfc3339(&data.at)? });
+            let at = parse_rfc3339(&data.at)?;
+            if at > time {
+                return Err(format!("due at {at} lies after the record's own time {time}"));
+            }
+            said.push(Command::Due { at });
         }
         match <[Command; 1]>::try_from(said) {
             Ok([command]) => Ok(command),

@@ -68,7 +68,7 @@ pub struct InputPartition {
 pub struct Progress {
     /// The offset of the first record that is not covered.
     pub next_offset: i64,
-    /// The running maximum of Kafka's timestamps over all records covered.
+    /// The running maximum of Kafka's timestamps over all records covered; if a record is read and waits, up to that.
     pub record_time: Timestamp,
     /// What this partition allows to forget: its record time, or the clock if it was caught up and idle.
     pub low_water: Timestamp,

@@ -76,6 +76,9 @@ impl Readback {
     /// Has every scope of the partitions that are `ours` checked: whoever had them before may have written last.
     pub fn check_all(&self, ours: impl Fn(i32) -> bool) {
         let state = &mut *self.lock();
+        for (_, unchecked) in state.unchecked.iter_mut().filter(|(partition, _)| ours(**partition)) {
+            unchecked.clear();
+        }
         for (key, last) in state.last.iter().filter(|(_, last)| ours(last.partition)) {
             state.unchecked.entry(last.partition).or_default().push_back((last.read, key.clone()));
         }

@@ -158,7 +158,8 @@ impl Account {
         self.head.due
     }
 
-    fn is_loaded(&self) -> bool {
+    /// Whether the base is in memory.
+    pub fn is_loaded(&self) -> bool {
         self.stored_head.is_some()
     }
 

@@ -301,6 +301,8 @@ impl Settler {
             let mut account = accounts.take(organization_id);
             if account.has_published() {
                 commits.push((organization_id.clone(), account.take_changes(self.tokens.random(), Timestamp::MIN)));
+            }
+            if account.is_loaded() {
                 accounts.put(account);
             }
         }

@@ -11,6 +11,7 @@
 //! smallest progress of all primaries (design section 4).
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -109,7 +110,7 @@ pub struct Worker {
     low_water: Timestamp,
     low_water_read: Option<Instant>,
     /// Organizations with signals that are acknowledged and still stored.
-    to_forget: Vec<Box<str>>,
+    to_forget: HashSet<Box<str>>,
 }
 
 /// What lasts from one assignment to the next.
@@ -136,7 +137,7 @@ impl Worker {
             accounts: Accounts::new(options.rows_held_max),
             low_water: Timestamp::MIN,
             low_water_read: None,
-            to_forget: Vec::new(),
+            to_forget: HashSet::new(),
             options,
             around,
         })
@@ -228,7 +229,6 @@ impl Worker {
         let mut tenure = Tenure { positions, control: ControlLane::default(), last_tick: now, last_batch: now };
         loop {
             if let Err(interrupt) = self.lap(&mut tenure).await {
-                self.commit_offsets(&tenure);
                 return interrupt;
             }
         }
@@ -355,7 +355,7 @@ impl Worker {
             let published = account.outbox().len();
             if published > 0 {
                 account.acknowledge(published);
-                self.to_forget.push(account.organization_id().into());
+                self.to_forget.insert(account.organization_id().into());
             }
         }
         for account in touched {
@@ -390,8 +390,10 @@ impl Worker {
     /// Nothing to read: forget what was published, see whether the fence holds, let the low water rise.
     async fn idle(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
         if !self.to_forget.is_empty() && tenure.last_batch.elapsed() >= FORGET_AFTER {
-            let from = self.to_forget.len().saturating_sub(FORGET_MAX);
-            let organizations = self.to_forget.split_off(from);
+            let organizations: Vec<Box<str>> = self.to_forget.iter().take(FORGET_MAX).cloned().collect();
+            for organization_id in &organizations {
+                self.to_forget.remove(organization_id);
+            }
             self.settler
                 .forget_published(&mut self.accounts, &organizations, &self.consumer, &self.around.patience)
                 .await?;

@@ -1,5 +1,5 @@
-//! Does what a control record says. A record is applied, a duplicate, or refused with a sentence; refused or not, it
-//! is in the journal, and its id is remembered.
+//! Does what a control record says. A record is applied, a duplicate, or refused with a sentence. Applied or refused, it
+//! is in the journal, and its id is remembered; one that is too early or reuses an id is a dead letter only.
 
 mod checks;
 mod rules;
@@ -66,6 +66,10 @@ impl Account {
         policy: &Policy,
     ) -> Outcome {
         let outcome = self.decide_control_once(record, position, self.not_before_served(moment), policy);
+        if matches!((&outcome, &record.command), (Outcome::DeadLetter(Reason::TooEarly { .. }), Command::Due { .. })) {
+            // Its entry in the index is gone, and what is due still is.
+            self.due_changed = true;
+        }
         if outcome != Outcome::Continue {
             // Whatever became of the record: its way through the scopes is not the next one's.
             self.sweep = None;
@@ -154,7 +158,7 @@ impl Account {
         Ok(Progress::Done)
     }
 
-    /// The first zone of an organization without usage holds from the beginning; every other one a while after its
+    /// The first zone of an organization without usage, limit or pool holds from the beginning; every other one a while after its
     /// record, and what is running then ends as planned.
     fn set_zone(
         &mut self,
@@ -226,11 +230,12 @@ impl Account {
         moment: Moment,
     ) -> Result<(), String> {
         check_pool_owner(scope)?;
-        let period_start = self.open_window(WindowKind::Period, moment.record_time).start;
         let index = self.scopes.index(scope);
-        let Some(pool) = self.scopes.row_mut(index).pool.as_mut() else {
+        if self.scopes.row(index).pool.is_none() {
             return Err(format!("{scope} has no pool to grant to; set one first"));
-        };
+        }
+        let period_start = self.open_window(WindowKind::Period, moment.record_time).start;
+        let pool = self.scopes.row_mut(index).pool.as_mut().expect("it was looked for above");
         if pool.grants.iter().any(|grant| &*grant.id == grant_id) {
             return Ok(());
         }
