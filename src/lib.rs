@@ -38,7 +38,8 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`domain`] uses nothing; the others use what stands above them.
+//! [`domain`] uses nothing of the others. [`ingest`] and [`notify`] know each other: the worker publishes, and what
+//! watches the clock and the pauses topic waits with the worker's [`ingest::patience`].
 //!
 //! - [`domain`]: what usage means. Events, prices, windows, limits, pools, pauses, and the account that decides.
 //! - [`contract`]: what events, control records and signals look like in bytes.

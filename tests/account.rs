@@ -13,9 +13,17 @@ use bursar::{
     contract::Kind,
     contract::json::{cloud_event, read_control},
     domain::{
-        account::{Account, Moment, Outcome, Policy, changes::Needs, layout::unpack, row::ScopeRow},
+        account::{
+            Account, Moment, Outcome, Policy,
+            changes::{Loaded, LoadedBase, Needs},
+            layout::{LAYOUT, LayoutError, pack_as, unpack, unpack_up_to},
+            row::{ScopeRow, WindowCounters},
+        },
         event::{Tokens, Usage, UsageEvent},
+        limit::Limit,
         meter::Meter,
+        pause::Pauses,
+        pool::Pool,
         signal::Signal,
         time::{HOUR_MS, MINUTE_MS, Timestamp, parse_rfc3339},
     },
@@ -443,14 +451,39 @@ fn refusals_say_why() {
     );
 }
 
+/// A row as a next release might have it: this release's, and one thing more.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct NextRow {
+    windows: Vec<WindowCounters>,
+    limits: Vec<Limit>,
+    pool: Option<Box<Pool>>,
+    pauses: Pauses,
+    rules_revision: u64,
+    #[serde(default)]
+    held: i64,
+}
+
+/// A release with layout n+1 (made up here) starts from rows that this one has stored, goes on with them, and finds
+/// again what it wrote; this one then refuses them.
+#[test]
+fn m9_a_next_release_starts_from_stored_rows_and_goes_on() {
+    let stage = check("10:00 limit cap ws:w input_tokens day 900\n 10:00 pool ws:w 50\n 10:01 use w/a/u 79", "");
+    for (field, stored) in stage.ledger.scope_fields("acme") {
+        let mut row: NextRow =
+            unpack_up_to(LAYOUT + 1, "row", &stored).expect("the next release reads this one's rows");
+        assert_eq!((row.held, row.windows[0].counters.get(Meter::InputTokens)), (0, 79), "{field}");
+        row.windows[0].counters.set(Meter::InputTokens, 80);
+        row.held = 5;
+        let written = pack_as(LAYOUT + 1, &row);
+        let again: NextRow = unpack_up_to(LAYOUT + 1, "row", &written).expect("it reads its own");
+        assert_eq!((again.held, again.windows, again.limits), (5, row.windows, row.limits));
+        assert_eq!(unpack::<ScopeRow>("row", &written), Err(LayoutError::Unknown { found: LAYOUT + 1 }));
+    }
+}
+
 /// State that another release wrote with more in it is refused as a whole, and left as it is.
 #[test]
 fn m9_state_of_a_later_layout_is_not_touched() {
-    use bursar::domain::account::{
-        changes::Loaded,
-        changes::LoadedBase,
-        layout::{LAYOUT, LayoutError, pack_as},
-    };
     let mut account = Account::new("acme");
     let needs = Needs { base: true, ..Needs::default() };
     let head = pack_as(LAYOUT + 1, &json!({}));
