@@ -101,7 +101,7 @@ impl Service {
         let patience = Patience { health: Arc::clone(&health), stop };
         let policy = config.rules.policy();
         let ledger = loop {
-            match RedisLedger::connect(&config.redis()?, policy.horizon_ms).await {
+            match RedisLedger::connect(&config.redis()?, policy.horizon_ms, config.rules.periods_kept).await {
                 Ok(ledger) => break ledger,
                 Err(error) if error.is_transient() => wait(&patience, Dependency::Redis, &error.to_string()).await?,
                 Err(error) => return Err(error.into()),

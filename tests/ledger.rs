@@ -5,7 +5,7 @@ mod support;
 use bursar::{
     domain::{
         account::{
-            changes::{Changes, EndingPage, Needs, OlderKey, PausedScope},
+            changes::{Changes, EndingPage, Needs, OlderKey, PausedScope, WalkCursor, WalkPage},
             seen::SeenChanges,
         },
         time::Timestamp,
@@ -27,7 +27,7 @@ fn on_both<F: Future<Output = ()>>(name: &str, case: impl Fn(Box<dyn Ledger>) ->
     runtime.block_on(async {
         case(Box::new(MemoryLedger::new())).await;
         let options = RedisOptions { url: Servers::shared_redis().redis.clone(), prefix: name.to_owned() };
-        case(Box::new(RedisLedger::connect(&options, HORIZON_MS).await.expect("Redis answers"))).await;
+        case(Box::new(RedisLedger::connect(&options, HORIZON_MS, 24).await.expect("Redis answers"))).await;
     });
 }
 
@@ -71,7 +71,7 @@ fn what_is_committed_is_loaded() {
             scopes: vec!["ws:none".into(), "org".into()],
             segments: vec![at(6), at(5)],
             older: vec![older],
-            ending: None,
+            ..Needs::default()
         };
         let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
         let base = loaded.base.expect("the base was asked for");
@@ -144,10 +144,10 @@ fn a_load_of_any_size_is_answered() {
 #[test]
 fn c5_paused_scopes_are_found_by_their_end() {
     on_both("ends", |ledger| async move {
-        let paused = |scope: &str, next_end: Option<i64>| PausedScope {
+        let paused = |scope: &str, look_at: Option<i64>| PausedScope {
             scope: scope.into(),
-            causes_json: next_end.map(|_| "{}".to_owned()),
-            next_end: next_end.map(at),
+            causes_json: look_at.map(|_| "{}".to_owned()),
+            look_at: look_at.map(at),
         };
         let all = vec![paused("ws:a", Some(30)), paused("ws:b", Some(10)), paused("ws:c", Some(20))];
         commit(&*ledger, Changes { paused: all, ..changes(None, b"h1") }).await;
@@ -160,12 +160,13 @@ fn c5_paused_scopes_are_found_by_their_end() {
             let needs = Needs { ending: Some(page), ..Needs::default() };
             let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
             let (found, next) = loaded.ending.expect("a page was asked for");
-            assert_eq!((found, next), (scopes.into_iter().map(Into::into).collect(), next_end));
+            let found: Vec<&str> = found.iter().map(|(scope, _)| &**scope).collect();
+            assert_eq!((found, next), (scopes, next_end));
         }
         commit(&*ledger, Changes { paused: vec![paused("ws:b", None)], ..changes(Some(b"h1"), b"h2") }).await;
         let needs = Needs { ending: Some(page(20, 0)), ..Needs::default() };
         let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
-        assert_eq!(loaded.ending.expect("a page").0, [Box::<str>::from("ws:c")]);
+        assert_eq!(loaded.ending.expect("a page").0, [("ws:c".into(), at(20))]);
     });
 }
 
@@ -212,7 +213,7 @@ fn lost_functions_are_loaded_again() {
     runtime.block_on(async {
         let own = Servers::start(&["--only", "redis"]);
         let options = RedisOptions { url: own.redis.clone(), prefix: "functions".to_owned() };
-        let ledger = RedisLedger::connect(&options, HORIZON_MS).await.expect("Redis answers");
+        let ledger = RedisLedger::connect(&options, HORIZON_MS, 24).await.expect("Redis answers");
         ledger.connection().query::<()>(redis::cmd("FUNCTION").arg("FLUSH")).await.expect("Redis answers");
         assert_eq!(commit(&ledger, changes(None, b"h1")).await, Committed::Written);
         assert_eq!(ledger.function_loads(), 1);
@@ -226,11 +227,35 @@ fn a_server_that_evicts_is_refused() {
     runtime.block_on(async {
         let own = Servers::start(&["--only", "redis"]);
         let options = RedisOptions { url: own.redis.clone(), prefix: "evicts".to_owned() };
-        let ledger = RedisLedger::connect(&options, HORIZON_MS).await.expect("Redis answers");
+        let ledger = RedisLedger::connect(&options, HORIZON_MS, 24).await.expect("Redis answers");
         let mut set = redis::cmd("CONFIG");
         set.arg("SET").arg("maxmemory-policy").arg("allkeys-lru");
         ledger.connection().query::<()>(&set).await.expect("Redis answers");
-        let refused = RedisLedger::connect(&options, HORIZON_MS).await.err().expect("it is refused");
+        let refused = RedisLedger::connect(&options, HORIZON_MS, 24).await.err().expect("it is refused");
         assert!(refused.to_string().contains("noeviction"), "{refused}");
+    });
+}
+
+/// Every field comes at least once, whatever the size of the pages.
+#[test]
+fn a_walk_reaches_every_row() {
+    on_both("walked", |ledger| async move {
+        let fields = (0..700).map(|n| (format!("agent:w/{n}").into(), n.to_string().into_bytes())).collect();
+        assert_eq!(commit(&*ledger, Changes { fields, ..changes(None, b"h1") }).await, Committed::Written);
+        let (mut cursor, mut seen) = (None, std::collections::BTreeSet::new());
+        loop {
+            let needs = Needs { walk: Some(WalkPage { cursor, limit: 100 }), ..Needs::default() };
+            let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
+            let walked = loaded.walk.expect("a page was asked for");
+            seen.extend(walked.rows.into_iter().filter(|(field, _)| field.contains(':')).map(|(field, _)| field));
+            let Some(next) = walked.next else { break };
+            cursor = Some(next);
+        }
+        assert_eq!(seen.len(), 700);
+        // A place of another server is no place: the walk begins anew.
+        let cursor = Some(WalkCursor { run: "another".into(), place: 1 << 40 });
+        let needs = Needs { walk: Some(WalkPage { cursor, limit: 10_000 }), ..Needs::default() };
+        let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
+        assert!(loaded.walk.expect("a page was asked for").rows.len() >= 700);
     });
 }

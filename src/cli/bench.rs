@@ -80,6 +80,8 @@ fn of_its_own(config: &Config, arguments: &BenchArguments) -> Config {
         &mut config.topics.thresholds,
         &mut config.topics.pauses,
         &mut config.topics.journal,
+        &mut config.topics.statements,
+        &mut config.topics.requests,
         &mut config.topics.dead_letters,
     ] {
         *topic = format!("{name}.{topic}");

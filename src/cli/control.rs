@@ -6,10 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Args, Subcommand};
-use rdkafka::Offset;
-use serde_json::{Value as Json, json};
+mod said;
 
+use clap::Args;
+use rdkafka::Offset;
+use serde_json::Value as Json;
+
+use self::said::Said;
 use super::Failure;
 use crate::{
     clock::Clock,
@@ -52,136 +55,6 @@ pub struct ControlArguments {
     command: Option<Said>,
 }
 
-/// The commands. Scopes are written org, ws:W, agent:W/A, user:U.
-#[derive(Debug, Subcommand)]
-enum Said {
-    /// Set time zone and anchor of the billing periods.
-    SetOrganization {
-        /// IANA name, for example Europe/Berlin.
-        #[arg(long, default_value = "UTC")]
-        time_zone: String,
-        /// The local date that periods are counted from.
-        #[arg(long)]
-        anchor: String,
-    },
-    /// Set one price for all models: micro-credits per million tokens.
-    SetPrice {
-        /// Tokens sent.
-        #[arg(long)]
-        input_micro: i64,
-        /// Tokens produced.
-        #[arg(long)]
-        output_micro: i64,
-        /// Tokens read from a cache.
-        #[arg(long, default_value_t = 0)]
-        cache_read_micro: i64,
-        /// Tokens written to a cache.
-        #[arg(long, default_value_t = 0)]
-        cache_creation_micro: i64,
-        /// From which event time on (RFC 3339); without it, from now.
-        #[arg(long)]
-        from: Option<String>,
-    },
-    /// Set a limit.
-    SetLimit {
-        /// Its id.
-        limit_id: String,
-        /// One scope.
-        #[arg(long, required_unless_present = "every")]
-        scope: Option<String>,
-        /// Every organization, workspace, agent or user.
-        #[arg(long, conflicts_with = "scope")]
-        every: Option<String>,
-        /// input_tokens, output_tokens, credits_micro, runs_started, ...
-        #[arg(long)]
-        meter: String,
-        /// minute, hour, day or period.
-        #[arg(long)]
-        window: String,
-        /// The ceiling; unlimited without it.
-        #[arg(long)]
-        cap: Option<i64>,
-        /// Shares to announce, in percent.
-        #[arg(long, value_delimiter = ',')]
-        thresholds: Vec<u16>,
-        /// observe, notify or pause.
-        #[arg(long, default_value = "pause")]
-        action: String,
-    },
-    /// Remove a limit.
-    RemoveLimit {
-        /// Its id.
-        limit_id: String,
-        /// The scope it was set on.
-        #[arg(long)]
-        scope: Option<String>,
-        /// The kind of scope it was set on.
-        #[arg(long, conflicts_with = "scope")]
-        every: Option<String>,
-    },
-    /// Give an organization or a workspace a pool of credits.
-    SetPool {
-        /// org or ws:W.
-        #[arg(long)]
-        scope: String,
-        /// Fresh in every billing period.
-        #[arg(long)]
-        included_micro: i64,
-        /// Shares to announce, in percent.
-        #[arg(long, value_delimiter = ',')]
-        thresholds: Vec<u16>,
-    },
-    /// Add credits to a pool for the running period.
-    Grant {
-        /// org or ws:W.
-        #[arg(long)]
-        scope: String,
-        /// The same id twice is one grant.
-        #[arg(long)]
-        grant_id: String,
-        /// How much.
-        #[arg(long)]
-        amount_micro: i64,
-    },
-    /// Pause a scope.
-    Pause {
-        /// Which.
-        scope: String,
-    },
-    /// End an admin's pause.
-    Resume {
-        /// Which.
-        scope: String,
-    },
-}
-
-impl Said {
-    fn to_json(&self) -> Json {
-        match self {
-            Self::SetOrganization { time_zone, anchor } => {
-                json!({ "set_organization": { "time_zone": time_zone, "anchor": anchor } })
-            }
-            Self::SetPrice { input_micro, output_micro, cache_read_micro, cache_creation_micro, from } => json!({
-                "set_rate_card": { "effective_from": from, "default_prices": {
-                    "input_micro": input_micro, "output_micro": output_micro,
-                    "cache_read_micro": cache_read_micro, "cache_creation_micro": cache_creation_micro } } }),
-            Self::SetLimit { limit_id, scope, every, meter, window, cap, thresholds, action } => json!({
-                "set_limit": { "limit_id": limit_id, "scope": scope, "every": every, "meter": meter, "window": window,
-                    "cap": cap, "thresholds_percent": thresholds, "action": action } }),
-            Self::RemoveLimit { limit_id, scope, every } => {
-                json!({ "remove_limit": { "limit_id": limit_id, "scope": scope, "every": every } })
-            }
-            Self::SetPool { scope, included_micro, thresholds } => json!({
-                "set_pool": { "scope": scope, "included_micro": included_micro, "thresholds_percent": thresholds } }),
-            Self::Grant { scope, grant_id, amount_micro } => {
-                json!({ "grant": { "scope": scope, "grant_id": grant_id, "amount_micro": amount_micro } })
-            }
-            Self::Pause { scope } => json!({ "pause": { "scope": scope } }),
-            Self::Resume { scope } => json!({ "resume": { "scope": scope } }),
-        }
-    }
-}
-
 /// Puts the record, and shows what became of it.
 pub async fn control(config: &Config, arguments: &ControlArguments) -> Result<(), Failure> {
     let payload = record(arguments)?;
@@ -207,7 +80,10 @@ pub async fn control(config: &Config, arguments: &ControlArguments) -> Result<()
     };
     match wait_for_answer(&reader, &checked.organization_id, &checked.id, wait) {
         Some(entry) if entry["result"] == "applied" => {
-            println!("applied {}", checked.id);
+            match entry["answer"].as_str().unwrap_or_default() {
+                "" => println!("applied {}", checked.id),
+                answer => println!("applied {}: {answer}", checked.id),
+            }
             Ok(())
         }
         Some(entry) => {
@@ -231,7 +107,7 @@ fn record(arguments: &ControlArguments) -> Result<String, Failure> {
         return Ok(text);
     }
     let said = arguments.command.as_ref().ok_or("what is to be said? See bursar control --help")?;
-    let mut data = said.to_json();
+    let mut data = said.0.clone();
     data["organization_id"] = arguments.organization.clone().into();
     data["actor"] = arguments.actor.clone().into();
     data["reason"] = arguments.reason.clone().into();

@@ -7,11 +7,14 @@ use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use redis::cmd;
 use serde_json::{Value as Json, json};
 
+mod account;
+
+use self::account::{account_json, scope_json};
 use super::Failure;
 use crate::{
     config::Config,
     domain::{
-        account::{layout::unpack, row::ScopeRow, settings::Settings},
+        account::{changes::Head, layout::unpack, row::ScopeRow, settings::Settings},
         meter::Meter,
         window::WindowKind,
     },
@@ -88,12 +91,16 @@ impl Viewer {
     async fn account(&self, organization_id: &str, cursor: u64, limit: u32) -> Result<Option<Json>, Failure> {
         let Some(mut account) = self.organization_row(organization_id).await? else { return Ok(None) };
         let key = self.keys.of(organization_id).account();
+        let mut get = cmd("HGET");
+        get.arg(&key).arg("settings");
+        let packed: Option<Vec<u8>> = self.connection.query(&get).await?;
+        let settings: Settings = packed.map_or(Ok(Settings::default()), |packed| unpack("settings", &packed))?;
         let mut scan = cmd("HSCAN");
         scan.arg(&key).arg(cursor).arg("COUNT").arg(limit);
         let (next, fields): (u64, Vec<(String, Vec<u8>)>) = self.connection.query(&scan).await?;
         let mut scopes = Vec::new();
         for (field, packed) in fields.iter().filter(|(field, _)| field.contains(':')) {
-            scopes.push(scope_json(field, &unpack("scope row", packed)?));
+            scopes.push(scope_json(field, &unpack("scope row", packed)?, &settings));
         }
         scopes.sort_by(|a, b| a["scope"].as_str().cmp(&b["scope"].as_str()));
         account["scopes"].as_array_mut().expect("the organization's own row is a list of one").extend(scopes);
@@ -125,52 +132,13 @@ impl Viewer {
         if head.is_none() {
             return Ok(None);
         }
-        let row: ScopeRow = row.map_or(Ok(ScopeRow::default()), |packed| unpack("scope row", &packed))?;
         let settings: Settings = settings.map_or(Ok(Settings::default()), |packed| unpack("settings", &packed))?;
-        let zone = settings.zones.last().copied().unwrap_or_default();
-        let every: Vec<Json> =
-            settings.every.iter().map(|(kind, limit)| json!({ "every": kind.name(), "limit": limit })).collect();
-        Ok(Some(json!({
-            "organization_id": organization_id,
-            "time_zone": zone.time_zone.name(),
-            "anchor": zone.anchor.to_string(),
-            "rate_cards": settings.rate_cards.len(),
-            "limits_for_every": every,
-            "scopes": [scope_json("org", &row)],
-            "next_cursor": null,
-        })))
+        let row: ScopeRow = row.map_or(Ok(ScopeRow::default()), |packed| unpack("scope row", &packed))?;
+        let head: Head = head.map_or(Ok(Head::default()), |packed| unpack("head", &packed))?;
+        let mut account = account_json(organization_id, &settings, &head);
+        account["scopes"] = json!([scope_json("org", &row, &settings)]);
+        Ok(Some(account))
     }
-}
-
-fn scope_json(field: &str, row: &ScopeRow) -> Json {
-    let mut windows: Vec<_> = row.windows.iter().collect();
-    windows.sort_by_key(|window| (window.kind.0, window.start));
-    let windows: Vec<Json> = windows
-        .iter()
-        .map(|window| {
-            let meters: serde_json::Map<String, Json> =
-                window.counters.iter().map(|(meter, count)| (meter.name().to_owned(), count.into())).collect();
-            json!({ "window": window.kind.0.name(), "start": window.start.to_string(), "meters": meters })
-        })
-        .collect();
-    let causes: Vec<Json> = row
-        .pauses
-        .causes
-        .iter()
-        .map(|cause| json!({ "kind": cause.kind.name(), "limit_id": cause.limit_id, "ends_at": cause.ends_at.map(|end| end.to_string()) }))
-        .collect();
-    let pool = row.pool.as_ref().map(|pool| {
-        let periods: Vec<Json> = pool
-            .drawn
-            .iter()
-            .map(|drawn| {
-                let size_micro = pool.size_micro(drawn.period_start);
-                json!({ "period_start": drawn.period_start.to_string(), "size_micro": size_micro, "drawn_micro": drawn.drawn_micro })
-            })
-            .collect();
-        json!({ "included_micro": pool.included_micro, "revision": pool.revision, "periods": periods })
-    });
-    json!({ "scope": field, "windows": windows, "limits": row.limits, "pool": pool, "paused_for": causes, "generation": row.pauses.generation })
 }
 
 fn print_table(account: &Json) {

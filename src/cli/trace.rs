@@ -119,7 +119,7 @@ impl Spread {
         let user_id = format!("user-{}", pick(self.users));
         let request_model = MODELS[(pick(2) - 1) as usize];
         let tokens = Tokens { input: row.input_tokens, output: row.output_tokens, ..Tokens::default() };
-        let run = |phase| Usage::Run { phase, trigger: Some("replay") };
+        let run = |phase| Usage::Run { phase };
         let usages = [run(RunPhase::Started), Usage::Tokens { request_model, tokens }, run(RunPhase::Completed)];
         let payloads = [0, 1, 2].map(|step| {
             let id = format!("{number}-{step}");
@@ -134,6 +134,7 @@ impl Spread {
                 user_id: Some(&user_id),
                 product: Some("chat"),
                 reservation_id: None,
+                trigger: Some("replay"),
                 usage: usages[step],
             };
             write(&event, &mut payload);

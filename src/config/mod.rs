@@ -99,6 +99,14 @@ impl Config {
             "1 to 840 (35 days): ids are kept for that long, and memory grows with it",
         )?;
         within(
+            "rules.grace_minutes",
+            self.rules.grace_minutes,
+            0,
+            24 * 60,
+            "0 to 1440: a period is closed that long after",
+        )?;
+        within("rules.periods_kept", self.rules.periods_kept, 1, 120, "1 to 120 closed billing periods")?;
+        within(
             "rules.delay_ms",
             self.rules.delay_ms,
             100,

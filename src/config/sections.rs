@@ -58,6 +58,8 @@ pub struct TopicsConfig {
     pub thresholds: String,
     pub pauses: String,
     pub journal: String,
+    pub statements: String,
+    pub requests: String,
     pub dead_letters: String,
 }
 
@@ -69,6 +71,8 @@ impl Default for TopicsConfig {
             thresholds: "usage.thresholds".to_owned(),
             pauses: "usage.pauses".to_owned(),
             journal: "usage.journal".to_owned(),
+            statements: "usage.statements".to_owned(),
+            requests: "usage.requests".to_owned(),
             dead_letters: "usage.dead-letter".to_owned(),
         }
     }
@@ -81,6 +85,8 @@ impl TopicsConfig {
             thresholds: self.thresholds.clone(),
             pauses: self.pauses.clone(),
             journal: self.journal.clone(),
+            statements: self.statements.clone(),
+            requests: self.requests.clone(),
             dead_letters: self.dead_letters.clone(),
             control: self.control.clone(),
         }
@@ -121,18 +127,25 @@ pub struct RulesConfig {
     pub clock: ClockSource,
     pub horizon_hours: i64,
     pub delay_ms: i64,
+    pub grace_minutes: i64,
+    pub periods_kept: i64,
 }
 
 impl Default for RulesConfig {
     fn default() -> Self {
-        Self { clock: ClockSource::System, horizon_hours: 48, delay_ms: MINUTE_MS }
+        Self { clock: ClockSource::System, horizon_hours: 48, delay_ms: MINUTE_MS, grace_minutes: 15, periods_kept: 24 }
     }
 }
 
 impl RulesConfig {
     /// What decisions depend on.
     pub const fn policy(&self) -> Policy {
-        Policy { horizon_ms: self.horizon_hours * HOUR_MS, early_ms: 5 * MINUTE_MS, rules_delay_ms: self.delay_ms }
+        Policy {
+            horizon_ms: self.horizon_hours * HOUR_MS,
+            early_ms: 5 * MINUTE_MS,
+            rules_delay_ms: self.delay_ms,
+            grace_ms: self.grace_minutes * MINUTE_MS,
+        }
     }
 }
 

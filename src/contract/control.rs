@@ -3,18 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
 
+use super::texts::{instant, scope, selector, thresholds, within};
 use crate::domain::{
-    control::{Command, ControlRecord, SetLimit},
-    event::EVENT_TIMES_MS,
+    control::{Adjustment, Command, ControlRecord, GrantCredits, ReloadRule, SetLimit},
+    event::{EVENT_TIMES_MS, QUANTITY_MAX},
     ids::ID_BYTES_MAX,
-    limit::{Action, Selector, THRESHOLDS_PERCENT_DEFAULT},
-    meter::Meter,
+    limit::Action,
+    meter::{Counters, Meter},
+    organization::{AgentCreation, Allowance, Plan, Role, SeatType, Unit, Wants},
+    payment::{Mode, Source},
+    pool::GrantKind,
     rate_card::{Prices, RateCard},
     reason::Reason,
-    scope::{Scope, ScopeKind},
-    time::{Timestamp, parse_rfc3339},
+    scope::ScopeKind,
+    time::{MINUTE_MS, Timestamp},
     window::WindowKind,
 };
 
@@ -25,123 +30,248 @@ const REASON_BYTES_MAX: usize = 4 * 1024;
 const COMMAND_BYTES_MAX: usize = 256 * 1024;
 
 /// The `data` of a control record, as `schemas/control.avsc` has it.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 pub struct ControlData {
-    /// Whose account it concerns.
-    pub organization_id: String,
-    /// Who said it.
-    pub actor: String,
-    /// Why, in the actor's words.
+    organization_id: String,
+    actor: String,
+    reason: String,
+    /// The fields of all commands that are there.
+    commands: Map<String, Json>,
+}
+
+/// One variant per command, named and with fields as in `schemas/control.avsc`, where each is documented.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Said {
+    SetOrganization {
+        time_zone: String,
+        anchor: String,
+    },
+    SetUnit {
+        name: Box<str>,
+        #[serde(default = "two")]
+        scale: u8,
+    },
+    SetPlan {
+        plan: Plan,
+    },
+    SetRateCard {
+        effective_from: Option<String>,
+        #[serde(default)]
+        models: BTreeMap<Box<str>, Prices>,
+        default_prices: Option<Prices>,
+        #[serde(default)]
+        completed_run_micro: i64,
+    },
+    SetMode {
+        mode: Mode,
+    },
+    SetSource {
+        source: Source,
+        user_id: Option<Box<str>>,
+        on: Option<bool>,
+    },
+    SetConsent {
+        required: bool,
+    },
+    Consent {
+        user_id: Box<str>,
+        given: bool,
+    },
+    SetFreePhase {
+        until: String,
+    },
+    SetLimit {
+        limit_id: Box<str>,
+        scope: Option<String>,
+        every: Option<ScopeKind>,
+        seat_type: Option<String>,
+        meter: Meter,
+        window: WindowKind,
+        cap: Option<i64>,
+        #[serde(default)]
+        thresholds_percent: Vec<u16>,
+        #[serde(default = "pause")]
+        action: Action,
+    },
+    RemoveLimit {
+        limit_id: Box<str>,
+        scope: Option<String>,
+        every: Option<ScopeKind>,
+        seat_type: Option<String>,
+    },
+    SetPool {
+        scope: String,
+        included_micro: i64,
+        user_cap_micro: Option<i64>,
+        #[serde(default)]
+        thresholds_percent: Vec<u16>,
+    },
+    Grant {
+        scope: String,
+        grant_id: Box<str>,
+        amount_micro: i64,
+        #[serde(default = "purchased")]
+        kind: GrantKind,
+        #[serde(default)]
+        priority: u8,
+        effective_from: Option<String>,
+        expires_at: Option<String>,
+        reload_id: Option<Box<str>>,
+    },
+    VoidGrant {
+        scope: String,
+        grant_id: Box<str>,
+    },
+    SetAutoReload {
+        scope: String,
+        below_micro: i64,
+        amount_micro: i64,
+        #[serde(default = "three")]
+        per_day_max: u16,
+        #[serde(default = "a_day_of_minutes")]
+        lapse_minutes: i64,
+    },
+    RemoveAutoReload {
+        scope: String,
+    },
+    RefuseReload {
+        scope: String,
+        reload_id: Box<str>,
+    },
+    SetSeatType {
+        seat_type: Box<str>,
+        session_micro: Option<i64>,
+        week_micro: Option<i64>,
+        period_micro: Option<i64>,
+    },
+    SetMember {
+        user_id: Box<str>,
+        seat_type: Option<Box<str>>,
+        #[serde(default)]
+        role: Role,
+    },
+    SetAgentCreation {
+        who: Creators,
+        #[serde(default)]
+        members: Vec<Box<str>>,
+    },
+    RegisterWorkspace {
+        workspace_id: Box<str>,
+    },
+    RegisterAgent {
+        scope: String,
+    },
+    SetRequests {
+        enabled: bool,
+        #[serde(default = "nine")]
+        digest_hour: u8,
+    },
+    Request {
+        request_id: Box<str>,
+        user_id: Box<str>,
+        wants: WhatIsWanted,
+        seat_type: Option<Box<str>>,
+    },
+    Approve {
+        request_id: Box<str>,
+        cap: Option<i64>,
+    },
+    Decline {
+        request_id: Box<str>,
+    },
+    Adjust(Box<AdjustData>),
+    Pause {
+        scope: String,
+    },
+    Resume {
+        scope: String,
+    },
+    Due {
+        at: String,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Creators {
+    Everyone,
+    Owners,
+    Named,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WhatIsWanted {
+    HigherLimit,
+    Seat,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdjustData {
+    reference: Box<str>,
+    event_time: String,
+    workspace_id: Option<Box<str>>,
+    agent_id: Option<Box<str>>,
+    user_id: Option<Box<str>>,
     #[serde(default)]
-    pub reason: String,
-    /// The command: exactly one of these is there.
-    #[serde(flatten)]
-    pub commands: Commands,
-}
-
-/// One field per command.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "each field is documented in schemas/control.avsc, under the same name")]
-pub struct Commands {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub set_organization: Option<SetOrganizationData>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub set_rate_card: Option<SetRateCardData>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub set_limit: Option<SetLimitData>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remove_limit: Option<RemoveLimitData>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub set_pool: Option<SetPoolData>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grant: Option<GrantData>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pause: Option<ScopeData>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resume: Option<ScopeData>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub due: Option<DueData>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is documented in schemas/control.avsc, under the same name")]
-pub struct SetOrganizationData {
-    pub time_zone: String,
-    pub anchor: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is documented in schemas/control.avsc, under the same name")]
-pub struct SetRateCardData {
-    pub effective_from: Option<String>,
+    credits_micro: i64,
     #[serde(default)]
-    pub models: BTreeMap<Box<str>, Prices>,
-    pub default_prices: Option<Prices>,
+    input_tokens: i64,
     #[serde(default)]
-    pub completed_run_micro: i64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is documented in schemas/control.avsc, under the same name")]
-pub struct SetLimitData {
-    pub limit_id: Box<str>,
-    pub scope: Option<String>,
-    pub every: Option<ScopeKind>,
-    pub meter: Meter,
-    pub window: WindowKind,
-    pub cap: Option<i64>,
+    output_tokens: i64,
     #[serde(default)]
-    pub thresholds_percent: Vec<u16>,
-    pub action: Action,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is documented in schemas/control.avsc, under the same name")]
-pub struct RemoveLimitData {
-    pub limit_id: Box<str>,
-    pub scope: Option<String>,
-    pub every: Option<ScopeKind>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is documented in schemas/control.avsc, under the same name")]
-pub struct SetPoolData {
-    pub scope: String,
-    pub included_micro: i64,
+    cache_read_input_tokens: i64,
     #[serde(default)]
-    pub thresholds_percent: Vec<u16>,
+    cache_creation_input_tokens: i64,
+    #[serde(default)]
+    runs_started: i64,
+    #[serde(default)]
+    runs_completed: i64,
+    #[serde(default)]
+    runs_failed: i64,
+    #[serde(default)]
+    runs_cancelled: i64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is documented in schemas/control.avsc, under the same name")]
-pub struct GrantData {
-    pub scope: String,
-    pub grant_id: Box<str>,
-    pub amount_micro: i64,
+const fn pause() -> Action {
+    Action::Pause
 }
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is documented in schemas/control.avsc, under the same name")]
-pub struct ScopeData {
-    pub scope: String,
+const fn two() -> u8 {
+    2
 }
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is documented in schemas/control.avsc, under the same name")]
-pub struct DueData {
-    pub at: String,
+const fn three() -> u16 {
+    3
+}
+const fn nine() -> u8 {
+    9
+}
+const fn a_day_of_minutes() -> i64 {
+    24 * 60
+}
+const fn purchased() -> GrantKind {
+    GrantKind::Purchased
 }
 
 impl ControlData {
+    /// Reads the envelope; what is null is not there.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    pub fn read(data: Json) -> Result<Self, String> {
+        let Json::Object(mut fields) = without_nulls(data) else { return Err("data is no object".to_owned()) };
+        let mut text = |name: &str| match fields.remove(name) {
+            None => Ok(None),
+            Some(Json::String(text)) => Ok(Some(text)),
+            Some(other) => Err(format!("{name} is {other}, not a text")),
+        };
+        let organization_id = text("organization_id")?.ok_or("missing field `organization_id`")?;
+        let actor = text("actor")?.ok_or("missing field `actor`")?;
+        let reason = text("reason")?.unwrap_or_default();
+        Ok(Self { organization_id, actor, reason, commands: fields })
+    }
+
     /// Checks the data and makes a record of it.
     ///
     /// # Errors
@@ -163,11 +293,17 @@ impl ControlData {
         if self.reason.len() > REASON_BYTES_MAX {
             return Err(Reason::FieldTooLong { field: "reason", bytes_max: REASON_BYTES_MAX });
         }
-        let command_json =
-            serde_json::to_string(&self.commands).map_err(|error| Reason::MalformedJson(error.to_string()))?;
+        let count = self.commands.len();
+        if count != 1 {
+            let why = format!("it has {count} commands; a record says exactly one");
+            return Err(Reason::ControlRefused(why));
+        }
+        let commands = Json::Object(self.commands);
+        let command_json = commands.to_string();
         if command_json.len() > COMMAND_BYTES_MAX {
             return Err(Reason::FieldTooLong { field: "command", bytes_max: COMMAND_BYTES_MAX });
         }
+        let said = Said::deserialize(commands).map_err(|error| Reason::ControlRefused(error.to_string()))?;
         Ok(ControlRecord {
             id: id.into(),
             source: source.into(),
@@ -175,106 +311,251 @@ impl ControlData {
             organization_id: self.organization_id.into(),
             actor: self.actor.into(),
             reason: self.reason.into(),
-            command: self.commands.into_command(time).map_err(Reason::ControlRefused)?,
+            command: said.into_command(time).map_err(Reason::ControlRefused)?,
             command_json: command_json.into(),
         })
     }
 }
 
-impl Commands {
-    fn into_command(self, time: Timestamp) -> Result<Command, String> {
-        let mut said = Vec::new();
-        if let Some(data) = self.set_organization {
-            said.push(set_organization(&data)?);
+/// What Avro writes as null and JSON leaves out is the same, so that a resend in the other format is the same record.
+fn without_nulls(value: Json) -> Json {
+    match value {
+        Json::Object(fields) => {
+            let there = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Json::Object(there.map(|(name, value)| (name, without_nulls(value))).collect())
         }
-        if let Some(data) = self.set_rate_card {
-            said.push(set_rate_card(data, time)?);
-        }
-        if let Some(data) = self.set_limit {
-            said.push(Command::SetLimit(SetLimit {
-                selector: selector(data.scope.as_deref(), data.every)?,
-                limit_id: data.limit_id,
-                meter: data.meter,
-                window: data.window,
-                cap: data.cap,
-                thresholds_percent: or_default(data.thresholds_percent),
-                action: data.action,
-            }));
-        }
-        if let Some(data) = self.remove_limit {
-            let selector = selector(data.scope.as_deref(), data.every)?;
-            said.push(Command::RemoveLimit { limit_id: data.limit_id, selector });
-        }
-        if let Some(data) = self.set_pool {
-            let thresholds_percent = or_default(data.thresholds_percent);
-            said.push(Command::SetPool {
-                scope: scope(&data.scope)?,
-                included_micro: data.included_micro,
-                thresholds_percent,
-            });
-        }
-        if let Some(data) = self.grant {
-            let GrantData { grant_id, amount_micro, .. } = data;
-            said.push(Command::Grant { scope: scope(&data.scope)?, grant_id, amount_micro });
-        }
-        if let Some(data) = self.pause {
-            said.push(Command::Pause { scope: scope(&data.scope)? });
-        }
-        if let Some(data) = self.resume {
-            said.push(Command::Resume { scope: scope(&data.scope)? });
-        }
-        if let Some(data) = self.due {
-            let at = parse_rfc3339(&data.at)?;
-            if at > time {
-                return Err(format!("due at {at} lies after the record's own time {time}"));
-            }
-            said.push(Command::Due { at });
-        }
-        match <[Command; 1]>::try_from(said) {
-            Ok([command]) => Ok(command),
-            Err(said) => Err(format!("it has {} commands; a record says exactly one", said.len())),
-        }
+        other => other,
     }
 }
 
-fn set_organization(data: &SetOrganizationData) -> Result<Command, String> {
-    let time_zone =
-        data.time_zone.parse().map_err(|_| format!("time_zone {:?} is no IANA time zone", data.time_zone))?;
-    let anchor = data.anchor.parse().map_err(|_| format!("anchor {:?} is no date (YYYY-MM-DD)", data.anchor))?;
+impl Said {
+    fn into_command(self, time: Timestamp) -> Result<Command, String> {
+        Ok(match self {
+            Self::SetOrganization { time_zone, anchor } => set_organization(&time_zone, &anchor)?,
+            Self::SetUnit { name, scale } => Command::SetUnit(Unit { name, scale }),
+            Self::SetPlan { plan } => Command::SetPlan { plan },
+            Self::SetRateCard { effective_from, models, default_prices, completed_run_micro } => {
+                let effective_from = effective_from.as_deref().map_or(Ok(time), instant)?;
+                Command::SetRateCard(RateCard { effective_from, models, default_prices, completed_run_micro })
+            }
+            Self::SetMode { mode } => Command::SetMode { mode },
+            Self::SetSource { source, user_id, on } => {
+                Command::SetSource { source, user_id: user_id.map(user).transpose()?, on }
+            }
+            Self::SetConsent { required } => Command::SetConsent { required },
+            Self::Consent { user_id, given } => Command::Consent { user_id: user(user_id)?, given },
+            Self::SetFreePhase { until } => Command::SetFreePhase { until: instant(&until)? },
+            Self::SetLimit {
+                limit_id,
+                scope,
+                every,
+                seat_type,
+                meter,
+                window,
+                cap,
+                thresholds_percent,
+                action,
+                ..
+            } => Command::SetLimit(SetLimit {
+                limit_id,
+                selector: selector(scope.as_deref(), every, seat_type.as_deref())?,
+                meter,
+                window,
+                cap,
+                thresholds_percent: thresholds(thresholds_percent),
+                action,
+            }),
+            Self::RemoveLimit { limit_id, scope, every, seat_type } => {
+                Command::RemoveLimit { limit_id, selector: selector(scope.as_deref(), every, seat_type.as_deref())? }
+            }
+            Self::SetMember { user_id, seat_type, role } => {
+                Command::SetMember { user_id: user(user_id)?, seat_type, role }
+            }
+            Self::SetSeatType { seat_type, session_micro, week_micro, period_micro } => {
+                Command::SetSeatType(set_seat_type(seat_type, [session_micro, week_micro, period_micro]))
+            }
+            Self::SetAgentCreation { who, members } => Command::SetAgentCreation(creators(&who, members)?),
+            Self::RegisterWorkspace { workspace_id } => {
+                Command::RegisterWorkspace { workspace_id: within("workspace_id", workspace_id)? }
+            }
+            Self::RegisterAgent { scope: text } => Command::RegisterAgent { scope: scope(&text)? },
+            Self::SetRequests { enabled, digest_hour } => Command::SetRequests { enabled, digest_hour },
+            Self::Request { request_id, user_id, wants, seat_type } => {
+                let wants = match (wants, seat_type) {
+                    (WhatIsWanted::HigherLimit, None) => Wants::HigherLimit,
+                    (WhatIsWanted::Seat, Some(seat_type)) => Wants::Seat(seat_type),
+                    _ => return Err("seat_type belongs to a request of a seat, and only to that".to_owned()),
+                };
+                Command::Request { request_id, user_id: user(user_id)?, wants }
+            }
+            Self::Approve { request_id, cap } => Command::Approve { request_id, cap },
+            Self::Decline { request_id } => Command::Decline { request_id },
+            Self::Adjust(data) => Command::Adjust(data.into_adjustment()?),
+            Self::Pause { scope: text } => Command::Pause { scope: scope(&text)? },
+            Self::Resume { scope: text } => Command::Resume { scope: scope(&text)? },
+            Self::Due { at } => {
+                let at = instant(&at)?;
+                if at > time {
+                    return Err(format!("due at {at} lies after the record's own time {time}"));
+                }
+                Command::Due { at }
+            }
+            credits => credits.into_credits()?,
+        })
+    }
+
+    /// The commands that concern pools.
+    fn into_credits(self) -> Result<Command, String> {
+        Ok(match self {
+            Self::SetPool { scope: text, included_micro, user_cap_micro, thresholds_percent } => Command::SetPool {
+                scope: scope(&text)?,
+                included_micro,
+                user_cap_micro,
+                thresholds_percent: thresholds(thresholds_percent),
+            },
+            Self::Grant {
+                scope: text,
+                grant_id,
+                amount_micro,
+                kind,
+                priority,
+                effective_from,
+                expires_at,
+                reload_id,
+            } => Command::Grant(GrantCredits {
+                scope: scope(&text)?,
+                grant_id,
+                amount_micro,
+                kind,
+                priority,
+                effective_from: effective_from.as_deref().map(instant).transpose()?,
+                expires_at: expires_at.as_deref().map(instant).transpose()?,
+                reload_id,
+            }),
+            Self::VoidGrant { scope: text, grant_id } => Command::VoidGrant { scope: scope(&text)?, grant_id },
+            Self::SetAutoReload { scope: text, below_micro, amount_micro, per_day_max, lapse_minutes } => {
+                let lapse_ms = lapse_minutes.saturating_mul(MINUTE_MS);
+                let rule = ReloadRule { below_micro, amount_micro, per_day_max, lapse_ms };
+                Command::SetAutoReload { scope: scope(&text)?, rule: Some(rule) }
+            }
+            Self::RemoveAutoReload { scope: text } => Command::SetAutoReload { scope: scope(&text)?, rule: None },
+            Self::RefuseReload { scope: text, reload_id } => Command::RefuseReload { scope: scope(&text)?, reload_id },
+            other => unreachable!("{other:?} does not concern pools"),
+        })
+    }
+}
+
+impl AdjustData {
+    fn into_adjustment(self) -> Result<Adjustment, String> {
+        let counts_given = [
+            (Meter::InputTokens, self.input_tokens),
+            (Meter::OutputTokens, self.output_tokens),
+            (Meter::CacheReadInputTokens, self.cache_read_input_tokens),
+            (Meter::CacheCreationInputTokens, self.cache_creation_input_tokens),
+            (Meter::RunsStarted, self.runs_started),
+            (Meter::RunsCompleted, self.runs_completed),
+            (Meter::RunsFailed, self.runs_failed),
+            (Meter::RunsCancelled, self.runs_cancelled),
+        ];
+        let mut counts = Counters::ZERO;
+        for (meter, count) in counts_given {
+            if !(-QUANTITY_MAX..=QUANTITY_MAX).contains(&count) {
+                return Err(format!("{} is {count}; it must lie within ±{QUANTITY_MAX}", meter.name()));
+            }
+            counts.set(meter, count);
+        }
+        let name = |field: &'static str, id: Option<Box<str>>| id.map(|id| within(field, id)).transpose();
+        Ok(Adjustment {
+            reference: self.reference,
+            event_time: instant(&self.event_time)?,
+            workspace_id: name("workspace_id", self.workspace_id)?,
+            agent_id: name("agent_id", self.agent_id)?,
+            user_id: name("user_id", self.user_id)?,
+            credits_micro: self.credits_micro,
+            counts,
+        })
+    }
+}
+
+fn set_organization(time_zone: &str, anchor: &str) -> Result<Command, String> {
+    let time_zone = time_zone.parse().map_err(|_| format!("time_zone {time_zone:?} is no IANA time zone"))?;
+    let anchor = anchor.parse().map_err(|_| format!("anchor {anchor:?} is no date (YYYY-MM-DD)"))?;
     Ok(Command::SetOrganization { time_zone, anchor })
 }
 
-fn set_rate_card(data: SetRateCardData, time: Timestamp) -> Result<Command, String> {
-    Ok(Command::SetRateCard(RateCard {
-        effective_from: data.effective_from.as_deref().map_or(Ok(time), parse_rfc3339)?,
-        models: data.models,
-        default_prices: data.default_prices,
-        completed_run_micro: data.completed_run_micro,
-    }))
+fn set_seat_type(name: Box<str>, amounts: [Option<i64>; 3]) -> SeatType {
+    let windows = [WindowKind::Session, WindowKind::Week, WindowKind::Period];
+    let given = windows.into_iter().zip(amounts);
+    let allowances = given.filter_map(|(window, amount)| Some(Allowance { window, amount_micro: amount? })).collect();
+    SeatType { name, allowances }
 }
 
-/// A scope with names of a length that is kept.
-fn scope(text: &str) -> Result<Scope, String> {
-    let scope = Scope::parse(text)?;
-    let lengths = match &scope {
-        Scope::Organization => [0, 0],
-        Scope::Workspace(id) | Scope::User(id) => [id.len(), 0],
-        Scope::Agent { workspace, agent } => [workspace.len(), agent.len()],
-    };
-    if lengths.into_iter().any(|length| length > ID_BYTES_MAX) {
-        return Err(format!("a name in the scope is longer than {ID_BYTES_MAX} bytes"));
-    }
-    Ok(scope)
-}
-
-fn selector(one: Option<&str>, every: Option<ScopeKind>) -> Result<Selector, String> {
-    match (one, every) {
-        (Some(text), None) => scope(text).map(Selector::One),
-        (None, Some(kind)) => Ok(Selector::Every(kind)),
-        _ => Err("it needs either `scope` or `every`, and not both".to_owned()),
+fn creators(who: &Creators, members: Vec<Box<str>>) -> Result<AgentCreation, String> {
+    match (who, members.is_empty()) {
+        (Creators::Named, _) => {
+            let members: Result<Vec<Box<str>>, String> = members.into_iter().map(user).collect();
+            Ok(AgentCreation::Named(members?))
+        }
+        (_, false) => Err("members belong to `named`, and only to that".to_owned()),
+        (Creators::Everyone, true) => Ok(AgentCreation::Everyone),
+        (Creators::Owners, true) => Ok(AgentCreation::Owners),
     }
 }
 
-fn or_default(thresholds_percent: Vec<u16>) -> Vec<u16> {
-    if thresholds_percent.is_empty() { THRESHOLDS_PERCENT_DEFAULT.to_vec() } else { thresholds_percent }
+fn user(id: Box<str>) -> Result<Box<str>, String> {
+    within("user_id", id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(command: Json) -> Result<Command, String> {
+        let mut data = json!({ "organization_id": "acme", "actor": "admin" });
+        data.as_object_mut().expect("an object").extend(command.as_object().expect("an object").clone());
+        let data = ControlData::read(data)?;
+        let record = data.into_record("1".into(), "test".into(), Timestamp::from_ms(1_000));
+        record.map(|record| record.command).map_err(|reason| reason.to_string())
+    }
+
+    fn check_refused(command: Json, why: &str) {
+        let refused = read(command.clone()).expect_err("it is refused");
+        assert!(refused.contains(why), "{command}: {refused}");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_a_sentence() {
+        check_refused(json!({}), "0 commands");
+        check_refused(json!({ "pause": { "scope": "org" }, "resume": { "scope": "org" } }), "2 commands");
+        check_refused(json!({ "stop": {} }), "unknown variant `stop`");
+        check_refused(json!({ "pause": { "scope": "org", "until": "x" } }), "unknown field `until`");
+        check_refused(json!({ "pause": { "scope": "team:x" } }), "is not a scope");
+        let anchor = json!({ "set_organization": { "time_zone": "UTC", "anchor": "2026-01-32" } });
+        check_refused(anchor, "anchor \"2026-01-32\" is no date");
+        let zone = json!({ "set_organization": { "time_zone": "Mars/Base", "anchor": "2026-01-31" } });
+        check_refused(zone, "no IANA time zone");
+        let request = json!({ "request": { "request_id": "r", "user_id": "u", "wants": "seat" } });
+        check_refused(request, "seat_type belongs to");
+        let creators = json!({ "set_agent_creation": { "who": "owners", "members": ["u"] } });
+        check_refused(creators, "members belong to `named`");
+        check_refused(json!({ "due": { "at": "2026-01-01T00:00:00Z" } }), "lies after");
+    }
+
+    /// Every command of the schema can be read, and nothing else can.
+    #[test]
+    fn the_commands_are_those_of_the_schema() {
+        let apache_avro::Schema::Record(record) = &super::super::newest(super::super::Kind::Control).schema else {
+            panic!("the schema is a record")
+        };
+        let names: Vec<&str> = record.fields.iter().skip(6).map(|field| field.name.as_str()).collect();
+        for name in &names {
+            // A rate card may be empty; every other command has a field that it needs.
+            let why = read(json!({ *name: {} })).err().unwrap_or_else(|| "missing field of a rate card".to_owned());
+            assert!(why.contains("missing field"), "{name}: {why}");
+        }
+        let refused = read(json!({ "nothing": {} })).expect_err("there is no such command");
+        let known = refused.split("expected one of").nth(1).expect("the error names the commands");
+        assert_eq!(known.matches('`').count() / 2, names.len(), "{known}");
+    }
 }

@@ -92,7 +92,7 @@ fn read_usage_data(
     let data: UsageData = serde_json::from_str(data).map_err(|error| malformed(&error))?;
     let belongs = match kind {
         Kind::Run => data.request_model.is_none() && data.input_tokens.is_none() && data.output_tokens.is_none(),
-        _ => data.phase.is_none() && data.trigger.is_none(),
+        _ => data.phase.is_none(),
     };
     if !belongs {
         return Err(Reason::MalformedJson("data mixes the fields of a run event and of a token event".to_owned()));
@@ -101,7 +101,7 @@ fn read_usage_data(
         Kind::Run => {
             let phase = data.phase.as_deref().and_then(RunPhase::parse);
             let wrong = || Reason::MalformedJson("phase is none of started, completed, failed, cancelled".to_owned());
-            OwnedUsage::Run { phase: phase.ok_or_else(wrong)?, trigger: data.trigger }
+            OwnedUsage::Run { phase: phase.ok_or_else(wrong)? }
         }
         _ => OwnedUsage::Tokens {
             request_model: data.request_model.ok_or(Reason::EmptyField("request_model"))?,
@@ -123,6 +123,7 @@ fn read_usage_data(
         user_id: data.user_id,
         product: data.product,
         reservation_id: data.reservation_id,
+        trigger: data.trigger,
         usage,
     };
     event.borrow()?.validate()?;
@@ -145,8 +146,8 @@ pub fn read_control(payload: &[u8]) -> Result<ControlRecord, Reason> {
     }
     let time = cloud_event.event_time()?;
     let CloudEvent { id, source, data, .. } = cloud_event;
-    let data: ControlData =
-        serde_json::from_str(data.map_or("null", RawValue::get)).map_err(|error| malformed(&error))?;
+    let data: Json = serde_json::from_str(data.map_or("null", RawValue::get)).map_err(|error| malformed(&error))?;
+    let data = ControlData::read(data).map_err(Reason::MalformedJson)?;
     data.into_record(id, source, time)
 }
 
@@ -166,7 +167,7 @@ pub fn usage_of_avro(value: Value) -> Result<OwnedUsageEvent, Reason> {
 /// A [`Reason`] for every value that is none.
 pub fn control_of_avro(value: Value) -> Result<ControlRecord, Reason> {
     let (id, source, time, data) = split_avro(value)?;
-    let data: ControlData = serde_json::from_value(data).map_err(|error| Reason::MalformedAvro(error.to_string()))?;
+    let data = ControlData::read(data).map_err(Reason::MalformedAvro)?;
     data.into_record(id, source, time)
 }
 

@@ -33,6 +33,8 @@ pub struct OwnedUsageEvent {
     /// See [`UsageEvent`].
     pub reservation_id: Option<String>,
     /// See [`UsageEvent`].
+    pub trigger: Option<String>,
+    /// See [`UsageEvent`].
     pub usage: OwnedUsage,
 }
 
@@ -43,8 +45,6 @@ pub enum OwnedUsage {
     Run {
         /// To which state.
         phase: RunPhase,
-        /// What set it off.
-        trigger: Option<String>,
     },
     /// See [`Usage::Tokens`].
     Tokens {
@@ -57,7 +57,7 @@ pub enum OwnedUsage {
 
 impl Default for OwnedUsage {
     fn default() -> Self {
-        Self::Run { phase: RunPhase::Started, trigger: None }
+        Self::Run { phase: RunPhase::Started }
     }
 }
 
@@ -77,19 +77,20 @@ impl OwnedUsageEvent {
             user_id: self.user_id.as_deref(),
             product: self.product.as_deref(),
             reservation_id: self.reservation_id.as_deref(),
+            trigger: self.trigger.as_deref(),
             usage: match &self.usage {
-                OwnedUsage::Run { phase, trigger } => Usage::Run { phase: *phase, trigger: trigger.as_deref() },
+                OwnedUsage::Run { phase } => Usage::Run { phase: *phase },
                 OwnedUsage::Tokens { request_model, tokens } => Usage::Tokens { request_model, tokens: *tokens },
             },
         })
     }
 }
 
-/// Reads the body of a usage event that was written with version 1 of its schema.
+/// Reads the body of a usage event that was written with a published version of its schema.
 ///
 /// # Errors
 /// A [`Reason`] for every body that is none.
-pub fn read_version_1(kind: Kind, body: &[u8]) -> Result<UsageEvent<'_>, Reason> {
+pub fn read_published(kind: Kind, version: u16, body: &[u8]) -> Result<UsageEvent<'_>, Reason> {
     let mut reader = Reader::new(body);
     let id = reader.string("id")?;
     let source = reader.string("source")?;
@@ -105,7 +106,7 @@ pub fn read_version_1(kind: Kind, body: &[u8]) -> Result<UsageEvent<'_>, Reason>
             let phase = usize::try_from(reader.long()?).ok().and_then(|symbol| RunPhase::ALL.get(symbol).copied());
             let phase =
                 phase.ok_or_else(|| malformed("field phase is none of started, completed, failed, cancelled"))?;
-            Usage::Run { phase, trigger: reader.optional_string("trigger")? }
+            Usage::Run { phase }
         }
         _ => {
             let request_model = reader.string("request_model")?;
@@ -114,6 +115,9 @@ pub fn read_version_1(kind: Kind, body: &[u8]) -> Result<UsageEvent<'_>, Reason>
             Usage::Tokens { request_model, tokens: Tokens { input, output, cache_read, cache_creation } }
         }
     };
+    // A run event has always had its trigger, a token event since version 2.
+    let has_trigger = kind == Kind::Run || version >= 2;
+    let trigger = if has_trigger { reader.optional_string("trigger")? } else { None };
     reader.end()?;
     let organization_id = resolve_organization(organization_id, workspace_id)?;
     let event = UsageEvent {
@@ -126,6 +130,7 @@ pub fn read_version_1(kind: Kind, body: &[u8]) -> Result<UsageEvent<'_>, Reason>
         user_id,
         product,
         reservation_id,
+        trigger,
         usage,
     };
     event.validate()?;
@@ -148,10 +153,7 @@ pub fn write(event: &UsageEvent<'_>, to: &mut Vec<u8>) {
         write_optional_string(text, to);
     }
     match event.usage {
-        Usage::Run { phase, trigger } => {
-            write_long(phase as i64, to);
-            write_optional_string(trigger, to);
-        }
+        Usage::Run { phase } => write_long(phase as i64, to),
         Usage::Tokens { request_model, tokens } => {
             write_string(request_model, to);
             for count in [tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation] {
@@ -159,4 +161,5 @@ pub fn write(event: &UsageEvent<'_>, to: &mut Vec<u8>) {
             }
         }
     }
+    write_optional_string(event.trigger, to);
 }

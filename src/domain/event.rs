@@ -33,6 +33,8 @@ pub struct UsageEvent<'a> {
     pub product: Option<&'a str>,
     /// The hold that this usage consumes, where admission gave one.
     pub reservation_id: Option<&'a str>,
+    /// What set the run off that this belongs to, for example `schedule` or `mention`.
+    pub trigger: Option<&'a str>,
     /// What was used.
     pub usage: Usage<'a>,
 }
@@ -44,8 +46,6 @@ pub enum Usage<'a> {
     Run {
         /// To which state.
         phase: RunPhase,
-        /// What set the run off, for example `schedule` or `mention`.
-        trigger: Option<&'a str>,
     },
     /// A model was called.
     Tokens {
@@ -117,6 +117,31 @@ pub fn resolve_organization<'a>(
         .ok_or(Reason::NoOrganization)
 }
 
+impl<'a> UsageEvent<'a> {
+    /// An event that names nobody but its organization.
+    pub const fn new(
+        id: &'a str,
+        source: &'a str,
+        event_time: Timestamp,
+        organization_id: &'a str,
+        usage: Usage<'a>,
+    ) -> Self {
+        Self {
+            id,
+            source,
+            event_time,
+            organization_id,
+            workspace_id: None,
+            agent_id: None,
+            user_id: None,
+            product: None,
+            reservation_id: None,
+            trigger: None,
+            usage,
+        }
+    }
+}
+
 impl UsageEvent<'_> {
     /// What makes this event itself.
     pub fn fingerprint(&self) -> Fingerprint {
@@ -143,7 +168,7 @@ impl UsageEvent<'_> {
             push(&[0xff]);
         }
         match self.usage {
-            Usage::Run { phase, .. } => push(&[phase as u8]),
+            Usage::Run { phase } => push(&[phase as u8]),
             Usage::Tokens { request_model, tokens } => {
                 push(request_model.as_bytes());
                 for count in [tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation] {
@@ -175,6 +200,8 @@ impl UsageEvent<'_> {
             ("workspace_id", self.workspace_id),
             ("agent_id", self.agent_id),
             ("user_id", self.user_id),
+            ("product", self.product),
+            ("trigger", self.trigger),
         ];
         for (field, text) in names {
             if text.is_some_and(|text| text.len() > ids::ID_BYTES_MAX) {

@@ -22,6 +22,19 @@ pub enum Selector {
     One(Scope),
     /// Every scope of a kind, each for itself.
     Every(ScopeKind),
+    /// Every member with a seat of this type, each for itself (row B6).
+    Seat(Box<str>),
+}
+
+impl Selector {
+    /// The scopes that a rule for many concerns, in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::One(scope) => scope.to_string(),
+            Self::Every(kind) => format!("every {}", kind.name()),
+            Self::Seat(seat_type) => format!("every member with a {seat_type:?} seat"),
+        }
+    }
 }
 
 /// What happens when usage reaches the cap.

@@ -14,11 +14,11 @@ pub enum Meter {
     CacheReadInputTokens,
     /// Input tokens written to a provider's cache.
     CacheCreationInputTokens,
-    /// The priced charge, whoever pays it.
+    /// What was used, whoever pays it: priced charges and adjustments.
     CreditsMicro,
-    /// The part of the charge that a pool paid.
+    /// The part that a pool paid: included, then purchased.
     PoolCreditsMicro,
-    /// The part of the charge that no source of payment covered, where there is a pool.
+    /// The part that no source of payment covered, where something should have.
     UncoveredCreditsMicro,
     /// Runs that began.
     RunsStarted,
@@ -28,14 +28,33 @@ pub enum Meter {
     RunsFailed,
     /// Runs that were stopped.
     RunsCancelled,
+    /// The part that a seat's allowance paid.
+    SeatCreditsMicro,
+    /// The part that a prepaid balance paid.
+    PrepaidCreditsMicro,
+    /// The part that is billed afterwards.
+    PostpaidCreditsMicro,
+    /// The part of `credits_micro` that came by adjustments; the only count that may be negative.
+    AdjustedCreditsMicro,
+    /// Agents that ran (counted on workspaces and the organization; row A12).
+    ActiveAgents,
+    /// Agents that were created (counted on members, workspaces and the organization).
+    AgentsCreated,
+    /// Members who created an agent (counted on workspaces and the organization; row A12).
+    Builders,
+    /// Prepaid and postpaid together; not stored.
+    ExtraCreditsMicro,
+    /// What nobody is charged for: in the free phase, and where no source of payment was ever set up; not stored.
+    FreeCreditsMicro,
 }
 
 impl Meter {
-    /// How many meters there are.
-    pub const COUNT: usize = 11;
+    /// How many meters are stored.
+    pub const STORED: usize = 18;
 
-    /// Every meter, in the order in which [`Counters`] holds and stores them. New ones are added at the end.
-    pub const ALL: [Self; Self::COUNT] = [
+    /// Every meter: first those that are stored, in the order in which [`Counters`] holds them, then those that are
+    /// sums of others. New ones are added at the end of their part.
+    pub const ALL: [Self; 20] = [
         Self::InputTokens,
         Self::OutputTokens,
         Self::CacheReadInputTokens,
@@ -47,6 +66,25 @@ impl Meter {
         Self::RunsCompleted,
         Self::RunsFailed,
         Self::RunsCancelled,
+        Self::SeatCreditsMicro,
+        Self::PrepaidCreditsMicro,
+        Self::PostpaidCreditsMicro,
+        Self::AdjustedCreditsMicro,
+        Self::ActiveAgents,
+        Self::AgentsCreated,
+        Self::Builders,
+        Self::ExtraCreditsMicro,
+        Self::FreeCreditsMicro,
+    ];
+
+    /// The sources of payment in the order in which they are drawn, and what is left over.
+    pub const SOURCES: [Self; 6] = [
+        Self::SeatCreditsMicro,
+        Self::PoolCreditsMicro,
+        Self::PrepaidCreditsMicro,
+        Self::PostpaidCreditsMicro,
+        Self::UncoveredCreditsMicro,
+        Self::FreeCreditsMicro,
     ];
 
     /// The name used in configuration, in signals and in `bursar show`.
@@ -63,7 +101,21 @@ impl Meter {
             Self::RunsCompleted => "runs_completed",
             Self::RunsFailed => "runs_failed",
             Self::RunsCancelled => "runs_cancelled",
+            Self::SeatCreditsMicro => "seat_credits_micro",
+            Self::PrepaidCreditsMicro => "prepaid_credits_micro",
+            Self::PostpaidCreditsMicro => "postpaid_credits_micro",
+            Self::AdjustedCreditsMicro => "adjusted_credits_micro",
+            Self::ActiveAgents => "active_agents",
+            Self::AgentsCreated => "agents_created",
+            Self::Builders => "builders",
+            Self::ExtraCreditsMicro => "extra_credits_micro",
+            Self::FreeCreditsMicro => "free_credits_micro",
         }
+    }
+
+    /// The meter of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|meter| meter.name() == name)
     }
 }
 
@@ -72,18 +124,29 @@ impl Meter {
 /// Packed as the list of its values without the zeros at the end, so that a meter added later reads as zero in what
 /// was stored before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters([i64; Meter::COUNT]);
+pub struct Counters([i64; Meter::STORED]);
 
 impl Counters {
     /// Nothing counted.
-    pub const ZERO: Self = Self([0; Meter::COUNT]);
+    pub const ZERO: Self = Self([0; Meter::STORED]);
 
     /// The count of one meter.
     pub const fn get(&self, meter: Meter) -> i64 {
-        self.0[meter as usize]
+        match meter {
+            Meter::ExtraCreditsMicro => {
+                self.get(Meter::PrepaidCreditsMicro).saturating_add(self.get(Meter::PostpaidCreditsMicro))
+            }
+            Meter::FreeCreditsMicro => self
+                .get(Meter::CreditsMicro)
+                .saturating_sub(self.get(Meter::SeatCreditsMicro))
+                .saturating_sub(self.get(Meter::PoolCreditsMicro))
+                .saturating_sub(self.get(Meter::ExtraCreditsMicro))
+                .saturating_sub(self.get(Meter::UncoveredCreditsMicro)),
+            stored => self.0[stored as usize],
+        }
     }
 
-    /// Sets the count of one meter.
+    /// Sets the count of one stored meter.
     pub const fn set(&mut self, meter: Meter, count: i64) {
         self.0[meter as usize] = count;
     }
@@ -130,6 +193,7 @@ mod tests {
     fn meters_stand_in_the_order_in_which_they_are_stored() {
         for (position, meter) in Meter::ALL.iter().enumerate() {
             assert_eq!(*meter as usize, position, "{}", meter.name());
+            assert_eq!(Meter::parse(meter.name()), Some(*meter));
         }
     }
 

@@ -4,7 +4,8 @@
 //! needs nothing but values, and a replay decides exactly as the first run did.
 //!
 //! Read in this order: [`event`] (what comes in) → [`meter`] (what is counted) → [`window`] (when) → [`rate_card`]
-//! (at what price) → [`limit`], [`pool`], [`pause`] (what is allowed) → [`control`] (what an admin says) →
+//! (at what price) → [`payment`], [`pool`], [`reload`] (who pays) → [`limit`], [`pause`] (what is allowed) →
+//! [`organization`] (seats, plans, members, agents) → [`control`] (what an admin says) →
 //! [`account`] (one organization's state and its decisions) → [`signal`] (what goes out).
 
 #![deny(clippy::float_arithmetic, reason = "no float touches an amount, a count or a decision")]
@@ -15,10 +16,13 @@ pub mod event;
 pub mod ids;
 pub mod limit;
 pub mod meter;
+pub mod organization;
 pub mod pause;
+pub mod payment;
 pub mod pool;
 pub mod rate_card;
 pub mod reason;
+pub mod reload;
 pub mod scope;
 pub mod signal;
 pub mod time;

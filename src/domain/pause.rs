@@ -10,15 +10,34 @@ use super::time::Timestamp;
 pub enum CauseKind {
     /// A limit's cap is reached.
     Limit,
-    /// The credit pool is used up.
+    /// The credits are used up: of the pool, and of the prepaid balance where there is one.
     Pool,
     /// An admin said so; only an admin ends it (row A14).
     Admin,
+    /// A limit on extra credits leaves no room, and nothing else pays (row B8).
+    SpendLimit,
+    /// The seat's included usage is used up, and extra usage is not on (row B1).
+    SeatAllowance,
+    /// Nothing else pays, and extra usage is switched off for this very member (row B4).
+    ExtraUsageOff,
+    /// Nothing else pays, and the member has not agreed to go on into extra usage (row B14).
+    Consent,
+    /// An agent of the free phase whose pool has no credits (row A7).
+    FreePhase,
 }
 
 impl CauseKind {
     /// Every kind; a metric has one series for each.
-    pub const ALL: [Self; 3] = [Self::Limit, Self::Pool, Self::Admin];
+    pub const ALL: [Self; 8] = [
+        Self::Limit,
+        Self::Pool,
+        Self::Admin,
+        Self::SpendLimit,
+        Self::SeatAllowance,
+        Self::ExtraUsageOff,
+        Self::Consent,
+        Self::FreePhase,
+    ];
 
     /// The name used in signals and metrics.
     pub const fn name(self) -> &'static str {
@@ -26,7 +45,22 @@ impl CauseKind {
             Self::Limit => "limit",
             Self::Pool => "pool",
             Self::Admin => "admin",
+            Self::SpendLimit => "spend_limit",
+            Self::SeatAllowance => "seat_allowance",
+            Self::ExtraUsageOff => "extra_usage_off",
+            Self::Consent => "consent",
+            Self::FreePhase => "free_phase",
         }
+    }
+
+    /// Whether a change of what others are granted or allowed may clear it.
+    pub const fn follows_rules(self) -> bool {
+        self.is_want_of_money() || matches!(self, Self::FreePhase | Self::Limit)
+    }
+
+    /// Whether this is a want of money: a scope has at most one such cause, the first thing that stands in the way.
+    pub const fn is_want_of_money(self) -> bool {
+        matches!(self, Self::Pool | Self::SpendLimit | Self::SeatAllowance | Self::ExtraUsageOff | Self::Consent)
     }
 }
 
@@ -73,6 +107,21 @@ impl Pauses {
         let before = self.causes.len();
         self.causes.retain(|cause| !cleared(cause));
         self.causes.len() < before
+    }
+
+    /// The want of money for which the scope is paused, if it is for one.
+    pub fn want_of_money(&self) -> Option<&Cause> {
+        self.causes.iter().find(|cause| cause.kind.is_want_of_money())
+    }
+
+    /// Makes `wanted` the only want of money. Returns whether that changed anything.
+    pub fn set_want_of_money(&mut self, wanted: Option<Cause>) -> bool {
+        if self.want_of_money() == wanted.as_ref() {
+            return false;
+        }
+        self.causes.retain(|cause| !cause.kind.is_want_of_money());
+        self.causes.extend(wanted);
+        true
     }
 
     /// When the next cause clears by itself.

@@ -51,7 +51,7 @@ impl RateCard {
     /// [`Reason::UnknownModel`], or [`Reason::CounterOverflow`] above [`MICRO_MAX`].
     pub fn charge_micro(&self, usage: &Usage<'_>) -> Result<i64, Reason> {
         match *usage {
-            Usage::Run { phase: RunPhase::Completed, .. } => Ok(self.completed_run_micro),
+            Usage::Run { phase: RunPhase::Completed } => Ok(self.completed_run_micro),
             Usage::Run { .. } => Ok(0),
             Usage::Tokens { request_model, tokens } => {
                 let prices = self.models.get(request_model).or(self.default_prices.as_ref());

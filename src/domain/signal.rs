@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    meter::Meter,
+    meter::{Counters, Meter},
     pause::{Cause, CauseKind},
     scope::Scope,
     time::Timestamp,
@@ -48,6 +48,10 @@ pub enum Signal {
     Journal(JournalEntry),
     /// A control record was refused; its original bytes are kept by the log at the position.
     Refusal(Refusal),
+    /// What a scope used in a closed period, or a correction of that.
+    Statement(Box<StatementLine>),
+    /// Something that somebody outside has to answer or to know.
+    Request(RequestSignal),
 }
 
 impl Signal {
@@ -58,6 +62,8 @@ impl Signal {
             Self::Pause(signal) => signal.identity,
             Self::Journal(signal) => signal.identity,
             Self::Refusal(signal) => signal.identity,
+            Self::Statement(signal) => signal.identity,
+            Self::Request(signal) => signal.identity,
         }
     }
 }
@@ -69,7 +75,7 @@ pub struct ThresholdCrossed {
     pub identity: Identity,
     /// Whose usage.
     pub scope: Scope,
-    /// [`CauseKind::Limit`] or [`CauseKind::Pool`].
+    /// [`CauseKind::Limit`], [`CauseKind::SpendLimit`] or [`CauseKind::Pool`].
     pub ceiling: CauseKind,
     /// The limit's id; empty for a pool.
     pub limit_id: Box<str>,
@@ -87,6 +93,9 @@ pub struct ThresholdCrossed {
     pub used: i64,
     /// The revision of the limit or pool.
     pub revision: u64,
+    /// The scopes within this one that used most of the meter in the window, with their counts, most first: of those
+    /// that the deciding worker held in memory.
+    pub top_contributors: Vec<(Scope, i64)>,
     /// Record time of the cause.
     pub record_time: Timestamp,
 }
@@ -125,6 +134,8 @@ pub struct JournalEntry {
     pub command_json: Box<str>,
     /// Why it was refused; `None` if it was applied.
     pub refused: Option<Box<str>>,
+    /// What there is to say of how it was applied; may be empty.
+    pub answer: Box<str>,
     /// Record time.
     pub record_time: Timestamp,
 }
@@ -142,4 +153,118 @@ pub struct Refusal {
     pub command_json: Box<str>,
     /// Record time.
     pub record_time: Timestamp,
+}
+
+/// What one scope used in one closed period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementLine {
+    /// Same for every copy.
+    pub identity: Identity,
+    /// Whose usage.
+    pub scope: Scope,
+    /// The period.
+    pub period: Window,
+    /// What was counted in all, corrections included.
+    pub totals: Counters,
+    /// Where this corrects a line that was sent: what changed, and why.
+    pub correction: Option<Correction>,
+    /// The unit of credits.
+    pub unit: Box<str>,
+    /// Record time.
+    pub record_time: Timestamp,
+}
+
+/// What changed a period that was closed (row C7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// What was added to each meter.
+    pub delta: Counters,
+    /// The late event or the adjustment, in words.
+    pub why: Box<str>,
+}
+
+/// Something that somebody outside has to answer or to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestSignal {
+    /// Same for every copy; an answer to a reload bears it.
+    pub identity: Identity,
+    /// Whom it concerns.
+    pub scope: Scope,
+    /// What.
+    pub kind: RequestKind,
+    /// Record time.
+    pub record_time: Timestamp,
+}
+
+/// What is asked or told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestKind {
+    /// The prepaid balance has fallen to its mark: grant this much, or refuse, bearing the identity (row B2).
+    ReloadRequested {
+        /// How much.
+        amount_micro: i64,
+        /// What is left.
+        balance_micro: i64,
+    },
+    /// A member asks for more (row B10).
+    Opened(Pending),
+    /// It was granted.
+    Approved {
+        /// Which.
+        request_id: Box<str>,
+        /// By whom.
+        actor: Box<str>,
+        /// The limits that still leave the member no room.
+        still_binding: Vec<Box<str>>,
+    },
+    /// It was refused.
+    Declined {
+        /// Which.
+        request_id: Box<str>,
+        /// By whom.
+        actor: Box<str>,
+        /// Why.
+        reason: Box<str>,
+    },
+    /// What is pending, once a day.
+    Digest {
+        /// Oldest first.
+        pending: Vec<Pending>,
+    },
+    /// An agent was to be created against the rule (row A15).
+    CreationRefused {
+        /// By whom.
+        actor: Box<str>,
+        /// Why.
+        message: Box<str>,
+    },
+}
+
+impl RequestKind {
+    /// The name used in records and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ReloadRequested { .. } => "reload_requested",
+            Self::Opened(_) => "opened",
+            Self::Approved { .. } => "approved",
+            Self::Declined { .. } => "declined",
+            Self::Digest { .. } => "digest",
+            Self::CreationRefused { .. } => "creation_refused",
+        }
+    }
+}
+
+/// A request as an admin sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Which.
+    pub request_id: Box<str>,
+    /// Who.
+    pub user_id: Box<str>,
+    /// The seat when it was asked.
+    pub seat_type: Option<Box<str>>,
+    /// Since when.
+    pub since: Timestamp,
+    /// What for.
+    pub wants: Box<str>,
 }

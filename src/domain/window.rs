@@ -9,7 +9,10 @@ use chrono::{Datelike, Days, LocalResult, NaiveDate, NaiveTime, Offset, TimeZone
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
+use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+
+/// How long a session lasts.
+pub const SESSION_MS: i64 = 5 * HOUR_MS;
 
 /// The kinds of window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,22 +22,32 @@ pub enum WindowKind {
     Minute,
     /// An hour of the local day.
     Hour,
+    /// Five hours that begin with a user's first event outside of one; counted only for users with a seat or a limit
+    /// that uses it.
+    Session,
     /// A local calendar day.
     Day,
+    /// Seven local days from Monday; counted only where a seat or a limit uses it.
+    Week,
     /// A billing period of one month.
     Period,
 }
 
 impl WindowKind {
     /// Every kind, shortest first.
-    pub const ALL: [Self; 4] = [Self::Minute, Self::Hour, Self::Day, Self::Period];
+    pub const ALL: [Self; 6] = [Self::Minute, Self::Hour, Self::Session, Self::Day, Self::Week, Self::Period];
+
+    /// The kinds whose boundaries are the same for all scopes of an organization.
+    pub const CALENDAR: [Self; 5] = [Self::Minute, Self::Hour, Self::Day, Self::Week, Self::Period];
 
     /// The name used in configuration and in signals.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Minute => "minute",
             Self::Hour => "hour",
+            Self::Session => "session",
             Self::Day => "day",
+            Self::Week => "week",
             Self::Period => "period",
         }
     }
@@ -84,8 +97,29 @@ pub fn window_at(zones: &[Zone], kind: WindowKind, time: Timestamp) -> Window {
     match kind {
         WindowKind::Minute => nested(calendar_window(zones, WindowKind::Day, time), MINUTE_MS, time),
         WindowKind::Hour => nested(calendar_window(zones, WindowKind::Day, time), HOUR_MS, time),
-        WindowKind::Day | WindowKind::Period => calendar_window(zones, kind, time),
+        WindowKind::Session => session_from(time),
+        WindowKind::Day | WindowKind::Week | WindowKind::Period => calendar_window(zones, kind, time),
     }
+}
+
+/// The session that opens with an event at `time`: from its whole second on.
+pub fn session_from(time: Timestamp) -> Window {
+    let start = time.plus_ms(-time.ms().rem_euclid(SECOND_MS));
+    Window { start, end: start.plus_ms(SESSION_MS) }
+}
+
+/// The instant at which the clocks of the local day `day` show the full hour `hour`; on a day on which they never do, or
+/// do so twice, the first instant at or after it.
+pub fn local_hour(zones: &[Zone], day: Window, hour: u8) -> Timestamp {
+    let zone = zones.iter().rev().find(|zone| zone.from <= day.start).copied().unwrap_or_default();
+    let date = local_date(zone.time_zone, day.start);
+    let steps =
+        (0..day.end.since_ms(day.start) / (MINUTE_MS * 30)).map(|step| day.start.plus_ms(step * MINUTE_MS * 30));
+    let shows = |time: &Timestamp| match zone.time_zone.timestamp_millis_opt(time.ms()) {
+        LocalResult::Single(local) => local.date_naive() > date || chrono::Timelike::hour(&local) >= u32::from(hour),
+        _ => true,
+    };
+    steps.into_iter().find(shows).unwrap_or(day.end)
 }
 
 /// The stretch of `length_ms`, counted from the start of `day`, that contains `time`.
@@ -133,6 +167,10 @@ fn boundaries(zone: &Zone, kind: WindowKind, time: Timestamp) -> Window {
                 - i64::from(zone.anchor.month());
             around(time, months, |n| start_of_day(zone.time_zone, period_date(zone.anchor, n)))
         }
+        // Day 1 of the common era was a Monday.
+        WindowKind::Week => around(time, (i64::from(date.num_days_from_ce()) - 1).div_euclid(7), |n| {
+            start_of_day(zone.time_zone, date_of_day(n * 7 + 1))
+        }),
         _ => around(time, i64::from(date.num_days_from_ce()), |n| start_of_day(zone.time_zone, date_of_day(n))),
     }
 }
@@ -287,28 +325,73 @@ mod tests {
         );
     }
 
-    /// Windows of a kind follow each other without gap or overlap, and days have 23 to 25 hours.
+    /// Every anchor day in every year from 2024 to 2032: windows of a kind follow each other without gap or overlap, a
+    /// period holds whole days, and days have 23 to 25 hours.
     #[test]
-    fn windows_tile_the_year() {
+    fn windows_tile_the_years() {
         for name in
             ["UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "America/Santiago", "Pacific/Apia"]
         {
             for anchor in 1..=31 {
                 let zones = [zone(Timestamp::MIN, name, &format!("2023-12-{anchor:02}"))];
-                for kind in [WindowKind::Day, WindowKind::Period] {
-                    let mut window = window_at(&zones, kind, at("2024-01-01T00:00:00Z"));
-                    while window.end < at("2025-01-01T00:00:00Z") {
-                        let next = window_at(&zones, kind, window.end);
-                        assert_eq!(next.start, window.end, "{name} {anchor} {kind:?}");
-                        assert_eq!(window_at(&zones, kind, window.end.plus_ms(-1)), window);
-                        if kind == WindowKind::Day {
-                            assert!((23 * HOUR_MS..=25 * HOUR_MS).contains(&window.end.since_ms(window.start)));
-                        }
-                        window = next;
-                    }
+                let kinds: &[WindowKind] = if anchor == 1 {
+                    &[WindowKind::Day, WindowKind::Week, WindowKind::Period]
+                } else {
+                    &[WindowKind::Period]
+                };
+                for kind in kinds {
+                    tile(name, &zones, *kind, at("2024-01-01T00:00:00Z"), at("2033-01-01T00:00:00Z"));
                 }
             }
         }
+    }
+
+    fn tile(name: &str, zones: &[Zone], kind: WindowKind, from: Timestamp, upto: Timestamp) {
+        let first = window_at(zones, kind, from);
+        let (mut window, mut sum_ms) = (first, 0);
+        while window.end < upto {
+            let next = window_at(zones, kind, window.end);
+            assert_eq!(next.start, window.end, "{name} {zones:?} {kind:?}");
+            assert_eq!(window_at(zones, kind, window.end.plus_ms(-1)), window);
+            let length_ms = window.end.since_ms(window.start);
+            sum_ms += length_ms;
+            match kind {
+                WindowKind::Day => assert!((23 * HOUR_MS..=25 * HOUR_MS).contains(&length_ms), "{name} {window:?}"),
+                WindowKind::Week => {
+                    assert!((-HOUR_MS..=HOUR_MS).contains(&(length_ms - 7 * DAY_MS)), "{name} {window:?}")
+                }
+                _ => {
+                    assert!((27 * DAY_MS..=32 * DAY_MS).contains(&length_ms), "{name} {window:?}");
+                    let day = window_at(zones, WindowKind::Day, window.start);
+                    assert_eq!(day.start, window.start, "{name}: a period begins with a day");
+                }
+            }
+            window = next;
+        }
+        assert_eq!(sum_ms, window.start.since_ms(first.start), "{name} {kind:?}");
+    }
+
+    /// Apia left out a day in 2011: that day window is as long as the jump makes it, and nothing is lost or doubled.
+    #[test]
+    fn apia_2011_has_no_gap() {
+        let zones = [zone(Timestamp::MIN, "Pacific/Apia", "2011-01-31")];
+        for kind in [WindowKind::Day, WindowKind::Period] {
+            let mut window = window_at(&zones, kind, at("2011-11-01T00:00:00Z"));
+            while window.end < at("2012-03-01T00:00:00Z") {
+                let next = window_at(&zones, kind, window.end);
+                assert_eq!(next.start, window.end, "{kind:?}");
+                window = next;
+            }
+        }
+    }
+
+    #[test]
+    fn weeks_begin_on_monday_and_sessions_with_their_first_event() {
+        use WindowKind::{Session, Week};
+        let monday = "2026-01-11T23:00:00.000Z .. 2026-01-18T23:00:00.000Z";
+        check("Europe/Berlin", "2026-01-01", Week, "2026-01-15T10:00:00Z", monday);
+        let session = "2026-01-15T10:00:07.000Z .. 2026-01-15T15:00:07.000Z";
+        check("Europe/Berlin", "2026-01-01", Session, "2026-01-15T10:00:07.900Z", session);
     }
 
     #[test]

@@ -91,6 +91,12 @@ impl Positions {
         Ok(Self { fence: begun.fence, all, numbers: Vec::new() })
     }
 
+    /// Up to which record time all usage has been read; `clock`, if nothing waits.
+    pub fn usage_read_until(&self, clock: Timestamp) -> Timestamp {
+        let usage = self.all.iter().filter(|position| !position.is_control);
+        usage.map(|position| if position.caught_up { clock } else { position.record_time }).min().unwrap_or(clock)
+    }
+
     /// Where each partition begins.
     pub fn offsets(&self) -> Vec<(InputPartition, Offset)> {
         self.all.iter().map(|position| (position.input.clone(), Offset::Offset(position.next_offset))).collect()

@@ -1,4 +1,4 @@
-#!lua name=bursar_1
+#!lua name=bursar_2
 --
 -- The ledger's atomic steps. All meaning is in Rust; what is here compares, writes and reads.
 --
@@ -11,9 +11,11 @@
 --
 --   KEYS  account, outbox, ends, a key per segment of ids, a key per older window
 --   ARGV  base (1 or 0), n, n fields of scopes, s (number of segments), o (number of older windows), o fields,
---         then for a page of pauses that end: until (ms), offset, limit; or ''
+--         then for a page of scopes to be looked at: until (ms), offset, limit; or ''
+--         then for a page of all fields: limit, run, place; or ''
 --   reply { head, { settings, calendar, segments, { number, signal, ... } } or {}, { row, ... }, { ids, ... },
---           { counters, ... }, { scope, ... }, first end after until }; what does not exist is nil
+--           { counters, ... }, { scope, time, ... }, first time after until, { run, place, { field, value, ... } } };
+--           what does not exist is nil; a place of 0 is the end
 local function load(keys, args)
   local next_arg = 1
   local function take()
@@ -44,10 +46,19 @@ local function load(keys, args)
   local ending, next_end = {}, false
   local until_ms = take()
   if until_ms ~= '' then
-    ending = redis.call('ZRANGEBYSCORE', keys[3], '-inf', until_ms, 'LIMIT', take(), take())
+    ending = redis.call('ZRANGEBYSCORE', keys[3], '-inf', until_ms, 'WITHSCORES', 'LIMIT', take(), take())
     next_end = redis.call('ZRANGEBYSCORE', keys[3], '(' .. until_ms, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2] or false
   end
-  return { redis.call('HGET', keys[1], 'head'), base, rows, segments, older, ending, next_end }
+  -- A place is good only in the process that gave it: its hash function has a seed of its own.
+  local walk, limit = {}, take()
+  if limit ~= '' then
+    local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+    local known_run, place = take(), take()
+    if known_run ~= run then place = '0' end
+    local page = redis.call('HSCAN', keys[1], place, 'COUNT', limit)
+    walk = { run, page[1], page[2] }
+  end
+  return { redis.call('HGET', keys[1], 'head'), base, rows, segments, older, ending, next_end, walk }
 end
 
 -- Writes one step of an account, if nobody moved it meanwhile.
@@ -59,7 +70,7 @@ end
 --   reply 1, or 0 if the head is another: then nothing is written
 --
 -- Example: an event of agent a in workspace w moves head h1 to h2, and its id goes to segment 1700000000000:
---   FCALL bursar_commit_1 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
+--   FCALL bursar_commit_2 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
 --     h1 h2 3 org ... ws:w ... agent:w/a ... 0 0 0 1 <10 bytes> 691200000 0 0 0
 local function commit(keys, args)
   local account = keys[1]
@@ -164,8 +175,8 @@ local function forget_due(keys, args)
   return 0
 end
 
-redis.register_function { function_name = 'bursar_load_1', callback = load, flags = { 'no-writes' } }
-redis.register_function('bursar_commit_1', commit)
-redis.register_function('bursar_begin_1', begin)
-redis.register_function('bursar_advance_1', advance)
-redis.register_function('bursar_forget_due_1', forget_due)
+redis.register_function { function_name = 'bursar_load_2', callback = load, flags = { 'no-writes' } }
+redis.register_function('bursar_commit_2', commit)
+redis.register_function('bursar_begin_2', begin)
+redis.register_function('bursar_advance_2', advance)
+redis.register_function('bursar_forget_due_2', forget_due)

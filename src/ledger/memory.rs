@@ -9,9 +9,12 @@ use futures::future::{BoxFuture, FutureExt, ready};
 
 use super::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress};
 use crate::domain::{
-    account::changes::{Changes, Loaded, LoadedBase, Needs, OlderKey},
+    account::changes::{Changes, Loaded, LoadedBase, Needs, OlderKey, WalkCursor, WalkPage, Walked},
     time::Timestamp,
 };
+
+/// The server process that a walk is bound to.
+const RUN: &str = "memory";
 
 /// Accounts, progress and due times in plain maps behind one lock.
 #[derive(Debug, Default)]
@@ -159,7 +162,8 @@ impl Stored {
             let mut ends: Vec<_> = self.ends.iter().map(|(scope, end)| (*end, scope)).collect();
             ends.sort();
             let within = ends.iter().take_while(|(end, _)| *end <= page.until);
-            let scopes = within.skip(page.offset).take(page.limit).map(|(_, scope)| (*scope).clone()).collect();
+            let scopes =
+                within.skip(page.offset).take(page.limit).map(|(end, scope)| ((*scope).clone(), *end)).collect();
             (scopes, ends.iter().map(|(end, _)| *end).find(|end| *end > page.until))
         });
         Loaded {
@@ -169,7 +173,20 @@ impl Stored {
             segments: needs.segments.iter().map(|start| self.segments.get(start).cloned()).collect(),
             older: needs.older.iter().map(|key| self.older.get(key).cloned()).collect(),
             ending,
+            walk: needs.walk.as_ref().map(|page| self.walk(page)),
         }
+    }
+
+    /// A page of all fields in the order of their names.
+    fn walk(&self, page: &WalkPage) -> Walked {
+        let known = page.cursor.as_ref().filter(|cursor| &*cursor.run == RUN);
+        let first = known.map_or(0, |cursor| usize::try_from(cursor.place).unwrap_or(usize::MAX));
+        let mut names: Vec<&Box<str>> = self.fields.keys().collect();
+        names.sort();
+        let last = names.len().min(first.saturating_add(page.limit));
+        let rows = names[first.min(last)..last].iter().map(|name| ((*name).clone(), self.fields[*name].clone()));
+        let next = WalkCursor { run: RUN.into(), place: last as u64 };
+        Walked { rows: rows.collect(), next: (last < names.len()).then_some(next) }
     }
 
     fn commit(&mut self, changes: &Changes) -> Committed {
@@ -194,8 +211,8 @@ impl Stored {
                 Some(causes) => self.paused.insert(paused.scope.clone(), causes.clone()),
                 None => self.paused.remove(&paused.scope),
             };
-            match paused.next_end {
-                Some(end) => self.ends.insert(paused.scope.clone(), end),
+            match paused.look_at {
+                Some(at) => self.ends.insert(paused.scope.clone(), at),
                 None => self.ends.remove(&paused.scope),
             };
         }

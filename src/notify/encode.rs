@@ -7,9 +7,14 @@ use apache_avro::{to_avro_datum, types::Value};
 use crate::{
     contract::{Kind, json, newest},
     domain::{
+        meter::{Counters, Meter},
         pause::{Cause, CauseKind},
         reason::Reason,
-        signal::{JournalEntry, PauseChanged, Refusal, Signal, ThresholdCrossed},
+        scope::Scope,
+        signal::{
+            JournalEntry, PauseChanged, Pending, Refusal, RequestKind, RequestSignal, Signal, StatementLine,
+            ThresholdCrossed,
+        },
         time::Timestamp,
     },
 };
@@ -101,6 +106,12 @@ pub fn signal(organization_id: &str, signal: &Signal, format: Format) -> Outgoin
         Signal::Refusal(refusal) => {
             (Kind::DeadLetter, organization_id.to_owned(), refusal.record_time, refused(refusal))
         }
+        Signal::Statement(line) => {
+            (Kind::Statement, organization_id.to_owned(), line.record_time, statement(organization_id, line))
+        }
+        Signal::Request(signal) => {
+            (Kind::Request, organization_id.to_owned(), signal.record_time, request(organization_id, signal))
+        }
     };
     // The key of a pause names the scope, but all pauses of an organization go to one partition.
     let partition_by = (kind == Kind::Pause).then(|| organization_id.to_owned());
@@ -153,8 +164,13 @@ fn threshold(organization_id: &str, crossed: &ThresholdCrossed) -> Value {
         ("cap", Value::Long(crossed.cap)),
         ("used", Value::Long(crossed.used)),
         ("revision", Value::Long(i64::try_from(crossed.revision).unwrap_or(i64::MAX))),
+        ("top_contributors", Value::Array(crossed.top_contributors.iter().map(contributor).collect())),
         ("record_time", instant(crossed.record_time)),
     ])
+}
+
+fn contributor((scope, used): &(Scope, i64)) -> Value {
+    record([("scope", text(scope.to_string())), ("used", Value::Long(*used))])
 }
 
 fn pause(organization_id: &str, changed: &PauseChanged) -> Value {
@@ -194,6 +210,7 @@ fn journal(organization_id: &str, entry: &JournalEntry) -> Value {
         ("command", text(&*entry.command_json)),
         ("result", result),
         ("refused_because", optional(entry.refused.as_deref().map(text))),
+        ("answer", text(&*entry.answer)),
         ("record_time", instant(entry.record_time)),
     ])
 }
@@ -214,8 +231,98 @@ fn refused(refusal: &Refusal) -> Value {
     ])
 }
 
+fn statement(organization_id: &str, line: &StatementLine) -> Value {
+    let workspace = match &line.scope {
+        Scope::Workspace(id) => Some(id),
+        Scope::Agent { workspace, .. } if !workspace.is_empty() => Some(workspace),
+        _ => None,
+    };
+    let (delta, class, why) = match &line.correction {
+        None => (Counters::ZERO, None, "usage of the period"),
+        Some(correction) => (correction.delta, Some(text("Correction")), &*correction.why),
+    };
+    let is_adjustment = delta.get(Meter::AdjustedCreditsMicro) != 0;
+    record([
+        ("identity", text(line.identity.to_string())),
+        ("billing_account_id", text(organization_id)),
+        ("sub_account_id", optional(workspace.map(|id| text(&**id)))),
+        ("resource_id", text(line.scope.to_string())),
+        ("resource_type", text(line.scope.kind().name())),
+        ("billing_period_start", instant(line.period.start)),
+        ("billing_period_end", instant(line.period.end)),
+        ("charge_category", text(if is_adjustment { "Adjustment" } else { "Usage" })),
+        ("charge_class", optional(class)),
+        ("charge_description", text(why)),
+        ("pricing_currency", text(&*line.unit)),
+        ("meters", counts(&line.totals)),
+        ("delta", counts(&delta)),
+        ("record_time", instant(line.record_time)),
+    ])
+}
+
+fn counts(counters: &Counters) -> Value {
+    let there = counters.iter().filter(|(_, count)| *count != 0);
+    Value::Map(there.map(|(meter, count)| (meter.name().to_owned(), Value::Long(count))).collect())
+}
+
+/// The parts of a request signal that depend on its kind.
+#[derive(Default)]
+struct RequestParts<'a> {
+    symbol: u32,
+    amounts: [Option<i64>; 2],
+    pending: &'a [Pending],
+    texts: [Option<&'a str>; 3],
+    still_binding: &'a [Box<str>],
+}
+
+fn request(organization_id: &str, signal: &RequestSignal) -> Value {
+    let none = RequestParts::default();
+    let parts = match &signal.kind {
+        RequestKind::ReloadRequested { amount_micro, balance_micro } => {
+            RequestParts { amounts: [Some(*amount_micro), Some(*balance_micro)], ..none }
+        }
+        RequestKind::Opened(pending) => RequestParts { symbol: 1, pending: std::slice::from_ref(pending), ..none },
+        RequestKind::Approved { request_id, actor, still_binding } => {
+            RequestParts { symbol: 2, texts: [Some(request_id), Some(actor), None], still_binding, ..none }
+        }
+        RequestKind::Declined { request_id, actor, reason } => {
+            RequestParts { symbol: 3, texts: [Some(request_id), Some(actor), Some(reason)], ..none }
+        }
+        RequestKind::Digest { pending } => RequestParts { symbol: 4, pending, ..none },
+        RequestKind::CreationRefused { actor, message } => {
+            RequestParts { symbol: 5, texts: [None, Some(actor), Some(message)], ..none }
+        }
+    };
+    let [amount, balance] = parts.amounts.map(|amount| optional(amount.map(Value::Long)));
+    let [request_id, actor, message] = parts.texts.map(|part| optional(part.map(text)));
+    record([
+        ("identity", text(signal.identity.to_string())),
+        ("organization_id", text(organization_id)),
+        ("scope", text(signal.scope.to_string())),
+        ("kind", Value::Enum(parts.symbol, signal.kind.name().to_owned())),
+        ("amount_micro", amount),
+        ("balance_micro", balance),
+        ("pending", Value::Array(parts.pending.iter().map(pending_request).collect())),
+        ("request_id", request_id),
+        ("actor", actor),
+        ("message", message),
+        ("still_binding", Value::Array(parts.still_binding.iter().map(|limit| text(&**limit)).collect())),
+        ("record_time", instant(signal.record_time)),
+    ])
+}
+
+fn pending_request(pending: &Pending) -> Value {
+    record([
+        ("request_id", text(&*pending.request_id)),
+        ("user_id", text(&*pending.user_id)),
+        ("seat_type", optional(pending.seat_type.as_deref().map(text))),
+        ("since", instant(pending.since)),
+        ("wants", text(&*pending.wants)),
+    ])
+}
+
 fn limit_id(kind: CauseKind, id: &str) -> Value {
-    optional((kind == CauseKind::Limit).then(|| text(id)))
+    optional(matches!(kind, CauseKind::Limit | CauseKind::SpendLimit).then(|| text(id)))
 }
 
 fn record<const N: usize>(fields: [(&str, Value); N]) -> Value {
@@ -241,9 +348,7 @@ fn optional(value: Option<Value>) -> Value {
 mod tests {
     use super::*;
     use crate::domain::{
-        meter::Meter,
-        scope::Scope,
-        signal::Identity,
+        signal::{Correction, Identity},
         window::{Window, WindowKind},
     };
 
@@ -264,6 +369,7 @@ mod tests {
             cap: 5_000_000,
             used: 4_000_123,
             revision: 1,
+            top_contributors: vec![(Scope::Agent { workspace: "sales".into(), agent: "triage".into() }, 3_100_000)],
             record_time,
         };
         let cause = Cause {
@@ -282,13 +388,39 @@ mod tests {
             reason: "pilot".into(),
             command_json: "{\"pause\":{\"scope\":\"ws:sales\"}}".into(),
             refused: None,
+            answer: "".into(),
             record_time,
         };
+        let kind = RequestKind::ReloadRequested { amount_micro: 50_000_000, balance_micro: 4_000_000 };
+        let reload = RequestSignal { identity, scope: Scope::Organization, kind, record_time };
         vec![
             (Signal::Threshold(crossed), include_str!("../../schemas/examples/threshold.json")),
             (Signal::Pause(changed), include_str!("../../schemas/examples/pause.json")),
             (Signal::Journal(entry), include_str!("../../schemas/examples/journal.json")),
+            (Signal::Statement(Box::new(correction(identity))), include_str!("../../schemas/examples/statement.json")),
+            (Signal::Request(reload), include_str!("../../schemas/examples/request.json")),
         ]
+    }
+
+    fn correction(identity: Identity) -> StatementLine {
+        let at = |text: &str| crate::domain::time::parse_rfc3339(text).expect("a time of this test");
+        let counted = |tokens, credits_micro| {
+            let mut counters = Counters::ZERO;
+            counters.set(Meter::InputTokens, tokens);
+            counters.set(Meter::CreditsMicro, credits_micro);
+            counters.set(Meter::PoolCreditsMicro, credits_micro);
+            counters
+        };
+        let why = "event e-1 of gateway, used at 2026-01-14T23:00:00.000Z and recorded at 2026-01-15T10:00:00.000Z";
+        StatementLine {
+            identity,
+            scope: Scope::Agent { workspace: "sales".into(), agent: "triage".into() },
+            period: Window { start: at("2025-12-15T00:00:00Z"), end: at("2026-01-15T00:00:00Z") },
+            totals: counted(70, 500),
+            correction: Some(Correction { delta: counted(10, 100), why: why.into() }),
+            unit: "credits".into(),
+            record_time: at("2026-01-15T10:00:00Z"),
+        }
     }
 
     /// What is sent as JSON has the very fields of the documented examples, and as Avro it follows the schema.

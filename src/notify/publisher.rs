@@ -30,6 +30,10 @@ pub struct OutputTopics {
     pub journal: String,
     /// Records that will never be applied.
     pub dead_letters: String,
+    /// What scopes used in closed periods, and corrections.
+    pub statements: String,
+    /// Requests, reloads, digests and refusals.
+    pub requests: String,
     /// Control records; due records are written to it.
     pub control: String,
 }
@@ -137,6 +141,8 @@ impl Publisher {
             Kind::Threshold => &self.topics.thresholds,
             Kind::Pause => &self.topics.pauses,
             Kind::Journal => &self.topics.journal,
+            Kind::Statement => &self.topics.statements,
+            Kind::Request => &self.topics.requests,
             Kind::DeadLetter => &self.topics.dead_letters,
             Kind::Control | Kind::Run | Kind::Token => &self.topics.control,
         }

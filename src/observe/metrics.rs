@@ -33,6 +33,10 @@ pub struct Metrics {
     pub crossings: IntCounterVec,
     /// Pauses and resumes that were published, by state.
     pub pauses: IntCounterVec,
+    /// Lines of statements that were published, by class: closing or correction.
+    pub statements: IntCounterVec,
+    /// Requests, reloads, digests and refusals that were published, by kind.
+    pub requests: IntCounterVec,
     /// Scopes paused now, by kind of cause, as the pauses topic has it.
     pub paused_scopes: IntGaugeVec,
     /// Times that positions were read anew because the fence had moved.
@@ -73,6 +77,8 @@ impl Metrics {
             batch_records: made.histogram("batch_records", "Records per batch", records),
             crossings: made.counters("crossings_total", "Shares of caps that were announced", &["ceiling", "percent"]),
             pauses: made.counters("pauses_total", "Pauses and resumes that were published", &["state"]),
+            statements: made.counters("statement_lines_total", "Lines of statements that were published", &["class"]),
+            requests: made.counters("requests_total", "Requests and reloads that were published", &["kind"]),
             paused_scopes: made.gauges(
                 "paused_scopes",
                 "Scopes paused now, by kind of cause, as the pauses topic has it",

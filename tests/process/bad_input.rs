@@ -20,18 +20,8 @@ const GOOD: u64 = 100_000;
 fn bad_payloads() -> Vec<(&'static str, Vec<u8>)> {
     let good = token_event("acme", "template", 1);
     let event = |change: &dyn Fn(&mut UsageEvent<'static>)| {
-        let mut event = UsageEvent {
-            id: "bad",
-            source: "test",
-            event_time: Clock::System.now(),
-            organization_id: "acme",
-            workspace_id: None,
-            agent_id: None,
-            user_id: None,
-            product: None,
-            reservation_id: None,
-            usage: Usage::Tokens { request_model: "small", tokens: Tokens::default() },
-        };
+        let usage = Usage::Tokens { request_model: "small", tokens: Tokens::default() };
+        let mut event = UsageEvent::new("bad", "test", Clock::System.now(), "acme", usage);
         change(&mut event);
         let mut payload = Vec::new();
         write(&event, &mut payload);

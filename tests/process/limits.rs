@@ -23,7 +23,8 @@ fn m5_a_pool_announces_pauses_and_resumes() {
     let stage = Stage::new("m5");
     let member = stage.run();
     let say = |arguments: &[&str]| stage.say(&[&["control", "-o", "acme"], arguments].concat());
-    say(&["set-price", "--input-micro", "1000000", "--output-micro", "0", "--from", "2020-01-01T00:00:00Z"]);
+    let prices = r#"{"input_micro":1000000,"output_micro":0}"#;
+    say(&["set-rate-card", "--default-prices", prices, "--effective-from", "2020-01-01T00:00:00Z"]);
     say(&["set-pool", "--scope", "ws:ws-1", "--included-micro", "1000"]);
     std::thread::sleep(Duration::from_millis(300));
     let sender = stage.producer();

@@ -149,7 +149,7 @@ impl Stage {
         ] {
             stage.set(setting, value);
         }
-        for topic in ["usage", "control", "thresholds", "pauses", "journal", "dead_letters"] {
+        for topic in ["usage", "control", "thresholds", "pauses", "journal", "statements", "requests", "dead_letters"] {
             let name = stage.topic(topic);
             stage.set(&format!("TOPICS__{}", topic.to_uppercase()), &name);
         }
@@ -383,17 +383,12 @@ pub fn free_port() -> u16 {
 /// A usage event of tokens in Avro.
 pub fn token_event(organization_id: &str, id: &str, input: i64) -> Vec<u8> {
     use bursar::domain::event::{Tokens, Usage, UsageEvent};
+    let usage = Usage::Tokens { request_model: "small", tokens: Tokens { input, ..Tokens::default() } };
     let event = UsageEvent {
-        id,
-        source: "test",
-        event_time: bursar::clock::Clock::System.now(),
-        organization_id,
         workspace_id: Some("ws-1"),
         agent_id: Some("agent-1"),
         user_id: Some("user-1"),
-        product: None,
-        reservation_id: None,
-        usage: Usage::Tokens { request_model: "small", tokens: Tokens { input, ..Tokens::default() } },
+        ..UsageEvent::new(id, "test", bursar::clock::Clock::System.now(), organization_id, usage)
     };
     let mut payload = Vec::new();
     bursar::contract::usage::write(&event, &mut payload);

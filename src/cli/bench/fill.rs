@@ -174,6 +174,7 @@ impl Names {
             user_id: Some(&self.user),
             product: Some("coding"),
             reservation_id: None,
+            trigger: None,
             usage: Usage::Tokens { request_model: "large-2026-01", tokens },
         }
     }

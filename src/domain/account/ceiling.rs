@@ -14,6 +14,7 @@ use crate::domain::{
 
 /// A limit or a pool in one window.
 pub struct Ceiling<'a> {
+    /// How it is announced.
     kind: CauseKind,
     limit_id: &'a str,
     meter: Meter,
@@ -72,7 +73,7 @@ impl<'a> Ceiling<'a> {
     /// A limit as a ceiling; `None` if it is unlimited.
     pub fn of_limit(limit: &'a Limit, window: Window) -> Option<Self> {
         Some(Self {
-            kind: CauseKind::Limit,
+            kind: if limit.meter == Meter::ExtraCreditsMicro { CauseKind::SpendLimit } else { CauseKind::Limit },
             limit_id: &limit.id,
             meter: limit.meter,
             window_kind: limit.window,
@@ -84,7 +85,8 @@ impl<'a> Ceiling<'a> {
         })
     }
 
-    /// A pool as a ceiling: what was drawn, against all that it holds in the period.
+    /// A pool as a ceiling: what was drawn, against all that it holds in the period. It announces only: whether anybody
+    /// pauses depends on every source of payment (see [`super::funding`]). So it is with limits on extra credits.
     pub fn of_pool(pool: &'a Pool, window: Window) -> Self {
         Self {
             kind: CauseKind::Pool,
@@ -94,7 +96,7 @@ impl<'a> Ceiling<'a> {
             window,
             cap: pool.size_micro(window.start),
             thresholds_percent: &pool.thresholds_percent,
-            action: Action::Pause,
+            action: Action::Notify,
             revision: pool.revision,
         }
     }
@@ -110,7 +112,8 @@ impl<'a> Ceiling<'a> {
             effects.signals.push(self.threshold(percent, used, organization_id, scope, moment));
         }
         let reaches_cap = used >= self.cap && step.before().is_none_or(|before| before < self.cap);
-        if reaches_cap && self.action == Action::Pause && self.window.end > moment.clock {
+        let pauses = self.action == Action::Pause && self.kind == CauseKind::Limit;
+        if reaches_cap && pauses && self.window.end > moment.clock {
             effects.causes.push((self.cause(), self.revision));
         }
     }
@@ -151,6 +154,7 @@ impl<'a> Ceiling<'a> {
             cap: self.cap,
             used,
             revision: self.revision,
+            top_contributors: Vec::new(),
             record_time: moment.record_time,
         })
     }
@@ -202,10 +206,12 @@ impl Cause<'_> {
             Self::Reached { causes } => {
                 for (cause, revision) in *causes {
                     let start = cause.window_start.map_or(0, Timestamp::ms);
+                    let end = cause.ends_at.map_or(0, Timestamp::ms);
                     parts.extend([
                         cause.kind.name().to_owned(),
                         cause.limit_id.to_string(),
                         start.to_string(),
+                        end.to_string(),
                         revision.to_string(),
                     ]);
                 }
@@ -237,7 +243,8 @@ mod tests {
             revision: 1,
         };
         let mut effects = Effects::default();
-        let moment = Moment { record_time: Timestamp::from_ms(5), clock: Timestamp::from_ms(5) };
+        let now = Timestamp::from_ms(5);
+        let moment = Moment { record_time: now, clock: now, read_until: now };
         let ceiling = Ceiling::of_limit(&limit, window).expect("the limit has a cap");
         ceiling.hold(step, "acme", &Scope::Organization, moment, &mut effects);
         let mut seen = Vec::new();

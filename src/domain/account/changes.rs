@@ -19,15 +19,50 @@ pub struct OlderKey {
     pub scope: Box<str>,
 }
 
-/// Asks for scopes with a pause that ends by itself, the earliest end first.
+/// The score of a scope that has to be looked at when rules change, and at no time by itself. Scores are doubles in
+/// Redis, so this is below 2^53.
+pub const NO_TIME: Timestamp = Timestamp::from_ms(1 << 52);
+
+/// Asks for scopes that have to be looked at, the earliest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndingPage {
-    /// Only those that end at or before this.
+    /// Only those to be looked at by this time.
     pub until: Timestamp,
     /// How many to pass over.
     pub offset: usize,
     /// How many to return.
     pub limit: usize,
+}
+
+/// Scopes with the time at which they have to be looked at, and the first time after the page.
+pub type EndingFound = (Vec<(Box<str>, Timestamp)>, Option<Timestamp>);
+
+/// A place in a walk through all rows of an account. Good only on the server process that gave it: on another, the
+/// walk begins anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalkCursor {
+    /// The server process.
+    pub run: Box<str>,
+    /// Its place.
+    pub place: u64,
+}
+
+/// Asks for a page of all rows; a row may come twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalkPage {
+    /// Where the last page ended; `None` is the beginning.
+    pub cursor: Option<WalkCursor>,
+    /// About how many rows.
+    pub limit: usize,
+}
+
+/// A page of rows: fields with their values, and where the next page begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Field and row.
+    pub rows: Vec<(Box<str>, Vec<u8>)>,
+    /// `None` after the last page.
+    pub next: Option<WalkCursor>,
 }
 
 /// What an account has to load before it can decide.
@@ -41,8 +76,10 @@ pub struct Needs {
     pub segments: Vec<Timestamp>,
     /// Older windows.
     pub older: Vec<OlderKey>,
-    /// Scopes whose pauses end.
+    /// Scopes to be looked at.
     pub ending: Option<EndingPage>,
+    /// A page of all rows.
+    pub walk: Option<WalkPage>,
 }
 
 impl Needs {
@@ -53,6 +90,7 @@ impl Needs {
             && self.segments.is_empty()
             && self.older.is_empty()
             && self.ending.is_none()
+            && self.walk.is_none()
     }
 }
 
@@ -69,8 +107,10 @@ pub struct Loaded {
     pub segments: Vec<Option<Vec<u8>>>,
     /// Counters of older windows.
     pub older: Vec<Option<Vec<u8>>>,
-    /// The page of scopes whose pauses end, and the first end after the page's `until`.
-    pub ending: Option<(Vec<Box<str>>, Option<Timestamp>)>,
+    /// The page of scopes to be looked at, and the first time after the page's `until`.
+    pub ending: Option<EndingFound>,
+    /// The page of all rows.
+    pub walk: Option<Walked>,
 }
 
 /// The parts of an account that are always held.
@@ -103,7 +143,7 @@ pub struct Changes {
     pub signals: Vec<(u64, Vec<u8>)>,
     /// Signals to remove from the outbox: exactly those that this worker saw acknowledged.
     pub forget: Vec<u64>,
-    /// Scopes whose pauses changed.
+    /// Scopes whose pauses changed, or when they have to be looked at.
     pub paused: Vec<PausedScope>,
     /// The next instant at which something is due, if that changed.
     pub due: Option<Timestamp>,
@@ -116,8 +156,8 @@ pub struct PausedScope {
     pub scope: Box<str>,
     /// Causes and generation as JSON; `None` if the scope runs.
     pub causes_json: Option<String>,
-    /// When its next cause ends by itself.
-    pub next_end: Option<Timestamp>,
+    /// When it has to be looked at; [`NO_TIME`] if only when rules change.
+    pub look_at: Option<Timestamp>,
 }
 
 /// What is stored in the field `head`.
@@ -135,6 +175,10 @@ pub struct Head {
     pub served_due: Timestamp,
     /// The fingerprint of the control record that is on its way through the paused scopes, between two commits.
     pub sweeping: Option<u64>,
+    /// Periods that end by this instant are closed: what is charged to them is a correction.
+    pub closed_until: Timestamp,
+    /// Whether what all share has run out, and everyone who lives on it has to be looked at.
+    pub look_at_all: bool,
 }
 
 impl Default for Head {
@@ -146,6 +190,8 @@ impl Default for Head {
             newest_event_time: Timestamp::MIN,
             served_due: Timestamp::MIN,
             sweeping: None,
+            closed_until: Timestamp::MIN,
+            look_at_all: false,
         }
     }
 }

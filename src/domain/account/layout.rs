@@ -8,15 +8,18 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 /// The layout that this release writes.
-pub const LAYOUT: u8 = 1;
+pub const LAYOUT: u8 = 2;
+
+/// The oldest layout that this release reads. Layout 1 was never released.
+const OLDEST: u8 = 2;
 
 /// Stored state that this release cannot read. The account is left as it is and the process stops: reading it wrongly
 /// would bill somebody wrongly.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LayoutError {
-    /// Written by a later release.
+    /// Written by another release, usually a later one.
     #[error(
-        "the state has layout {found}, and this release reads up to {LAYOUT}: run the release that wrote it, or a later one"
+        "the state has layout {found}, and this release reads {OLDEST} to {LAYOUT}: run the release that wrote it, or rebuild"
     )]
     Unknown {
         /// The layout of the value.
@@ -61,7 +64,9 @@ pub fn unpack<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
 pub fn unpack_up_to<T: DeserializeOwned>(newest: u8, what: &'static str, bytes: &[u8]) -> Result<T, LayoutError> {
     // A list of two, then the layout as a small number: the two bytes that open every value.
     match bytes {
-        [0x92, layout, ..] if *layout > newest && *layout < 0x80 => Err(LayoutError::Unknown { found: *layout }),
+        [0x92, layout, ..] if !(OLDEST..=newest).contains(layout) && *layout < 0x80 => {
+            Err(LayoutError::Unknown { found: *layout })
+        }
         _ => rmp_serde::from_slice::<(u8, T)>(bytes)
             .map(|(_, value)| value)
             .map_err(|error| LayoutError::Corrupt { what, why: error.to_string() }),
@@ -88,11 +93,12 @@ mod tests {
 
     #[test]
     fn m9_the_next_release_reads_this_layout_and_this_one_refuses_the_next() {
-        let now = pack_as(1, &RowN { used: 7 });
-        assert_eq!(unpack_up_to::<RowN1>(2, "row", &now), Ok(RowN1 { used: 7, held: 0 }));
-        let next = pack_as(2, &RowN1 { used: 7, held: 1 });
-        assert_eq!(unpack_up_to::<RowN1>(2, "row", &next), Ok(RowN1 { used: 7, held: 1 }));
-        assert_eq!(unpack_up_to::<RowN>(1, "row", &next), Err(LayoutError::Unknown { found: 2 }));
+        let now = pack_as(LAYOUT, &RowN { used: 7 });
+        assert_eq!(unpack_up_to::<RowN1>(LAYOUT + 1, "row", &now), Ok(RowN1 { used: 7, held: 0 }));
+        let next = pack_as(LAYOUT + 1, &RowN1 { used: 7, held: 1 });
+        assert_eq!(unpack_up_to::<RowN1>(LAYOUT + 1, "row", &next), Ok(RowN1 { used: 7, held: 1 }));
+        assert_eq!(unpack_up_to::<RowN>(LAYOUT, "row", &next), Err(LayoutError::Unknown { found: LAYOUT + 1 }));
+        assert_eq!(unpack::<RowN>("row", &pack_as(1, &RowN { used: 7 })), Err(LayoutError::Unknown { found: 1 }));
     }
 
     #[test]

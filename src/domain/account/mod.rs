@@ -7,26 +7,33 @@
 //! is dropped, rows *and* ids, and everything is decided again.
 //!
 //! - [`usage`] charges an event to its scopes and holds it against every limit.
-//! - [`command`] does what an admin says.
+//! - [`funding`] finds who pays, and who pauses when nobody can.
+//! - [`statement`] closes periods and corrects what was closed.
+//! - [`command`] does what an admin says; [`due`] what time brings.
+//! - [`attention`] keeps pauses, and when a scope has to be looked at.
 //! - [`ceiling`] knows when a limit or pool announces and pauses.
 //! - [`seen`] remembers which events were applied.
 //! - [`row`], [`settings`], [`scopes`], [`changes`], [`layout`] are the state and how it is stored.
 
+pub mod attention;
 pub mod ceiling;
 pub mod changes;
 pub mod command;
+mod due;
+mod funding;
 pub mod layout;
 pub mod row;
 pub mod scopes;
 pub mod seen;
 pub mod settings;
+mod statement;
 pub mod usage;
 
 use hashbrown::HashMap;
 
 use self::{
-    ceiling::Cause as CausedBy,
-    changes::{Changes, EndingPage, Head, Loaded, Needs, OlderKey, PausedScope},
+    changes::{Changes, Head, Loaded, Needs, OlderKey},
+    due::Sweep,
     layout::{LayoutError, pack, unpack},
     row::ScopeRow,
     scopes::{ScopeIndex, Scopes, SlotState},
@@ -35,9 +42,8 @@ use self::{
 };
 use crate::domain::{
     meter::Counters,
-    pause::Pauses,
     reason::Reason,
-    signal::{Identity, PauseChanged, Signal},
+    signal::{Identity, Signal},
     time::Timestamp,
 };
 
@@ -50,6 +56,17 @@ pub struct Policy {
     pub early_ms: i64,
     /// How long after its record a rate card or zone takes effect.
     pub rules_delay_ms: i64,
+    /// How long after its end a period is closed: what comes later is a correction.
+    pub grace_ms: i64,
+}
+
+/// The present of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// By the configured clock.
+    pub clock: Timestamp,
+    /// Up to which record time all usage has been read; the clock, if nothing waits.
+    pub read_until: Timestamp,
 }
 
 /// When something is decided.
@@ -59,6 +76,15 @@ pub struct Moment {
     pub record_time: Timestamp,
     /// The present, by the configured clock.
     pub clock: Timestamp,
+    /// Up to which record time all usage has been applied; the clock, if nothing waits.
+    pub read_until: Timestamp,
+}
+
+impl Moment {
+    /// The moment of a record within a batch.
+    pub const fn of(record_time: Timestamp, present: Present) -> Self {
+        Self { record_time, clock: present.clock, read_until: present.read_until }
+    }
 }
 
 /// What became of an event or a control record.
@@ -99,14 +125,6 @@ pub struct Account {
     /// Signals in the stored outbox that this worker saw acknowledged.
     published: Vec<u64>,
     sweep: Option<Sweep>,
-}
-
-/// A control record on its way through all scopes that it may resume.
-#[derive(Debug)]
-struct Sweep {
-    page: EndingPage,
-    /// The scopes of the page, once loaded, and the first end behind it.
-    found: Option<(Vec<ScopeIndex>, Option<Timestamp>)>,
 }
 
 impl Account {
@@ -211,11 +229,7 @@ impl Account {
             let counters = stored.map_or(Ok(Counters::ZERO), |bytes| unpack("older window", &bytes))?;
             self.older.insert(key.clone(), Some(counters));
         }
-        if let (Some((fields, next_end)), true) = (loaded.ending, self.sweep.is_some()) {
-            let scopes = fields.iter().map(|field| Ok(self.scopes.index(&changes::parse_scope(field)?)));
-            let found = scopes.collect::<Result<Vec<_>, LayoutError>>()?;
-            self.sweep.as_mut().expect("a sweep is under way").found = Some((found, next_end));
-        }
+        self.fill_sweep(loaded.ending, loaded.walk)?;
         Ok(true)
     }
 
@@ -284,12 +298,6 @@ impl Account {
         self.older.clear();
     }
 
-    fn paused_scope(&self, index: ScopeIndex) -> PausedScope {
-        let pauses = &self.scopes.row(index).pauses;
-        let causes_json = (!pauses.causes.is_empty()).then(|| paused_json(pauses));
-        PausedScope { scope: self.scopes.slot(index).field.clone(), causes_json, next_end: pauses.next_end() }
-    }
-
     /// Signals that are committed and not yet published by this worker, with their numbers.
     pub fn outbox(&self) -> &[(u64, Signal)] {
         &self.outbox
@@ -299,76 +307,6 @@ impl Account {
     pub fn acknowledge(&mut self, count: usize) {
         self.published.extend(self.outbox.drain(..count).map(|(number, _)| number));
     }
-
-    /// Publishes a change of the causes for which a scope is paused.
-    fn announce_pauses(&mut self, index: ScopeIndex, caused_by: &CausedBy<'_>, moment: Moment) {
-        let row = self.scopes.row_mut(index);
-        let generation = row.pauses.next_generation(moment.clock.ms());
-        let causes = row.pauses.causes.clone();
-        let next_end = row.pauses.next_end();
-        let slot = self.scopes.slot_mut(index);
-        if !std::mem::replace(&mut slot.pauses_changed, true) {
-            self.pauses_changed.push(index);
-        }
-        let identity = caused_by.identity(&self.organization_id, &slot.field);
-        let scope = slot.scope.clone();
-        let record_time = moment.record_time;
-        self.decided.push(Signal::Pause(PauseChanged { identity, scope, causes, generation, record_time }));
-        if let Some(end) = next_end {
-            self.be_due(end);
-        }
-    }
-
-    fn be_due(&mut self, at: Timestamp) {
-        if self.head.due.is_none_or(|due| at < due) {
-            self.head.due = Some(at);
-            self.due_changed = true;
-        }
-    }
-
-    /// Holds the pauses topic against the account: if what was read there of a scope is not its last change, the
-    /// account's truth is published again, above what was read.
-    pub fn correct_pauses(
-        &mut self,
-        index: ScopeIndex,
-        read_generation: i64,
-        read_paused: bool,
-        moment: Moment,
-    ) -> bool {
-        let pauses = &self.scopes.row(index).pauses;
-        if pauses.generation == read_generation && pauses.causes.is_empty() != read_paused {
-            return false;
-        }
-        let floor = read_generation.saturating_add(1);
-        let row = self.scopes.row_mut(index);
-        row.pauses.generation = row.pauses.generation.max(floor);
-        self.announce_pauses(index, &CausedBy::Correction { generation: floor }, moment);
-        true
-    }
-
-    /// Asks for what [`Account::correct_pauses`] needs, and returns the number of the scope.
-    pub fn needs_for_correction(&mut self, scope: &crate::domain::scope::Scope, needs: &mut Needs) -> ScopeIndex {
-        self.need_base(needs);
-        let index = self.scopes.index(scope);
-        self.need_row(index, needs);
-        index
-    }
-}
-
-/// The value of an entry of the public `paused` hash.
-pub fn paused_json(pauses: &Pauses) -> String {
-    let causes: Vec<_> = pauses
-        .causes
-        .iter()
-        .map(|cause| {
-            serde_json::json!({
-                "kind": cause.kind.name(),
-                "limit_id": (!cause.limit_id.is_empty()).then_some(&cause.limit_id),
-                "ends_at": cause.ends_at.map(|end| end.to_string()),
-            })
-        })
-        .collect();
-    serde_json::json!({ "generation": pauses.generation, "causes": causes }).to_string()
 }
 
 /// Derives the identity of something that happens once in an organization.

@@ -2,7 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{limit::Limit, meter::Counters, pause::Pauses, pool::Pool, time::Timestamp, window::WindowKind};
+use crate::domain::{
+    limit::Limit,
+    meter::{Counters, Meter},
+    organization::{Member, Registered},
+    pause::{CauseKind, Pauses},
+    pool::Pool,
+    time::Timestamp,
+    window::{SESSION_MS, Window, WindowKind, session_from},
+};
+
+/// At most this many entries of overshoot are kept; those of the oldest windows go first.
+const OVERSHOOTS_KEPT: usize = 16;
 
 /// What a scope used in one window. A window is told by its kind and its start; its end stands in the calendar.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +32,10 @@ pub struct WindowCounters {
 #[serde(into = "u8", try_from = "u8")]
 pub struct WindowCode(pub WindowKind);
 
+/// The kinds in the order of their codes; new ones are added at the end.
+const CODES: [WindowKind; 6] =
+    [WindowKind::Minute, WindowKind::Hour, WindowKind::Day, WindowKind::Period, WindowKind::Week, WindowKind::Session];
+
 impl From<WindowCode> for u8 {
     fn from(code: WindowCode) -> Self {
         match code.0 {
@@ -28,6 +43,8 @@ impl From<WindowCode> for u8 {
             WindowKind::Hour => 1,
             WindowKind::Day => 2,
             WindowKind::Period => 3,
+            WindowKind::Week => 4,
+            WindowKind::Session => 5,
         }
     }
 }
@@ -36,10 +53,38 @@ impl TryFrom<u8> for WindowCode {
     type Error = String;
 
     fn try_from(code: u8) -> Result<Self, String> {
-        let kind =
-            WindowKind::ALL.get(usize::from(code)).ok_or_else(|| format!("no kind of window has the number {code}"))?;
+        let kind = CODES.get(usize::from(code)).ok_or_else(|| format!("no kind of window has the number {code}"))?;
         Ok(Self(*kind))
     }
+}
+
+/// The use of one product, or by one trigger, within a period (rows A21, B12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The number of its name among the organization's labels.
+    pub label: u8,
+    /// The start of the period.
+    #[serde(with = "seconds")]
+    pub start: Timestamp,
+    /// Credits used.
+    pub credits_micro: i64,
+    /// The part of them that prepaid and postpaid paid.
+    pub extra_micro: i64,
+    /// Runs that ended well.
+    pub runs_completed: i64,
+}
+
+/// What nothing covered, booked where there was least room (row C4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overshoot {
+    /// What stood in the way.
+    pub kind: CauseKind,
+    /// Which limit; empty where it was none.
+    pub limit_id: Box<str>,
+    /// The window.
+    pub window_start: Timestamp,
+    /// How much.
+    pub amount_micro: i64,
 }
 
 /// All that is stored of one scope in one field of the account.
@@ -55,6 +100,14 @@ pub struct ScopeRow {
     pub pauses: Pauses,
     /// The revision of the rules for every scope of this kind that this row was last held against.
     pub rules_revision: u64,
+    /// What is known of a user as a member.
+    pub member: Option<Box<Member>>,
+    /// What is known of an agent or a workspace that was registered.
+    pub registered: Option<Box<Registered>>,
+    /// Use by product (organization and users) or by trigger (workspaces and agents), of the two newest periods.
+    pub parts: Vec<Part>,
+    /// What nothing covered.
+    pub overshoots: Vec<Overshoot>,
 }
 
 /// Where the counters of a window are.
@@ -108,13 +161,61 @@ impl ScopeRow {
         }
     }
 
-    /// Whether a rule of this row needs minutes.
-    pub fn needs_minutes(&self) -> bool {
-        self.limits.iter().any(|limit| limit.window == WindowKind::Minute)
+    /// The session that an event at `time` falls into: one that is open then; else the one that follows it, for an
+    /// older event; else a new one.
+    pub fn session(&self, time: Timestamp) -> Window {
+        let kept = self.windows.iter().filter(|window| window.kind.0 == WindowKind::Session);
+        let next = kept.map(|window| window.start).filter(|start| time < start.plus_ms(SESSION_MS)).min();
+        next.map_or_else(|| session_from(time), |start| Window { start, end: start.plus_ms(SESSION_MS) })
+    }
+
+    /// The seat, if this is a member with one.
+    pub fn seat_type(&self) -> Option<&str> {
+        self.member.as_ref()?.seat_type.as_deref()
+    }
+
+    /// Adds to the use of a product or by a trigger.
+    pub fn add_part(&mut self, label: u8, start: Timestamp, charge: &Counters) {
+        let known = self.parts.iter_mut().find(|part| part.label == label && part.start == start);
+        let part = match known {
+            Some(part) => part,
+            None => {
+                let newer = self.parts.iter().map(|part| part.start).filter(|known| *known > start);
+                let newer = newer.collect::<std::collections::BTreeSet<_>>();
+                if newer.len() >= 2 {
+                    return;
+                }
+                self.parts.push(Part { label, start, credits_micro: 0, extra_micro: 0, runs_completed: 0 });
+                let starts: std::collections::BTreeSet<_> = self.parts.iter().map(|part| part.start).collect();
+                if let Some(oldest) = starts.first().filter(|_| starts.len() > 2) {
+                    self.parts.retain(|part| part.start != *oldest);
+                }
+                self.parts.last_mut().expect("the newest parts are kept")
+            }
+        };
+        part.credits_micro = part.credits_micro.saturating_add(charge.get(Meter::CreditsMicro));
+        part.extra_micro = part.extra_micro.saturating_add(charge.get(Meter::ExtraCreditsMicro));
+        part.runs_completed = part.runs_completed.saturating_add(charge.get(Meter::RunsCompleted));
+    }
+
+    /// Books what nothing covered.
+    pub fn book_overshoot(&mut self, kind: CauseKind, limit_id: &str, window_start: Timestamp, amount_micro: i64) {
+        let same = |known: &&mut Overshoot| {
+            (known.kind, &*known.limit_id, known.window_start) == (kind, limit_id, window_start)
+        };
+        if let Some(known) = self.overshoots.iter_mut().find(same) {
+            known.amount_micro = known.amount_micro.saturating_add(amount_micro);
+            return;
+        }
+        self.overshoots.push(Overshoot { kind, limit_id: limit_id.into(), window_start, amount_micro });
+        self.overshoots.sort_by_key(|overshoot| overshoot.window_start);
+        if self.overshoots.len() > OVERSHOOTS_KEPT {
+            self.overshoots.remove(0);
+        }
     }
 }
 
-mod seconds {
+pub(super) mod seconds {
     use super::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -144,6 +245,34 @@ mod tests {
         assert_eq!(row.place(WindowKind::Hour, hour(4)), Place::Older);
         let (position, left) = row.open(WindowKind::Hour, hour(7));
         assert_eq!((position, left.map(|window| window.start)), (0, Some(hour(5))));
+    }
+
+    /// An older event falls into the session that follows it; no session moves.
+    #[test]
+    fn b1_sessions_open_with_an_event_outside_of_one_and_never_move() {
+        let at = |hours: i64| Timestamp::from_ms(hours * 3_600_000);
+        let mut row = ScopeRow::default();
+        assert_eq!(row.session(at(10)).start, at(10));
+        row.open(WindowKind::Session, at(10));
+        for (time, start) in [(10, 10), (14, 10), (9, 10), (15, 15)] {
+            assert_eq!(row.session(at(time)).start, at(start), "{time}");
+        }
+        row.open(WindowKind::Session, at(20));
+        for (time, start) in [(16, 20), (14, 10), (25, 25)] {
+            assert_eq!(row.session(at(time)).start, at(start), "{time}");
+        }
+    }
+
+    #[test]
+    fn b12_parts_are_kept_for_the_two_newest_periods() {
+        let mut row = ScopeRow::default();
+        let mut charge = Counters::ZERO;
+        charge.set(Meter::CreditsMicro, 5);
+        for start in [1_000, 2_000, 2_000, 1_000, 3_000, 1_000] {
+            row.add_part(1, Timestamp::from_ms(start), &charge);
+        }
+        let kept: Vec<_> = row.parts.iter().map(|part| (part.start.ms(), part.credits_micro)).collect();
+        assert_eq!(kept, [(2_000, 10), (3_000, 5)]);
     }
 
     /// What a scope costs in Redis, without the field's name: three windows of a busy agent.

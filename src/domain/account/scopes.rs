@@ -22,7 +22,7 @@ pub struct ScopeSlot {
     pub state: SlotState,
     /// Whether the row differs from what is stored.
     pub dirty: bool,
-    /// Whether its pauses differ from what is stored.
+    /// Whether its pauses, or when it has to be looked at, differ from what is stored.
     pub pauses_changed: bool,
 }
 
@@ -84,16 +84,21 @@ impl Default for Scopes {
 impl Scopes {
     /// The scopes that `event` is charged to.
     pub fn charged(&mut self, event: &UsageEvent<'_>) -> ChargedScopes {
+        self.charged_to(event.workspace_id, event.agent_id, event.user_id)
+    }
+
+    /// The organization, and the scopes of these names where there are such.
+    pub fn charged_to(&mut self, workspace: Option<&str>, agent: Option<&str>, user: Option<&str>) -> ChargedScopes {
         let mut charged = ChargedScopes::default();
         charged.push(ORGANIZATION);
-        let workspace = event.workspace_id.filter(|id| !id.is_empty());
+        let workspace = workspace.filter(|id| !id.is_empty());
         if let Some(workspace) = workspace {
             charged.push(self.workspace(workspace));
         }
-        if let Some(agent) = event.agent_id.filter(|id| !id.is_empty()) {
+        if let Some(agent) = agent.filter(|id| !id.is_empty()) {
             charged.push(self.agent(workspace.unwrap_or_default(), agent));
         }
-        if let Some(user) = event.user_id.filter(|id| !id.is_empty()) {
+        if let Some(user) = user.filter(|id| !id.is_empty()) {
             charged.push(self.user(user));
         }
         charged
@@ -107,6 +112,34 @@ impl Scopes {
             Scope::Agent { workspace, agent } => self.agent(workspace, agent),
             Scope::User(id) => self.user(id),
         }
+    }
+
+    /// The number of any scope, if it was named before.
+    pub fn known(&self, scope: &Scope) -> Option<ScopeIndex> {
+        match scope {
+            Scope::Organization => Some(ORGANIZATION),
+            Scope::Workspace(id) => self.known_workspace(id),
+            Scope::Agent { workspace, agent } => self.workspaces.get(workspace)?.agents.get(agent).copied(),
+            Scope::User(id) => self.users.get(id).copied(),
+        }
+    }
+
+    /// The number of a workspace, if it was named before.
+    pub fn known_workspace(&self, id: &str) -> Option<ScopeIndex> {
+        self.workspaces.get(id).and_then(|workspace| workspace.index)
+    }
+
+    /// Whether the row of a scope is here.
+    pub fn is_loaded(&self, index: ScopeIndex) -> bool {
+        matches!(self.slot(index).state, SlotState::Loaded(_))
+    }
+
+    /// Every scope in memory whose row is here.
+    pub fn loaded(&self) -> impl Iterator<Item = (&Scope, &ScopeRow)> {
+        self.slots.iter().filter_map(|slot| match &slot.state {
+            SlotState::Loaded(row) => Some((&slot.scope, row)),
+            SlotState::Unknown | SlotState::Requested => None,
+        })
     }
 
     fn workspace(&mut self, id: &str) -> ScopeIndex {

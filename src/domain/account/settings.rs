@@ -3,30 +3,58 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    limit::Limit,
+    limit::{Limit, Selector},
+    organization::{AgentCreation, Plan, Requests, SeatType, Unit},
+    payment::Payment,
     rate_card::RateCard,
     scope::ScopeKind,
     time::Timestamp,
     window::{Window, WindowKind, Zone, window_at},
 };
 
-/// At most this many rate cards, zones, or rules for every scope.
+/// At most this many rate cards, zones, seat types, or rules for many scopes.
 pub const SETTINGS_MAX: usize = 64;
 
 /// How many opened windows of each kind the calendar remembers.
 const OPENED_KEPT: usize = 4;
 
-/// Stored in the field `settings`; changed by control records only.
+/// At most this many names of products and triggers; what comes after them is counted under the last, `other`.
+const LABELS_MAX: usize = 64;
+
+/// The name under which products and triggers are counted for which there is no room.
+const OTHER: &str = "other";
+
+/// Stored in the field `settings`; changed by control records, and by the first use of a label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Time zones and anchors, by the instant from which they cut windows.
     pub zones: Vec<Zone>,
     /// Rate cards in the order in which they were recorded.
     pub rate_cards: Vec<Recorded<RateCard>>,
-    /// Rules for every scope of a kind.
-    pub every: Vec<(ScopeKind, Limit)>,
-    /// Grows with each change of a rule.
+    /// Rules for every scope of a kind, or for every member with a seat of a type.
+    pub every: Vec<(Selector, Limit)>,
+    /// Grows with each change of a rule, and with each change of who pays.
     pub rules_revision: u64,
+    /// How the organization pays, oldest first.
+    pub payments: Vec<Recorded<Payment>>,
+    /// What seats include.
+    pub seat_types: Vec<SeatType>,
+    /// What the organization has bought; without it nothing is refused for want of a plan.
+    pub plan: Option<Plan>,
+    /// How credits are named.
+    pub unit: Unit,
+    /// Who may create agents.
+    pub agent_creation: AgentCreation,
+    /// What members ask for.
+    pub requests: Requests,
+    /// Until when, by event time, usage is not charged.
+    pub free_until: Option<Timestamp>,
+    /// Whether the first period start after the free phase is still to come, or to be worked off.
+    pub free_phase_ends: bool,
+    /// How many workspaces have a pool.
+    pub workspace_pools: u32,
+    /// Names of products and triggers, by number.
+    pub labels: Vec<Box<str>>,
 }
 
 /// Something with the record time that brought it.
@@ -52,9 +80,59 @@ impl Settings {
             .map(|card| &card.value)
     }
 
-    /// The rules for every scope of `kind`.
-    pub fn rules_for(&self, kind: ScopeKind) -> impl Iterator<Item = &Limit> {
-        self.every.iter().filter(move |(for_kind, _)| *for_kind == kind).map(|(_, limit)| limit)
+    /// The rules that apply to a scope of `kind`; for a user, with a seat of `seat_type`.
+    pub fn rules_for<'a>(&'a self, kind: ScopeKind, seat_type: Option<&'a str>) -> impl Iterator<Item = &'a Limit> {
+        self.rules_with_selectors(kind, seat_type).map(|(_, limit)| limit)
+    }
+
+    /// The same, each with what it is set on.
+    pub fn rules_with_selectors<'a>(
+        &'a self,
+        kind: ScopeKind,
+        seat_type: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a (Selector, Limit)> {
+        let applies = move |selector: &Selector| match selector {
+            Selector::Every(of) => *of == kind,
+            Selector::Seat(of) => seat_type == Some(&**of),
+            Selector::One(_) => false,
+        };
+        self.every.iter().filter(move |(selector, _)| applies(selector))
+    }
+
+    /// How the organization pays now.
+    pub fn payment(&self) -> Payment {
+        self.payments.last().map(|payment| payment.value).unwrap_or_default()
+    }
+
+    /// How the organization paid at an instant of record time.
+    pub fn payment_at(&self, time: Timestamp) -> Payment {
+        let known = self.payments.iter().rev().find(|payment| payment.recorded <= time);
+        known.or(self.payments.first()).map(|payment| payment.value).unwrap_or_default()
+    }
+
+    /// Sets how the organization pays from a record time on.
+    pub fn set_payment(&mut self, recorded: Timestamp, value: Payment) {
+        self.payments.push(Recorded { recorded, value });
+        let surplus = self.payments.len().saturating_sub(SETTINGS_MAX);
+        self.payments.drain(..surplus);
+        self.rules_revision += 1;
+    }
+
+    /// What a seat of that type includes.
+    pub fn seat_type(&self, name: &str) -> Option<&SeatType> {
+        self.seat_types.iter().find(|seat_type| &*seat_type.name == name)
+    }
+
+    /// The number of a label, and whether it is new.
+    pub fn label(&mut self, name: &str) -> (u8, bool) {
+        let find = |labels: &[Box<str>], name: &str| labels.iter().position(|known| &**known == name);
+        let name = if find(&self.labels, name).is_some() || self.labels.len() < LABELS_MAX - 1 { name } else { OTHER };
+        let known = find(&self.labels, name);
+        let number = known.unwrap_or(self.labels.len());
+        if known.is_none() {
+            self.labels.push(name.into());
+        }
+        (u8::try_from(number).expect("there are at most 64 labels"), known.is_none())
     }
 }
 
@@ -107,6 +185,11 @@ impl Calendar {
     /// Whether a window of `kind` around `time` may be older than the two that a row keeps.
     pub fn may_be_older(&self, kind: WindowKind, time: Timestamp) -> bool {
         self.opened(kind).filter(|window| window.start > time).count() >= 2
+    }
+
+    /// The billing periods that were opened, with an end after `after`.
+    pub fn periods_ending_after(&self, after: Timestamp) -> impl Iterator<Item = Window> {
+        self.opened(WindowKind::Period).copied().filter(move |period| period.end > after)
     }
 
     fn opened(&self, kind: WindowKind) -> impl Iterator<Item = &Window> {

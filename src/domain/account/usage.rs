@@ -4,6 +4,7 @@ use super::{
     Account, Moment, Outcome, Policy,
     ceiling::{Cause, Ceiling, Effects, Step},
     changes::{Needs, OlderKey},
+    funding::Payer,
     row::{Place, ScopeRow},
     scopes::{ChargedScopes, ORGANIZATION, ScopeIndex, SlotState},
     seen::Sighting,
@@ -12,8 +13,10 @@ use crate::domain::{
     event::{RunPhase, Usage, UsageEvent},
     meter::{Counters, Meter},
     pause::CauseKind,
+    payment::Split,
     reason::Reason,
-    scope::ScopeKind,
+    scope::{Scope, ScopeKind},
+    signal::Signal,
     time::{MINUTE_MS, Timestamp},
     window::{Window, WindowKind},
 };
@@ -24,14 +27,26 @@ const MINUTE_COUNTS_MS: i64 = 10 * MINUTE_MS;
 /// The windows that every event is counted in.
 const COUNTED: [WindowKind; 3] = [WindowKind::Hour, WindowKind::Day, WindowKind::Period];
 
-/// An event on its way through its scopes.
-struct Charging<'a> {
-    event_time: Timestamp,
-    charge: Counters,
-    /// The scope whose pool pays, and what its period had drawn before (`None`: nothing yet).
-    pool: Option<(ScopeIndex, Option<i64>)>,
-    moment: Moment,
-    windows: &'a [(WindowKind, Window)],
+/// The windows that are counted only where a limit or a seat uses them.
+const COUNTED_WHERE_USED: [WindowKind; 3] = [WindowKind::Minute, WindowKind::Session, WindowKind::Week];
+
+/// How many contributors a crossing names.
+const CONTRIBUTORS: usize = 5;
+
+/// A charge on its way through its scopes.
+pub(super) struct Charging<'a> {
+    pub(super) event_time: Timestamp,
+    pub(super) charge: Counters,
+    /// Who pays, and how it was split.
+    pub(super) paid: Option<(Payer, Split)>,
+    pub(super) moment: Moment,
+    pub(super) windows: &'a [(WindowKind, Window)],
+    /// For each of those windows, whether the agent runs for the first time in it.
+    pub(super) first_runs: [bool; COUNTED.len()],
+    /// The numbers of product and trigger among the labels.
+    pub(super) labels: (Option<u8>, Option<u8>),
+    /// Tells the charge apart from every other, and says what it is; for corrections of closed periods.
+    pub(super) because: &'a dyn Fn() -> (String, String),
 }
 
 impl Account {
@@ -56,8 +71,8 @@ impl Account {
         }
     }
 
-    fn need_older_windows(&mut self, event_time: Timestamp, charged: ChargedScopes, needs: &mut Needs) {
-        for kind in WindowKind::ALL {
+    pub(super) fn need_older_windows(&mut self, event_time: Timestamp, charged: ChargedScopes, needs: &mut Needs) {
+        for kind in WindowKind::CALENDAR {
             if !self.calendar.may_be_older(kind, event_time) {
                 continue;
             }
@@ -117,15 +132,67 @@ impl Account {
         let credits_micro = card.map_or(Ok(0), |card| card.charge_micro(&event.usage))?;
         let mut charge = counted(&event.usage);
         charge.set(Meter::CreditsMicro, credits_micro);
-        let windows = COUNTED.map(|kind| (kind, self.open_window(kind, event.event_time)));
-        self.check_overflow(&windows, &charge)?;
+        let windows = self.open_counted(event.event_time, policy);
+        self.check_overflow(&[ORGANIZATION], &windows, &charge)?;
 
-        let pool = self.draw_from_pool(charged, windows[2].1, &mut charge);
-        let charging = Charging { event_time: event.event_time, charge, pool, moment, windows: &windows };
-        for index in charged.as_slice() {
-            self.charge_scope(*index, &charging);
-        }
+        let payer = self.payer(charged.as_slice(), event.event_time, windows[2].1, moment, policy);
+        let paid = payer.map(|payer| {
+            let split = self.pay(&payer, &mut charge);
+            (payer, split)
+        });
+        let charging = Charging {
+            event_time: event.event_time,
+            charge,
+            paid,
+            moment,
+            windows: &windows,
+            first_runs: self.first_runs(event, charged, &windows),
+            labels: (self.label(event.product), self.label(event.trigger)),
+            because: &|| (format!("{:016x}", event.fingerprint().0), late_event(event, moment)),
+        };
+        self.charge_scopes(charged, &charging);
         Ok(())
+    }
+
+    /// The windows that every charge at `event_time` is counted in, remembered as opened.
+    pub(super) fn open_counted(&mut self, event_time: Timestamp, policy: &Policy) -> [(WindowKind, Window); 3] {
+        let windows = COUNTED.map(|kind| (kind, self.open_window(kind, event_time)));
+        self.close_in_time(windows[2].1, policy);
+        windows
+    }
+
+    /// Counts a charge in all of its scopes, and draws the consequences.
+    pub(super) fn charge_scopes(&mut self, charged: ChargedScopes, charging: &Charging<'_>) {
+        for index in charged.as_slice() {
+            self.charge_scope(*index, charging);
+        }
+        if let Some((payer, split)) = &charging.paid {
+            self.after_payment(payer, split, charging.moment);
+        }
+    }
+
+    /// For each window, whether this event is the first run of its agent in it (row A12).
+    fn first_runs(
+        &self,
+        event: &UsageEvent<'_>,
+        charged: ChargedScopes,
+        windows: &[(WindowKind, Window); 3],
+    ) -> [bool; 3] {
+        let is_agent = |index: &&ScopeIndex| self.scopes.slot(**index).scope.kind() == ScopeKind::Agent;
+        let Usage::Run { .. } = event.usage else { return [false; 3] };
+        let Some(agent) = charged.as_slice().iter().find(is_agent) else { return [false; 3] };
+        windows.map(|(kind, window)| {
+            let counters = self.counted(*agent, kind, window);
+            let runs = [Meter::RunsStarted, Meter::RunsCompleted, Meter::RunsFailed, Meter::RunsCancelled];
+            runs.iter().all(|meter| counters.get(*meter) == 0)
+        })
+    }
+
+    /// The number of a product or trigger.
+    pub(super) fn label(&mut self, name: Option<&str>) -> Option<u8> {
+        let (number, is_new) = self.settings.label(name.filter(|name| !name.is_empty())?);
+        self.settings_changed |= is_new;
+        Some(number)
     }
 
     /// The moment, with a clock that is not behind what was served already: another process's clock may be ahead, and
@@ -142,66 +209,65 @@ impl Account {
     }
 
     /// No scope holds more than its organization, and no meter of credits more than the charge: what fits there fits
-    /// everywhere.
-    fn check_overflow(&self, windows: &[(WindowKind, Window)], charge: &Counters) -> Result<(), Reason> {
-        let row = self.scopes.row(ORGANIZATION);
-        let scope = &self.scopes.slot(ORGANIZATION).field;
-        let fits = |(kind, window): &(WindowKind, Window)| {
-            let key = || OlderKey { kind: *kind, start: window.start, scope: scope.clone() };
-            let counters = match row.place(*kind, window.start) {
-                Place::Row(position) => Some(&row.windows[position].counters),
-                Place::Older => self.older.get(&key()).and_then(Option::as_ref),
-                Place::New => None,
+    /// everywhere. Only adjustments, which may be negative, have to look at each scope.
+    pub(super) fn check_overflow(
+        &self,
+        scopes: &[ScopeIndex],
+        windows: &[(WindowKind, Window)],
+        charge: &Counters,
+    ) -> Result<(), Reason> {
+        let fits = |index: &ScopeIndex| {
+            let fits = |(kind, window): &(WindowKind, Window)| {
+                self.counted(*index, *kind, *window).checked_add(charge).is_some()
             };
-            counters.is_none_or(|counters| counters.checked_add(charge).is_some())
+            windows.iter().all(fits)
         };
-        if windows.iter().all(fits) {
+        if scopes.iter().all(fits) {
             return Ok(());
         }
         Err(Reason::CounterOverflow(format!("organization {}", self.organization_id)))
-    }
-
-    /// The nearest pool pays what it has; the rest is uncovered. Without any pool nothing has to be covered.
-    fn draw_from_pool(
-        &mut self,
-        charged: ChargedScopes,
-        period: Window,
-        charge: &mut Counters,
-    ) -> Option<(ScopeIndex, Option<i64>)> {
-        let owns_pool = |index: &&ScopeIndex| {
-            let may_own =
-                matches!(self.scopes.slot(**index).scope.kind(), ScopeKind::Workspace | ScopeKind::Organization);
-            may_own && self.scopes.row(**index).pool.is_some()
-        };
-        let owner = *charged.as_slice().iter().rev().find(owns_pool)?;
-        let pool = self.scopes.row_mut(owner).pool.as_mut().expect("the owner was found by its pool");
-        let before = pool.drawn_micro(period.start);
-        let credits_micro = charge.get(Meter::CreditsMicro);
-        let paid_micro = pool.draw(period, credits_micro);
-        charge.set(Meter::PoolCreditsMicro, paid_micro);
-        charge.set(Meter::UncoveredCreditsMicro, credits_micro - paid_micro);
-        Some((owner, before))
     }
 
     fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>) {
         self.bring_up_to_date(index, charging.moment);
         let mut row = std::mem::take(self.scopes.row_mut(index));
         let mut effects = Effects::default();
-        for (kind, window) in charging.windows {
-            self.count(index, &mut row, *kind, *window, charging, &mut effects);
-        }
-        let kind = self.scopes.slot(index).scope.kind();
-        if row.needs_minutes() || self.settings.rules_for(kind).any(|limit| limit.window == WindowKind::Minute) {
-            let minute = self.open_window(WindowKind::Minute, charging.event_time);
-            if charging.moment.record_time < minute.end.plus_ms(MINUTE_COUNTS_MS) {
-                self.count(index, &mut row, WindowKind::Minute, minute, charging, &mut effects);
+        let kind_of_scope = self.scopes.slot(index).scope.kind();
+        for ((kind, window), first_run) in charging.windows.iter().zip(charging.first_runs) {
+            let mut charge = charging.charge;
+            if first_run && matches!(kind_of_scope, ScopeKind::Organization | ScopeKind::Workspace) {
+                charge.set(Meter::ActiveAgents, 1);
+            }
+            let totals = self.count(index, &mut row, (*kind, *window), &charge, charging, &mut effects);
+            if *kind == WindowKind::Period && self.is_closed(*window) {
+                let (cause, why) = (charging.because)();
+                self.correct_statement(index, *window, (totals, charge), (&cause, &why), charging.moment);
             }
         }
-        if let (Some((owner, before)), Some(pool)) = (charging.pool, &row.pool)
-            && owner == index
+        for kind in COUNTED_WHERE_USED {
+            if !self.uses(&row, kind_of_scope, kind) {
+                continue;
+            }
+            let window = match kind {
+                WindowKind::Session => row.session(charging.event_time),
+                _ => self.open_window(kind, charging.event_time),
+            };
+            let counts = match kind {
+                WindowKind::Minute => charging.moment.record_time < window.end.plus_ms(MINUTE_COUNTS_MS),
+                // The past does not use up the session of the present.
+                WindowKind::Session => charging.paid.as_ref().is_none_or(|(payer, _)| !payer.late),
+                _ => true,
+            };
+            if counts {
+                self.count(index, &mut row, (kind, window), &charging.charge, charging, &mut effects);
+            }
+        }
+        self.add_parts(&mut row, kind_of_scope, charging);
+        if let (Some((payer, _)), Some(pool)) = (&charging.paid, &row.pool)
+            && payer.owner == Some(index)
         {
             let period = charging.windows[2].1;
-            let step = Step::Event { before, after: pool.drawn_micro(period.start).unwrap_or(0) };
+            let step = Step::Event { before: payer.pool_before, after: pool.drawn_micro(period.start).unwrap_or(0) };
             let scope = &self.scopes.slot(index).scope;
             Ceiling::of_pool(pool, period).hold(step, &self.organization_id, scope, charging.moment, &mut effects);
         }
@@ -209,27 +275,79 @@ impl Account {
         self.take_effects(index, effects, charging.moment);
     }
 
-    /// Adds the charge to one window of one scope, and holds every limit on it against the new count.
+    /// Adds counts of something that is no event to the period of one scope.
+    pub(super) fn count_in_period(&mut self, index: ScopeIndex, period: Window, charge: &Counters) {
+        let row = self.scopes.row_mut(index);
+        let position = match row.place(WindowKind::Period, period.start) {
+            Place::Row(position) => position,
+            // Two newer periods: too old to matter to those who read it.
+            Place::Older => return,
+            Place::New => {
+                let (position, left) = row.open(WindowKind::Period, period.start);
+                if let Some(left) = left {
+                    let key = OlderKey {
+                        kind: WindowKind::Period,
+                        start: left.start,
+                        scope: self.scopes.slot(index).field.clone(),
+                    };
+                    self.older_changed.push(key.clone());
+                    self.older.insert(key, Some(left.counters));
+                }
+                position
+            }
+        };
+        let counters = &mut self.scopes.row_mut(index).windows[position].counters;
+        *counters = counters.checked_add(charge).unwrap_or(*counters);
+    }
+
+    /// Whether a rule or a seat uses a kind of window for a scope.
+    fn uses(&self, row: &ScopeRow, kind_of_scope: ScopeKind, kind: WindowKind) -> bool {
+        if kind == WindowKind::Session && kind_of_scope != ScopeKind::User {
+            return false;
+        }
+        let seat_type = row.seat_type();
+        let by_seat = || {
+            let seat_type = seat_type.and_then(|name| self.settings.seat_type(name));
+            seat_type.is_some_and(|seat| seat.allowances.iter().any(|allowance| allowance.window == kind))
+        };
+        row.limits.iter().chain(self.settings.rules_for(kind_of_scope, seat_type)).any(|limit| limit.window == kind)
+            || by_seat()
+    }
+
+    /// Counts by product for organization and users, by trigger for workspaces and agents (rows A21, B12).
+    fn add_parts(&self, row: &mut ScopeRow, kind_of_scope: ScopeKind, charging: &Charging<'_>) {
+        let (product, trigger) = charging.labels;
+        let label = match kind_of_scope {
+            ScopeKind::Organization | ScopeKind::User => product,
+            ScopeKind::Workspace | ScopeKind::Agent => trigger,
+        };
+        if let Some(label) = label {
+            row.add_part(label, charging.windows[2].1.start, &charging.charge);
+        }
+    }
+
+    /// Adds the charge to one window of one scope, holds every limit on it against the new count, and returns that.
     fn count(
         &mut self,
         index: ScopeIndex,
         row: &mut ScopeRow,
-        kind: WindowKind,
-        window: Window,
+        (kind, window): (WindowKind, Window),
+        charge: &Counters,
         charging: &Charging<'_>,
         effects: &mut Effects,
-    ) {
+    ) -> Counters {
         let slot = self.scopes.slot(index);
         let (before, after) = match row.place(kind, window.start) {
-            Place::Row(position) => add(&mut row.windows[position].counters, charging, true),
+            Place::Row(position) => add(&mut row.windows[position].counters, charge, true),
             Place::New => {
                 let (position, left) = row.open(kind, window.start);
-                if let Some(left) = left {
+                // Sessions that are over are of no use to anybody.
+                if let Some(left) = left.filter(|_| kind != WindowKind::Session) {
                     let key = OlderKey { kind, start: left.start, scope: slot.field.clone() };
                     self.older_changed.push(key.clone());
                     self.older.insert(key, Some(left.counters));
                 }
-                add(&mut row.windows[position].counters, charging, false)
+                add(&mut row.windows[position].counters, charge, false)
             }
             Place::Older => {
                 let key = OlderKey { kind, start: window.start, scope: slot.field.clone() };
@@ -238,10 +356,10 @@ impl Account {
                 let counters = counters.as_mut().expect("older windows are loaded before the event is decided");
                 let was_there = *counters != Counters::ZERO;
                 self.older_changed.push(key);
-                add(counters, charging, was_there)
+                add(counters, charge, was_there)
             }
         };
-        let rules = self.settings.rules_for(slot.scope.kind());
+        let rules = self.settings.rules_for(slot.scope.kind(), row.seat_type());
         for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
             if let Some(ceiling) = Ceiling::of_limit(limit, window) {
                 let before = before.map(|before| before.get(limit.meter));
@@ -249,11 +367,12 @@ impl Account {
                 ceiling.hold(step, &self.organization_id, &slot.scope, charging.moment, effects);
             }
         }
+        after
     }
 
     /// Publishes what a step led to, and pauses the scope for every new cause.
     pub(super) fn take_effects(&mut self, index: ScopeIndex, effects: Effects, moment: Moment) {
-        self.decided.extend(effects.signals);
+        self.announce_crossings(effects.signals);
         if effects.causes.is_empty() {
             return;
         }
@@ -274,7 +393,7 @@ impl Account {
             return;
         }
         let (since, scope) = (row.rules_revision, self.scopes.slot(index).scope.clone());
-        let rules: Vec<_> = self.settings.rules_for(scope.kind()).cloned().collect();
+        let rules: Vec<_> = self.settings.rules_for(scope.kind(), row.seat_type()).cloned().collect();
         let row = self.scopes.row_mut(index);
         row.rules_revision = revision;
         let own: Vec<Box<str>> = row.limits.iter().map(|limit| limit.id.clone()).collect();
@@ -284,37 +403,88 @@ impl Account {
         });
         let mut effects = Effects::default();
         for rule in rules.iter().filter(|rule| rule.revision > since) {
-            let window = self.calendar.window(&self.settings.zones, rule.window, moment.record_time);
+            let window = self.window_of(self.scopes.row(index), rule.window, moment.record_time);
             let used =
                 self.scopes.row(index).counters(rule.window, window.start).map(|counters| counters.get(rule.meter));
             if let (Some(ceiling), Some(used)) = (Ceiling::of_limit(rule, window), used) {
                 ceiling.hold(Step::Revision { used }, &self.organization_id, &scope, moment, &mut effects);
             }
         }
-        self.decided.append(&mut effects.signals);
+        self.announce_crossings(std::mem::take(&mut effects.signals));
         let pauses = &mut self.scopes.row_mut(index).pauses;
         let added = effects.causes.into_iter().filter(|(cause, _)| pauses.add(cause.clone())).count();
         if cleared || added > 0 {
             self.announce_pauses(index, &Cause::Rules { revision }, moment);
         }
     }
+
+    /// Clears causes of limits that are no longer reached, after a refund. Returns whether there was one.
+    pub(super) fn clear_what_is_below(&mut self, index: ScopeIndex, moment: Moment) -> bool {
+        let row = self.scopes.row(index);
+        let kind = self.scopes.slot(index).scope.kind();
+        let is_reached = |limit: &crate::domain::limit::Limit| {
+            let window = self.window_of(row, limit.window, moment.record_time);
+            limit.cap.is_some_and(|cap| self.counted(index, limit.window, window).get(limit.meter) >= cap)
+        };
+        let rules = self.settings.rules_for(kind, row.seat_type());
+        let below: Vec<Box<str>> = row
+            .limits
+            .iter()
+            .chain(rules)
+            .filter(|limit| row.pauses.causes.iter().any(|cause| cause.limit_id == limit.id) && !is_reached(limit))
+            .map(|limit| limit.id.clone())
+            .collect();
+        let clears =
+            |cause: &crate::domain::pause::Cause| cause.kind == CauseKind::Limit && below.contains(&cause.limit_id);
+        !below.is_empty() && self.scopes.row_mut(index).pauses.clear(clears)
+    }
+
+    /// Publishes crossings, each with those who contributed most.
+    pub(super) fn announce_crossings(&mut self, crossings: Vec<Signal>) {
+        for mut signal in crossings {
+            if let Signal::Threshold(crossed) = &mut signal {
+                let contributors = |scope: &Scope| match (&crossed.scope, scope) {
+                    (Scope::Organization, Scope::Agent { .. }) => true,
+                    (Scope::Workspace(of), Scope::Agent { workspace, .. }) => of == workspace,
+                    _ => false,
+                };
+                let of_window = |row: &ScopeRow| {
+                    let counters = row.counters(crossed.window_kind, crossed.window.start)?;
+                    Some(counters.get(crossed.meter)).filter(|count| *count > 0)
+                };
+                let loaded = self.scopes.loaded().filter(|(scope, _)| contributors(scope));
+                let mut top: Vec<(i64, &Scope)> =
+                    loaded.filter_map(|(scope, row)| Some((of_window(row)?, scope))).collect();
+                top.sort_unstable_by(|(a, a_scope), (b, b_scope)| b.cmp(a).then_with(|| a_scope.cmp(b_scope)));
+                top.truncate(CONTRIBUTORS);
+                crossed.top_contributors = top.into_iter().map(|(count, scope)| (scope.clone(), count)).collect();
+            }
+            self.decided.push(signal);
+        }
+    }
 }
 
 /// Adds the charge and returns the counts before (`None`: the window is new) and after.
-fn add(counters: &mut Counters, charging: &Charging<'_>, was_there: bool) -> (Option<Counters>, Counters) {
+fn add(counters: &mut Counters, charge: &Counters, was_there: bool) -> (Option<Counters>, Counters) {
     let before = was_there.then_some(*counters);
-    *counters = counters.checked_add(&charging.charge).expect("what fits the organization fits each of its scopes");
+    *counters = counters.checked_add(charge).expect("what fits the organization fits each of its scopes");
     (before, *counters)
+}
+
+/// What a late event is, for who reads a correction.
+fn late_event(event: &UsageEvent<'_>, moment: Moment) -> String {
+    let UsageEvent { id, source, event_time, .. } = event;
+    format!("event {id} of {source}, used at {event_time} and recorded at {}", moment.record_time)
 }
 
 /// What an event counts, before it is priced.
 fn counted(usage: &Usage<'_>) -> Counters {
     let mut charge = Counters::ZERO;
     match usage {
-        Usage::Run { phase: RunPhase::Started, .. } => charge.set(Meter::RunsStarted, 1),
-        Usage::Run { phase: RunPhase::Completed, .. } => charge.set(Meter::RunsCompleted, 1),
-        Usage::Run { phase: RunPhase::Failed, .. } => charge.set(Meter::RunsFailed, 1),
-        Usage::Run { phase: RunPhase::Cancelled, .. } => charge.set(Meter::RunsCancelled, 1),
+        Usage::Run { phase: RunPhase::Started } => charge.set(Meter::RunsStarted, 1),
+        Usage::Run { phase: RunPhase::Completed } => charge.set(Meter::RunsCompleted, 1),
+        Usage::Run { phase: RunPhase::Failed } => charge.set(Meter::RunsFailed, 1),
+        Usage::Run { phase: RunPhase::Cancelled } => charge.set(Meter::RunsCancelled, 1),
         Usage::Tokens { tokens, .. } => {
             charge.set(Meter::InputTokens, tokens.input);
             charge.set(Meter::OutputTokens, tokens.output);

@@ -12,7 +12,7 @@ pub use self::registry::{Registry, RegistryAway, RegistryOptions};
 use crate::{
     contract::{
         Kind, PUBLISHED, fingerprint, json, newest,
-        usage::{OwnedUsageEvent, read_version_1},
+        usage::{OwnedUsageEvent, read_published},
     },
     domain::{control::ControlRecord, event::UsageEvent, reason::Reason},
 };
@@ -57,8 +57,8 @@ impl From<Reason> for Undecoded {
 /// How the body of a payload is read.
 #[derive(Debug)]
 enum Body {
-    /// With version 1 of a published schema of a usage event, field by field.
-    UsageVersion1(Kind),
+    /// With a published version of the schema of a usage event, field by field.
+    Usage(Kind, u16),
     /// With any schema, by way of a value.
     General(Schema),
     /// Not at all: the registry says so, or the schema is not for us.
@@ -101,7 +101,9 @@ impl Decoder {
     pub fn usage<'a>(&self, payload: &'a [u8]) -> Result<Decoded<'a>, Undecoded> {
         match self.split(payload)? {
             Split::Json => Ok(Decoded::Owned(Box::new(json::read_usage(payload)?))),
-            Split::Avro(Body::UsageVersion1(kind), body) => Ok(Decoded::Borrowed(read_version_1(*kind, body)?)),
+            Split::Avro(Body::Usage(kind, version), body) => {
+                Ok(Decoded::Borrowed(read_published(*kind, *version, body)?))
+            }
             Split::Avro(Body::General(schema), body) => {
                 Ok(Decoded::Owned(Box::new(json::usage_of_avro(resolve_usage(read_value(schema, body)?)?)?)))
             }
@@ -116,7 +118,7 @@ impl Decoder {
     pub fn control(&self, payload: &[u8]) -> Result<ControlRecord, Undecoded> {
         match self.split(payload)? {
             Split::Json => Ok(json::read_control(payload)?),
-            Split::Avro(Body::UsageVersion1(kind), _) => {
+            Split::Avro(Body::Usage(kind, _), _) => {
                 let name = kind.cloud_event_type();
                 Err(Reason::IncompatibleSchema(format!(
                     "{name} is not a control record, and this is the control topic"
@@ -172,7 +174,7 @@ fn body_for(schema: &Schema) -> Body {
     let fingerprint = fingerprint(schema);
     let published = PUBLISHED.iter().find(|published| published.fingerprint == fingerprint);
     match published.map(|published| (published.kind, published.version)) {
-        Some((kind @ (Kind::Run | Kind::Token), 1)) => Body::UsageVersion1(kind),
+        Some((kind @ (Kind::Run | Kind::Token), version)) => Body::Usage(kind, version),
         _ => Body::General(schema.clone()),
     }
 }

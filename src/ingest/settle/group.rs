@@ -4,12 +4,9 @@ use hashbrown::HashMap;
 
 use super::{COMMIT_SIGNALS_MAX, EVENT_ROWS_MAX, Item, Settled, Work};
 use crate::{
-    domain::{
-        account::{
-            Account, Moment, Outcome, Policy,
-            changes::{COMMIT_ROWS_MAX, Needs},
-        },
-        time::Timestamp,
+    domain::account::{
+        Account, Moment, Outcome, Policy, Present,
+        changes::{COMMIT_ROWS_MAX, Needs},
     },
     ledger::InputPartition,
 };
@@ -88,7 +85,7 @@ impl Group {
     pub(super) fn decide(
         &mut self,
         items: &[Item<'_>],
-        clock: Timestamp,
+        present: Present,
         policy: &Policy,
         position_of: &dyn Fn(usize) -> InputPartition,
     ) -> (usize, Settled) {
@@ -98,7 +95,7 @@ impl Group {
         for number in &self.items[self.settled..] {
             let item = &items[*number as usize];
             let first = upto == self.settled;
-            let moment = Moment { record_time: item.record_time, clock };
+            let moment = Moment::of(item.record_time, present);
             let outcome = match &item.work {
                 Work::Usage(decoded) => account.decide_usage(&decoded.event(), item.charged, moment, policy),
                 Work::Control(_) if !first => break,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{
-        account::{Account, Policy, changes::Changes, scopes::ChargedScopes},
+        account::{Account, Policy, Present, changes::Changes, scopes::ChargedScopes},
         reason::Reason,
         scope::Scope,
         time::Timestamp,
@@ -123,7 +123,7 @@ impl Settler {
         items: &mut [Item<'_>],
         mut groups: Groups,
         accounts: &mut Accounts,
-        clock: Timestamp,
+        present: Present,
         low_water: Timestamp,
         position_of: &dyn Fn(usize) -> InputPartition,
         consumer: &Consumer,
@@ -146,7 +146,7 @@ impl Settler {
                 items,
                 &mut groups.all,
                 &open,
-                clock,
+                present,
                 oldest,
                 position_of,
                 &mut total,
@@ -205,7 +205,7 @@ impl Settler {
         items: &mut [Item<'_>],
         groups: &mut [Group],
         open: &[usize],
-        clock: Timestamp,
+        present: Present,
         oldest: Timestamp,
         position_of: &dyn Fn(usize) -> InputPartition,
         total: &mut Settled,
@@ -218,7 +218,7 @@ impl Settler {
             let mut commits: Vec<(Box<str>, Changes)> = Vec::with_capacity(piece.len());
             for number in piece {
                 let group = &mut groups[*number];
-                let (upto, tally) = group.decide(items, clock, &self.policy, position_of);
+                let (upto, tally) = group.decide(items, present, &self.policy, position_of);
                 let account = group.account.as_mut().expect("an open group has its account");
                 if account.has_changes() {
                     let changes = account.take_changes(self.tokens.random(), oldest);

@@ -35,7 +35,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
-        account::{Account, Policy},
+        account::{Account, Policy, Present},
         reason::Reason,
         signal::Signal,
         time::Timestamp,
@@ -292,6 +292,7 @@ impl Worker {
         batch: &Batch,
     ) -> Result<(), Interrupt> {
         let clock = self.around.clock.now();
+        let present = Present { clock, read_until: tenure.positions.usage_read_until(clock) };
         let inputs: Vec<InputPartition> =
             tenure.positions.all().iter().map(|position| position.input.clone()).collect();
         let position_of = |number: usize| inputs[number].clone();
@@ -299,7 +300,7 @@ impl Worker {
             items,
             groups,
             &mut self.accounts,
-            clock,
+            present,
             self.low_water,
             &position_of,
             &self.consumer,
@@ -430,6 +431,11 @@ fn count_signal(metrics: &Metrics, signal: &Signal) {
         Signal::Pause(changed) => {
             let state = if changed.causes.is_empty() { "running" } else { "paused" };
             metrics.pauses.with_label_values(&[state]).inc();
+        }
+        Signal::Request(request) => metrics.requests.with_label_values(&[request.kind.name()]).inc(),
+        Signal::Statement(line) => {
+            let class = if line.correction.is_some() { "correction" } else { "closing" };
+            metrics.statements.with_label_values(&[class]).inc();
         }
         Signal::Refusal(_) | Signal::Journal(_) => {}
     }

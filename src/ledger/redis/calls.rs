@@ -4,8 +4,9 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use crate::{
     domain::{
-        account::changes::{Changes, Loaded, LoadedBase, Needs},
+        account::changes::{Changes, Loaded, LoadedBase, Needs, WalkCursor, Walked},
         time::Timestamp,
+        window::WindowKind,
     },
     ledger::{
         Committed, InputPartition, LedgerError,
@@ -21,9 +22,27 @@ pub fn progress_field(partition: &InputPartition) -> String {
     format!("{}/{}", partition.topic, partition.partition)
 }
 
+/// How long after its last change Redis keeps what nobody removes.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Segments of ids, and short windows that rows no longer keep.
+    pub ids_ms: i64,
+    /// Billing periods that rows no longer keep.
+    pub periods_ms: i64,
+}
+
+impl Retention {
+    const fn of(self, kind: WindowKind) -> i64 {
+        match kind {
+            WindowKind::Period => self.periods_ms,
+            _ => self.ids_ms,
+        }
+    }
+}
+
 /// Reads what `needs` names.
 pub fn load(keys: &AccountKeys, needs: &Needs) -> Cmd {
-    let mut call = function("bursar_load_1", 3 + needs.segments.len() + needs.older.len());
+    let mut call = function("bursar_load_2", 3 + needs.segments.len() + needs.older.len());
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.ends());
     for start in &needs.segments {
         call.arg(keys.segment(*start));
@@ -44,15 +63,23 @@ pub fn load(keys: &AccountKeys, needs: &Needs) -> Cmd {
         Some(page) if page.until == Timestamp::MAX => call.arg("+inf").arg(page.offset).arg(page.limit),
         Some(page) => call.arg(page.until.ms()).arg(page.offset).arg(page.limit),
     };
+    match &needs.walk {
+        None => call.arg(NONE),
+        Some(page) => {
+            let (run, place) = page.cursor.as_ref().map_or((NONE, 0), |cursor| (&*cursor.run, cursor.place));
+            call.arg(page.limit).arg(run).arg(place)
+        }
+    };
     call
 }
 
 /// Writes one step.
-pub fn commit(keys: &AccountKeys, changes: &Changes, ttl_ms: i64) -> Cmd {
+pub fn commit(keys: &AccountKeys, changes: &Changes, retention: Retention) -> Cmd {
+    let ttl_ms = retention.ids_ms;
     let seen = &changes.seen;
     let others = seen.append.len() + seen.seal.len() + seen.remove.len() + changes.older.len();
     let mut call = Cmd::with_capacity(64 + 2 * changes.fields.len() + 3 * others, 1_024 + commit_bytes(changes));
-    call.arg("FCALL").arg("bursar_commit_1").arg(4 + others);
+    call.arg("FCALL").arg("bursar_commit_2").arg(4 + others);
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.paused()).arg(keys.ends());
     let segments = seen.append.iter().map(|(start, _)| start).chain(&seen.seal).chain(&seen.remove);
     for start in segments {
@@ -78,8 +105,8 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, ttl_ms: i64) -> Cmd {
     call.arg(changes.paused.len());
     for paused in &changes.paused {
         call.arg(&*paused.scope).arg(paused.causes_json.as_deref().unwrap_or(NONE));
-        match paused.next_end {
-            Some(end) => call.arg(end.ms()),
+        match paused.look_at {
+            Some(at) => call.arg(at.ms()),
             None => call.arg(NONE),
         };
     }
@@ -93,7 +120,7 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, ttl_ms: i64) -> Cmd {
     }
     call.arg(seen.remove.len()).arg(changes.older.len());
     for (older, counters) in &changes.older {
-        call.arg(&*older.scope).arg(&counters[..]).arg(ttl_ms);
+        call.arg(&*older.scope).arg(&counters[..]).arg(retention.of(older.kind));
     }
     call
 }
@@ -108,7 +135,7 @@ fn commit_bytes(changes: &Changes) -> usize {
 
 /// Reads fence and progress at some tags.
 pub fn begin(keys: &Keys, tags: &[u32], token: &[u8; 16], fields: &[String]) -> Cmd {
-    let mut call = function("bursar_begin_1", tags.len());
+    let mut call = function("bursar_begin_2", tags.len());
     for tag in tags {
         call.arg(keys.progress(*tag));
     }
@@ -121,7 +148,7 @@ pub fn begin(keys: &Keys, tags: &[u32], token: &[u8; 16], fields: &[String]) -> 
 
 /// Writes progress at some tags, if the fence still holds.
 pub fn advance(keys: &Keys, tags: &[u32], fences: &[&(String, Vec<u8>)], pairs: &[(String, Vec<u8>)]) -> Cmd {
-    let mut call = function("bursar_advance_1", tags.len());
+    let mut call = function("bursar_advance_2", tags.len());
     for tag in tags {
         call.arg(keys.progress(*tag));
     }
@@ -158,7 +185,7 @@ pub fn due(index: &str, until: Timestamp, limit: usize) -> Cmd {
 
 /// Removes an entry that was served.
 pub fn forget_due(index: &str, organization_id: &str, at: Timestamp) -> Cmd {
-    let mut call = function("bursar_forget_due_1", 1);
+    let mut call = function("bursar_forget_due_2", 1);
     call.arg(index).arg(organization_id).arg(at.ms());
     call
 }
@@ -175,7 +202,7 @@ type Texts = Vec<String>;
 
 /// Reads the reply of [`load`].
 pub fn read_loaded(reply: Value, needs: &Needs) -> Result<Loaded, LedgerError> {
-    let (head, base, scopes, segments, older, ending, next_end): (
+    let (head, base, scopes, segments, older, ending, next_end, walk): (
         Option<Vec<u8>>,
         Value,
         Values,
@@ -183,16 +210,34 @@ pub fn read_loaded(reply: Value, needs: &Needs) -> Result<Loaded, LedgerError> {
         Values,
         Texts,
         Option<String>,
+        Value,
     ) = read(reply)?;
     let base = if needs.base { Some(read_base(base)?) } else { None };
     let ending = match needs.ending {
         None => None,
         Some(_) => {
             let next_end = next_end.map(|score| read_score(&score)).transpose()?;
-            Some((ending.into_iter().map(Into::into).collect(), next_end))
+            Some((read_ending(&ending)?, next_end))
         }
     };
-    Ok(Loaded { head, base, scopes, segments, older, ending })
+    let walk = needs.walk.as_ref().map(|_| read_walk(walk)).transpose()?;
+    Ok(Loaded { head, base, scopes, segments, older, ending, walk })
+}
+
+fn read_ending(texts: &[String]) -> Result<Vec<(Box<str>, Timestamp)>, LedgerError> {
+    texts.chunks_exact(2).map(|pair| Ok((pair[0].as_str().into(), read_score(&pair[1])?))).collect()
+}
+
+fn read_walk(reply: Value) -> Result<Walked, LedgerError> {
+    let (run, place, fields): (String, String, Vec<Vec<u8>>) = read(reply)?;
+    let place: u64 = place.parse().map_err(|_| unexpected("a walk without a place"))?;
+    let mut rows = Vec::with_capacity(fields.len() / 2);
+    let mut values = fields.into_iter();
+    while let (Some(field), Some(row)) = (values.next(), values.next()) {
+        let field = String::from_utf8(field).map_err(|_| unexpected("a field that is no text"))?;
+        rows.push((field.into(), row));
+    }
+    Ok(Walked { rows, next: (place != 0).then(|| WalkCursor { run: run.into(), place }) })
 }
 
 fn read_base(reply: Value) -> Result<LoadedBase, LedgerError> {
@@ -240,7 +285,7 @@ pub fn read_due(reply: Value) -> Result<Vec<(Box<str>, Timestamp)>, LedgerError>
     entries.into_iter().map(|(organization_id, score)| Ok((organization_id.into(), read_score(&score)?))).collect()
 }
 
-/// Scores are doubles on the server, but instants in ms stay far below 2^53 and come back as whole numbers.
+/// Scores are doubles on the server, but instants in ms stay below 2^53 and come back as whole numbers.
 fn read_score(score: &str) -> Result<Timestamp, LedgerError> {
     score.parse().map(Timestamp::from_ms).map_err(|_| unexpected(&format!("the score {score:?}")))
 }

@@ -34,20 +34,30 @@ pub struct RedisLedger {
     connection: Connection,
     keys: Keys,
     horizon_ms: i64,
+    retention: calls::Retention,
     /// Calls that found the functions missing and loaded them.
     function_loads: AtomicU64,
 }
 
 impl RedisLedger {
-    /// Connects, loads the functions and checks the server's settings.
+    /// Connects, loads the functions and checks the server's settings. Ids are remembered for `horizon_ms`, and the
+    /// counters of that many billing periods stay readable.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] if the server does not answer within `wait`; [`LedgerError::Misconfigured`] if it
     /// would lose accounts (`maxmemory-policy` evicts) or hides its replication id.
-    pub async fn connect(options: &RedisOptions, horizon_ms: i64) -> Result<Self, LedgerError> {
-        let connection = Connection::open(options).await?;
-        let ledger =
-            Self { connection, keys: Keys::new(&options.prefix), horizon_ms, function_loads: AtomicU64::new(0) };
+    pub async fn connect(options: &RedisOptions, horizon_ms: i64, periods_kept: i64) -> Result<Self, LedgerError> {
+        let ledger = Self {
+            connection: Connection::open(options).await?,
+            keys: Keys::new(&options.prefix),
+            horizon_ms,
+            retention: calls::Retention {
+                ids_ms: horizon_ms.saturating_mul(4).max(SWEEP_UP_MS),
+                // Rows keep the two newest themselves.
+                periods_ms: periods_kept.saturating_mul(31 * DAY_MS),
+            },
+            function_loads: AtomicU64::new(0),
+        };
         ledger.connection.check_server().await?;
         ledger.connection.load_functions().await?;
         let begun = ledger.begin(&[]).await?;
@@ -120,9 +130,8 @@ impl Ledger for RedisLedger {
             if commits.iter().any(|(_, changes)| changes.due.is_some()) {
                 self.call(|| commits.iter().filter_map(due).collect()).await?;
             }
-            let ttl_ms = self.horizon_ms.saturating_mul(4).max(SWEEP_UP_MS);
             let commit = |(organization_id, changes): &(Box<str>, Changes)| {
-                calls::commit(&self.keys.of(organization_id), changes, ttl_ms)
+                calls::commit(&self.keys.of(organization_id), changes, self.retention)
             };
             let replies = self.call(|| commits.iter().map(commit).collect()).await?;
             replies.into_iter().map(calls::read_committed).collect()

@@ -4,6 +4,7 @@ use crate::domain::{
     control::SetLimit,
     ids::ID_BYTES_MAX,
     limit::THRESHOLDS_MAX,
+    meter::Meter,
     rate_card::MICRO_MAX,
     scope::{Scope, ScopeKind},
 };
@@ -13,10 +14,18 @@ const THRESHOLD_PERCENT_MAX: u16 = 1_000;
 
 pub(super) fn check_limit(set: &SetLimit) -> Result<(), String> {
     check_id("limit_id", &set.limit_id)?;
+    if !may_be_bounded(set.meter) {
+        return Err(format!("{} cannot be bounded by a limit", set.meter.name()));
+    }
     if let Some(cap) = set.cap.filter(|cap| *cap < 0) {
         return Err(format!("cap is {cap}; it must not be below 0 (leave it out for unlimited)"));
     }
     check_thresholds(&set.thresholds_percent)
+}
+
+/// What only readers add up, or what may go down, is no ground for a pause.
+const fn may_be_bounded(meter: Meter) -> bool {
+    !matches!(meter, Meter::FreeCreditsMicro | Meter::AdjustedCreditsMicro | Meter::ActiveAgents | Meter::Builders)
 }
 
 pub(super) fn check_thresholds(thresholds_percent: &[u16]) -> Result<(), String> {

@@ -1,60 +1,69 @@
 //! Does what a control record says. A record is applied, a duplicate, or refused with a sentence. Applied or refused, it
 //! is in the journal, and its id is remembered; one that is too early or reuses an id is a dead letter only.
+//!
+//! - [`organization`]: calendar, prices, plan, who pays, the free phase.
+//! - [`rules`]: limits, of one scope and for many.
+//! - [`credits`]: pools, grants, reloads. [`adjust`]: corrections of usage.
+//! - [`people`]: seats, members, agents. [`requests`]: what members ask for.
 
+mod adjust;
 mod checks;
+mod credits;
+mod organization;
+mod people;
+mod requests;
 mod rules;
 
-use self::checks::{check_amount, check_id, check_limit, check_pool_owner, check_thresholds};
 use super::{
-    Account, Moment, Outcome, Policy, Sweep,
-    ceiling::{Cause, Ceiling, Effects, Step},
-    changes::{EndingPage, Needs},
-    scopes::ScopeIndex,
+    Account, Moment, Outcome, Policy,
+    ceiling::Cause,
+    changes::Needs,
+    due::{Progress, Sweep},
+    scopes::{ORGANIZATION, ScopeIndex},
     seen::Sighting,
-    settings::{Recorded, SETTINGS_MAX},
 };
 use crate::domain::{
-    control::{Command, ControlRecord, SetLimit},
+    control::{Adjustment, Command, ControlRecord, GrantCredits, SetLimit},
     limit::Selector,
     pause::{Cause as PauseCause, CauseKind},
-    pool::{GRANTS_MAX, Grant, Pool},
-    rate_card::{MICRO_MAX, RateCard},
     reason::Reason,
-    scope::Scope,
-    signal::{JournalEntry, Refusal, Signal},
-    time::Timestamp,
-    window::{WindowKind, Zone},
+    scope::{Scope, ScopeKind},
+    signal::{JournalEntry, Refusal, RequestKind, RequestSignal, Signal},
 };
-
-/// Scopes that one commit resumes; a record that concerns more goes on in the next.
-const SWEEP_PAGE: usize = 500;
 
 /// Where a record stands in the log: topic, partition, offset.
 pub type Position<'a> = (&'a str, i32, i64);
+
+/// A record on its way through its account.
+struct Said<'a> {
+    record: &'a ControlRecord,
+    caused_by: Cause<'a>,
+    moment: Moment,
+    policy: &'a Policy,
+}
+
+/// What there is to say of a record that was applied, or why it was refused.
+type Answer = Result<String, String>;
 
 impl Account {
     /// Asks for what is missing to decide `record`. To be called again after a load, until nothing is missing.
     pub fn needs_for_control(&mut self, record: &ControlRecord, needs: &mut Needs) {
         self.need_base(needs);
-        if self.is_loaded() {
-            self.need_segment(record.time, needs);
+        if !self.is_loaded() {
+            return;
         }
-        if let Some(scope) = scope_of(&record.command) {
-            let index = self.scopes.index(scope);
+        self.need_segment(record.time, needs);
+        for scope in self.scopes_of(record) {
+            let index = self.scopes.index(&scope);
             self.need_row(index, needs);
         }
-        if let Some(until) = sweeps_until(&record.command) {
-            let first = EndingPage { until, offset: 0, limit: SWEEP_PAGE };
-            let sweep = self.sweep.get_or_insert(Sweep { page: first, found: None });
-            match &sweep.found {
-                None => needs.ending = Some(sweep.page),
-                Some((scopes, _)) => {
-                    for index in scopes.clone() {
-                        self.need_row(index, needs);
-                    }
-                }
-            }
+        if let Command::Adjust(adjustment) = &record.command {
+            self.needs_for_adjustment(adjustment, needs);
         }
+        if self.sweep.is_none() && self.follows_many(&record.command) {
+            self.sweep = Some(Sweep::through_all());
+        }
+        self.needs_for_sweep(needs);
     }
 
     /// Decides one control record, all of whose needs are loaded.
@@ -95,222 +104,193 @@ impl Account {
             let (event_time, record_time) = (record.time, moment.record_time);
             return Outcome::DeadLetter(Reason::TooEarly { event_time, record_time });
         }
-        let outcome = match self.obey(record, moment, policy) {
+        let caused_by = Cause::Control { source: &record.source, id: &record.id, time: record.time };
+        let said = Said { record, caused_by, moment, policy };
+        let (outcome, answer) = match self.obey(&said) {
             Ok(Progress::More) => return Outcome::Continue,
-            Ok(Progress::Done) => Outcome::Applied,
-            Err(why) => Outcome::DeadLetter(Reason::ControlRefused(why)),
+            Ok(Progress::Done(answer)) => (Outcome::Applied, answer),
+            Err(why) => (Outcome::DeadLetter(Reason::ControlRefused(why)), String::new()),
         };
-        self.journal(record, position, moment, &outcome);
+        self.journal(record, position, moment, &outcome, answer);
         self.seen.insert(record.time, fingerprint, check, self.head.newest_event_time, policy.horizon_ms);
         self.head.newest_event_time = self.head.newest_event_time.max(record.time);
         outcome
     }
 
-    fn obey(&mut self, record: &ControlRecord, moment: Moment, policy: &Policy) -> Result<Progress, String> {
-        let caused_by = Cause::Control { source: &record.source, id: &record.id, time: record.time };
+    fn obey(&mut self, said: &Said<'_>) -> Result<Progress, String> {
+        if let Command::Due { at } = said.record.command {
+            if self.sweep.is_none() {
+                self.begin_due(at, said.moment, said.policy);
+                return Ok(Progress::More);
+            }
+            return Ok(self.serve_due(at, &said.caused_by, said.moment, said.policy));
+        }
+        // The change is made with the first page of a record, and not again with the pages that follow, nor when the
+        // record is taken up again after a crash between two of them.
+        if self.head.sweeping != Some(said.record.fingerprint().0) {
+            let answer = self.change(said)?;
+            if let Some(sweep) = &mut self.sweep {
+                sweep.answer = answer;
+            } else {
+                return Ok(Progress::Done(answer));
+            }
+        }
+        Ok(self.sweep_all(said.record, said.moment, said.policy))
+    }
+
+    fn change(&mut self, said: &Said<'_>) -> Answer {
+        match &said.record.command {
+            Command::SetOrganization { time_zone, anchor } => self.set_zone(*time_zone, *anchor, said),
+            Command::SetUnit(unit) => self.set_unit(unit),
+            Command::SetPlan { plan } => self.set_plan(*plan),
+            Command::SetRateCard(card) => self.set_rate_card(card, said),
+            Command::SetMode { mode } => self.set_mode(*mode, said),
+            Command::SetSource { source, user_id, on } => self.set_source(*source, user_id.as_deref(), *on, said),
+            Command::SetConsent { required } => self.set_consent(*required, said),
+            Command::Consent { user_id, given } => self.consent(user_id, *given, said),
+            Command::SetFreePhase { until } => self.set_free_phase(*until, said),
+            Command::SetLimit(set) => self.set_limit(set, said),
+            Command::RemoveLimit { limit_id, selector } => self.remove_limit(limit_id, selector, said),
+            Command::SetPool { scope, included_micro, user_cap_micro, thresholds_percent } => {
+                self.set_pool(scope, *included_micro, *user_cap_micro, thresholds_percent, said)
+            }
+            Command::Grant(grant) => self.grant(grant, said),
+            Command::VoidGrant { scope, grant_id } => self.void_grant(scope, grant_id, said),
+            Command::SetAutoReload { scope, rule } => self.set_auto_reload(scope, *rule, said),
+            Command::RefuseReload { scope, reload_id } => self.refuse_reload(scope, reload_id, said),
+            Command::SetSeatType(seat_type) => self.set_seat_type(seat_type),
+            Command::SetMember { user_id, seat_type, role } => {
+                self.set_member(user_id, seat_type.as_deref(), *role, said)
+            }
+            Command::SetAgentCreation(rule) => self.set_agent_creation(rule),
+            Command::RegisterWorkspace { workspace_id } => self.register_workspace(workspace_id, said),
+            Command::RegisterAgent { scope } => self.register_agent(scope, said),
+            Command::SetRequests { enabled, digest_hour } => self.set_requests(*enabled, *digest_hour, said),
+            Command::Request { request_id, user_id, wants } => self.request(request_id, user_id, wants, said),
+            Command::Approve { request_id, cap } => self.approve(request_id, *cap, said),
+            Command::Decline { request_id } => self.decline(request_id, said),
+            Command::Adjust(adjustment) => self.adjust(adjustment, said),
+            Command::Pause { scope } => self.pause(scope, said),
+            Command::Resume { scope } => self.resume(scope, said),
+            Command::Due { .. } => unreachable!("due records go their own way"),
+        }
+    }
+
+    fn pause(&mut self, scope: &Scope, said: &Said<'_>) -> Answer {
+        let cause = PauseCause { kind: CauseKind::Admin, limit_id: "".into(), window_start: None, ends_at: None };
+        let index = self.scopes.index(scope);
+        if self.scopes.row_mut(index).pauses.add(cause) {
+            self.announce_pauses(index, &said.caused_by, said.moment);
+        }
+        Ok(String::new())
+    }
+
+    fn resume(&mut self, scope: &Scope, said: &Said<'_>) -> Answer {
+        let index = self.scopes.index(scope);
+        if self.scopes.row_mut(index).pauses.clear(|cause| cause.kind == CauseKind::Admin) {
+            self.announce_pauses(index, &said.caused_by, said.moment);
+        }
+        let others = self.scopes.row(index).pauses.causes.iter().map(|cause| cause.kind.name());
+        let others: Vec<&str> = others.collect();
+        Ok(if others.is_empty() { String::new() } else { format!("still paused for: {}", others.join(", ")) })
+    }
+
+    /// Brings a scope up to date after a change that concerns it.
+    fn look_for(&mut self, index: ScopeIndex, revised: bool, said: &Said<'_>) {
+        self.look(index, revised, &said.caused_by, said.moment, said.policy);
+        self.attend(index, said.moment);
+    }
+
+    /// A change of who pays: rows are held against it when they are next touched, and signals of it are new ones.
+    fn revise(&mut self) {
+        self.settings.rules_revision += 1;
+        self.settings_changed = true;
+    }
+
+    /// The scopes whose rows a command reads or changes.
+    fn scopes_of(&self, record: &ControlRecord) -> Vec<Scope> {
+        let user = |id: &str| Scope::User(id.into());
         match &record.command {
-            Command::SetOrganization { time_zone, anchor } => self.set_zone(*time_zone, *anchor, moment, policy)?,
-            Command::SetRateCard(card) => self.set_rate_card(card, moment, policy)?,
-            Command::SetLimit(set) => {
-                check_limit(set)?;
-                let rules = match &set.selector {
-                    Selector::One(scope) => {
-                        return self.set_limit_on(scope, set, &caused_by, moment).map(|()| Progress::Done);
+            Command::SetLimit(SetLimit { selector: Selector::One(scope), .. })
+            | Command::RemoveLimit { selector: Selector::One(scope), .. }
+            | Command::SetPool { scope, .. }
+            | Command::Grant(GrantCredits { scope, .. })
+            | Command::VoidGrant { scope, .. }
+            | Command::SetAutoReload { scope, .. }
+            | Command::RefuseReload { scope, .. }
+            | Command::Pause { scope }
+            | Command::Resume { scope } => vec![scope.clone()],
+            Command::SetSource { user_id: Some(user_id), .. }
+            | Command::Consent { user_id, .. }
+            | Command::SetMember { user_id, .. }
+            | Command::Request { user_id, .. } => vec![user(user_id)],
+            Command::Approve { request_id, .. } | Command::Decline { request_id } => {
+                let open = self.settings.requests.open.iter().find(|open| open.id == *request_id);
+                open.map(|open| user(&open.user_id)).into_iter().collect()
+            }
+            Command::RegisterWorkspace { workspace_id } => vec![Scope::Workspace(workspace_id.clone())],
+            Command::RegisterAgent { scope } => {
+                let workspace = match scope {
+                    Scope::Agent { workspace, .. } if !workspace.is_empty() => {
+                        Some(Scope::Workspace(workspace.clone()))
                     }
-                    Selector::Every(kind) => self.once_per_sweep(record, |account| account.set_rule(*kind, set)),
+                    _ => None,
                 };
-                rules?;
-                return Ok(self.sweep_rules(record, moment));
+                [Some(scope.clone()), workspace, Some(user(&record.actor))].into_iter().flatten().collect()
             }
-            Command::RemoveLimit { limit_id, selector: Selector::One(scope) } => {
-                self.remove_limit_on(scope, limit_id, &caused_by, moment)?;
-            }
-            Command::RemoveLimit { limit_id, selector: Selector::Every(kind) } => {
-                self.once_per_sweep(record, |account| account.remove_rule(*kind, limit_id))?;
-                return Ok(self.sweep_rules(record, moment));
-            }
-            Command::SetPool { scope, included_micro, thresholds_percent } => {
-                check_amount("included_micro", *included_micro, 0)?;
-                check_thresholds(thresholds_percent)?;
-                self.set_pool(scope, *included_micro, thresholds_percent, &caused_by, moment)?;
-            }
-            Command::Grant { scope, grant_id, amount_micro } => {
-                check_id("grant_id", grant_id)?;
-                check_amount("amount_micro", *amount_micro, 1)?;
-                self.grant(scope, grant_id, *amount_micro, &caused_by, moment)?;
-            }
-            Command::Pause { scope } => {
-                let cause =
-                    PauseCause { kind: CauseKind::Admin, limit_id: "".into(), window_start: None, ends_at: None };
-                let index = self.scopes.index(scope);
-                if self.scopes.row_mut(index).pauses.add(cause) {
-                    self.announce_pauses(index, &caused_by, moment);
-                }
-            }
-            Command::Resume { scope } => {
-                let index = self.scopes.index(scope);
-                if self.scopes.row_mut(index).pauses.clear(|cause| cause.kind == CauseKind::Admin) {
-                    self.announce_pauses(index, &caused_by, moment);
-                }
-            }
-            Command::Due { at } => return Ok(self.end_pauses(*at, &caused_by, moment)),
+            Command::Adjust(Adjustment { .. })
+            | Command::SetOrganization { .. }
+            | Command::SetUnit(_)
+            | Command::SetPlan { .. }
+            | Command::SetRateCard(_)
+            | Command::SetMode { .. }
+            | Command::SetSource { user_id: None, .. }
+            | Command::SetConsent { .. }
+            | Command::SetFreePhase { .. }
+            | Command::SetLimit(_)
+            | Command::RemoveLimit { .. }
+            | Command::SetSeatType(_)
+            | Command::SetAgentCreation(_)
+            | Command::SetRequests { .. }
+            | Command::Due { .. } => Vec::new(),
         }
-        Ok(Progress::Done)
     }
 
-    /// The first zone of an organization without usage, limit or pool holds from the beginning; every other one a while after its
-    /// record, and what is running then ends as planned.
-    fn set_zone(
+    /// Whether a command changes what many scopes follow: those that are paused, or live on what all share, are then
+    /// looked at, page by page.
+    fn follows_many(&self, command: &Command) -> bool {
+        match command {
+            Command::SetLimit(SetLimit { selector, .. }) | Command::RemoveLimit { selector, .. } => {
+                !matches!(selector, Selector::One(scope) if scope.kind() != ScopeKind::Organization)
+            }
+            Command::SetMode { .. }
+            | Command::SetSource { user_id: None, .. }
+            | Command::SetConsent { .. }
+            | Command::SetSeatType(_)
+            | Command::SetFreePhase { .. } => true,
+            Command::SetPool { .. } | Command::Grant(_) | Command::VoidGrant { .. } | Command::Adjust(_) => {
+                self.settings.payment().mode.has_seats() || self.settings.free_until.is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// Tells somebody outside.
+    fn tell(&mut self, scope: Scope, kind: RequestKind, said: &Said<'_>) {
+        let ControlRecord { id, source, time, .. } = said.record;
+        let identity = super::identity(&self.organization_id, &["request", source, id, &time.ms().to_string()]);
+        let record_time = said.moment.record_time;
+        self.decided.push(Signal::Request(RequestSignal { identity, scope, kind, record_time }));
+    }
+
+    fn journal(
         &mut self,
-        time_zone: chrono_tz::Tz,
-        anchor: chrono::NaiveDate,
+        record: &ControlRecord,
+        position: Position<'_>,
         moment: Moment,
-        policy: &Policy,
-    ) -> Result<(), String> {
-        if self.settings.zones.len() >= SETTINGS_MAX {
-            return Err(format!("time zone or anchor were changed {SETTINGS_MAX} times already"));
-        }
-        let first = self.settings.zones.is_empty() && self.calendar.is_empty();
-        let from = if first { Timestamp::MIN } else { moment.record_time.plus_ms(policy.rules_delay_ms) };
-        self.settings.zones.push(Zone { from, time_zone, anchor });
-        self.settings_changed = true;
-        Ok(())
-    }
-
-    fn set_rate_card(&mut self, card: &RateCard, moment: Moment, policy: &Policy) -> Result<(), String> {
-        if !card.prices_are_in_range() {
-            return Err(format!("a price is below 0 or above {MICRO_MAX} micro-credits"));
-        }
-        let cards = &mut self.settings.rate_cards;
-        if cards.len() >= SETTINGS_MAX {
-            // Room is made only by what no event within the horizon can look at any more.
-            let settled = moment.record_time.plus_ms(-policy.horizon_ms - policy.rules_delay_ms);
-            let is_settled =
-                |card: &&Recorded<RateCard>| card.value.effective_from <= settled && card.recorded <= settled;
-            let order = |card: &Recorded<RateCard>| (card.value.effective_from, card.recorded);
-            let newest_settled = cards.iter().filter(is_settled).map(order).max();
-            cards.retain(|card| newest_settled.is_none_or(|newest| order(card) >= newest));
-        }
-        if cards.len() >= SETTINGS_MAX {
-            return Err(format!(
-                "{SETTINGS_MAX} rate cards are in force or to come; wait until older ones are settled"
-            ));
-        }
-        cards.push(Recorded { recorded: moment.record_time, value: card.clone() });
-        self.settings_changed = true;
-        Ok(())
-    }
-
-    fn set_pool(
-        &mut self,
-        scope: &Scope,
-        included_micro: i64,
-        thresholds_percent: &[u16],
-        caused_by: &Cause<'_>,
-        moment: Moment,
-    ) -> Result<(), String> {
-        check_pool_owner(scope)?;
-        let index = self.scopes.index(scope);
-        let fresh =
-            Pool { included_micro, thresholds_percent: Vec::new(), revision: 0, grants: Vec::new(), drawn: Vec::new() };
-        let pool = self.scopes.row_mut(index).pool.get_or_insert_with(|| Box::new(fresh));
-        pool.included_micro = included_micro;
-        pool.thresholds_percent = thresholds_percent.to_vec();
-        pool.revision += 1;
-        self.look_at_pool(index, scope, caused_by, moment);
-        Ok(())
-    }
-
-    fn grant(
-        &mut self,
-        scope: &Scope,
-        grant_id: &str,
-        amount_micro: i64,
-        caused_by: &Cause<'_>,
-        moment: Moment,
-    ) -> Result<(), String> {
-        check_pool_owner(scope)?;
-        let index = self.scopes.index(scope);
-        if self.scopes.row(index).pool.is_none() {
-            return Err(format!("{scope} has no pool to grant to; set one first"));
-        }
-        let period_start = self.open_window(WindowKind::Period, moment.record_time).start;
-        let pool = self.scopes.row_mut(index).pool.as_mut().expect("it was looked for above");
-        if pool.grants.iter().any(|grant| &*grant.id == grant_id) {
-            return Ok(());
-        }
-        if pool.grants.iter().filter(|grant| grant.period_start == period_start).count() >= GRANTS_MAX {
-            return Err(format!("{scope} got {GRANTS_MAX} grants in this period already"));
-        }
-        pool.grants.push(Grant { id: grant_id.into(), amount_micro, period_start });
-        pool.revision += 1;
-        self.look_at_pool(index, scope, caused_by, moment);
-        Ok(())
-    }
-
-    /// Holds the present period of a pool against what it now contains: a new revision.
-    fn look_at_pool(&mut self, index: ScopeIndex, scope: &Scope, caused_by: &Cause<'_>, moment: Moment) {
-        let period = self.open_window(WindowKind::Period, moment.record_time);
-        let row = self.scopes.row_mut(index);
-        let cleared = row.pauses.clear(|cause| cause.kind == CauseKind::Pool);
-        let pool = row.pool.as_mut().expect("the pool was set or found before");
-        let used = pool.drawn_micro(period.start).unwrap_or(0);
-        if used == 0 {
-            pool.draw(period, 0);
-        }
-        let mut effects = Effects::default();
-        Ceiling::of_pool(pool, period).hold(
-            Step::Revision { used },
-            &self.organization_id,
-            scope,
-            moment,
-            &mut effects,
-        );
-        self.change_pauses(index, cleared, effects, caused_by, moment);
-    }
-
-    /// Publishes what a control record led to for one scope: at most one change of its pauses.
-    fn change_pauses(
-        &mut self,
-        index: ScopeIndex,
-        cleared: bool,
-        effects: Effects,
-        caused_by: &Cause<'_>,
-        moment: Moment,
+        outcome: &Outcome,
+        answer: String,
     ) {
-        self.decided.extend(effects.signals);
-        let pauses = &mut self.scopes.row_mut(index).pauses;
-        let added = effects.causes.into_iter().filter(|(cause, _)| pauses.add(cause.clone())).count();
-        if cleared || added > 0 {
-            self.announce_pauses(index, caused_by, moment);
-        }
-    }
-
-    /// Ends what ends by itself at or before `at`, page by page, and says when the next end is.
-    fn end_pauses(&mut self, at: Timestamp, caused_by: &Cause<'_>, moment: Moment) -> Progress {
-        let sweep = self.sweep.take().expect("the page was loaded before the record is decided");
-        let (scopes, next_end) = sweep.found.expect("the page was loaded before the record is decided");
-        let mut ended = false;
-        for index in &scopes {
-            if self.scopes.row_mut(*index).pauses.clear(|cause| cause.ends_at.is_some_and(|end| end <= at)) {
-                self.announce_pauses(*index, caused_by, moment);
-                ended = true;
-            }
-        }
-        // A page of which nothing ends would come again for ever.
-        if ended && scopes.len() >= sweep.page.limit {
-            self.sweep = Some(Sweep { page: sweep.page, found: None });
-            return Progress::More;
-        }
-        self.head.served_due = self.head.served_due.max(at);
-        // The next end is the one stored behind the page, or one decided since and not stored yet.
-        let decided = self.pauses_changed.iter().filter_map(|index| self.scopes.row(*index).pauses.next_end());
-        self.head.due = decided.chain(next_end).filter(|end| *end > at).min();
-        self.due_changed = true;
-        Progress::Done
-    }
-
-    fn journal(&mut self, record: &ControlRecord, position: Position<'_>, moment: Moment, outcome: &Outcome) {
         let refused = match outcome {
             Outcome::DeadLetter(Reason::ControlRefused(why)) => Some(why.as_str()),
             _ => None,
@@ -329,6 +309,7 @@ impl Account {
             reason: record.reason.clone(),
             command_json: record.command_json.clone(),
             refused: refused.map(Into::into),
+            answer: answer.into(),
             record_time,
         }));
         if let Some(why) = refused {
@@ -342,33 +323,9 @@ impl Account {
             }));
         }
     }
-}
 
-/// Whether a record is through.
-enum Progress {
-    Done,
-    More,
-}
-
-/// The scope whose row a command changes.
-fn scope_of(command: &Command) -> Option<&Scope> {
-    match command {
-        Command::SetLimit(SetLimit { selector: Selector::One(scope), .. })
-        | Command::RemoveLimit { selector: Selector::One(scope), .. }
-        | Command::SetPool { scope, .. }
-        | Command::Grant { scope, .. }
-        | Command::Pause { scope }
-        | Command::Resume { scope } => Some(scope),
-        _ => None,
-    }
-}
-
-/// Up to which end a command looks at the scopes whose pauses end by themselves.
-fn sweeps_until(command: &Command) -> Option<Timestamp> {
-    match command {
-        Command::SetLimit(SetLimit { selector: Selector::Every(_), .. })
-        | Command::RemoveLimit { selector: Selector::Every(_), .. } => Some(Timestamp::MAX),
-        Command::Due { at } => Some(*at),
-        _ => None,
+    /// The organization's own row has to be looked at too, where everything in it follows a change.
+    fn look_at_organization(&mut self, said: &Said<'_>) {
+        self.look_for(ORGANIZATION, false, said);
     }
 }

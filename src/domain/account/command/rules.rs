@@ -1,21 +1,21 @@
 //! Limits: on one scope, written into its row; for every scope of a kind, one write that each scope follows when it is
 //! next touched, and the paused ones now.
 
-use super::Progress;
+use super::{Answer, Said, checks::check_limit};
 use crate::domain::{
     account::{
-        Account, Moment, Sweep,
-        ceiling::{Cause, Ceiling, Effects, Step},
-        changes::EndingPage,
+        Account,
+        ceiling::{Ceiling, Effects, Step},
         row::ScopeRow,
-        scopes::ScopeIndex,
         settings::SETTINGS_MAX,
     },
-    control::{ControlRecord, SetLimit},
-    limit::Limit,
+    control::SetLimit,
+    limit::{Limit, Selector},
+    organization::Feature,
     pause::CauseKind,
     scope::{Scope, ScopeKind},
     time::Timestamp,
+    window::WindowKind,
 };
 
 /// At most this many limits on one scope.
@@ -36,14 +36,24 @@ impl Account {
         }
     }
 
-    pub(super) fn set_limit_on(
-        &mut self,
-        scope: &Scope,
-        set: &SetLimit,
-        caused_by: &Cause<'_>,
-        moment: Moment,
-    ) -> Result<(), String> {
-        let index = self.scopes.index(scope);
+    pub(super) fn set_limit(&mut self, set: &SetLimit, said: &Said<'_>) -> Answer {
+        check_limit(set)?;
+        match &set.selector {
+            Selector::One(scope) => self.set_limit_on(scope, set, said)?,
+            many => {
+                self.set_rule(many, set)?;
+                self.look_at_organization(said);
+            }
+        }
+        Ok(String::new())
+    }
+
+    fn set_limit_on(&mut self, scope: &Scope, set: &SetLimit, said: &Said<'_>) -> Result<(), String> {
+        self.check_plan_for(scope)?;
+        if set.window == WindowKind::Session && scope.kind() != ScopeKind::User {
+            return Err("only a user has sessions".to_owned());
+        }
+        let (index, moment) = (self.scopes.index(scope), said.moment);
         self.bring_up_to_date(index, moment);
         let known = |limits: &[Limit]| limits.iter().any(|limit| limit.id == set.limit_id);
         let limits = &self.scopes.row(index).limits;
@@ -51,8 +61,12 @@ impl Account {
             return Err(format!("{scope} has {LIMITS_MAX} limits already"));
         }
         let limit = self.next_limit(set);
-        let window = self.open_window(limit.window, moment.record_time);
+        let window = match limit.window {
+            WindowKind::Session => self.scopes.row(index).session(moment.record_time),
+            kind => self.open_window(kind, moment.record_time),
+        };
         let row = self.scopes.row_mut(index);
+        row.rules_revision = self.settings.rules_revision;
         row.limits.retain(|known| known.id != limit.id);
         row.limits.push(limit.clone());
         let cleared = clear_limit(row, &limit.id);
@@ -61,17 +75,27 @@ impl Account {
         if let Some(ceiling) = Ceiling::of_limit(&limit, window) {
             ceiling.hold(Step::Revision { used }, &self.organization_id, scope, moment, &mut effects);
         }
-        self.change_pauses(index, cleared, effects, caused_by, moment);
+        let added = !effects.causes.is_empty();
+        self.announce_crossings(effects.signals);
+        let pauses = &mut self.scopes.row_mut(index).pauses;
+        for (cause, _) in effects.causes {
+            pauses.add(cause);
+        }
+        let wanted = self.money_wanted(index, moment, said.policy);
+        let pauses = &mut self.scopes.row_mut(index).pauses;
+        let want_changed = wanted.is_some_and(|wanted| pauses.set_want_of_money(wanted));
+        if cleared || added || want_changed {
+            self.announce_pauses(index, &said.caused_by, moment);
+        }
         Ok(())
     }
 
-    pub(super) fn remove_limit_on(
-        &mut self,
-        scope: &Scope,
-        limit_id: &str,
-        caused_by: &Cause<'_>,
-        moment: Moment,
-    ) -> Result<(), String> {
+    pub(super) fn remove_limit(&mut self, limit_id: &str, selector: &Selector, said: &Said<'_>) -> Answer {
+        let Selector::One(scope) = selector else {
+            self.remove_rule(selector, limit_id)?;
+            self.look_at_organization(said);
+            return Ok(String::new());
+        };
         let index = self.scopes.index(scope);
         let row = self.scopes.row_mut(index);
         let before = row.limits.len();
@@ -79,67 +103,45 @@ impl Account {
         if row.limits.len() == before {
             return Err(format!("{scope} has no limit {limit_id:?}"));
         }
-        let cleared = clear_limit(row, limit_id);
-        self.change_pauses(index, cleared, Effects::default(), caused_by, moment);
-        Ok(())
+        if clear_limit(row, limit_id) {
+            self.announce_pauses(index, &said.caused_by, said.moment);
+        }
+        self.revise();
+        self.look_for(index, false, said);
+        Ok(String::new())
     }
 
-    /// Sets a rule for every scope of a kind: one write. Scopes follow when they are next touched; those that a rule
-    /// has paused are looked at now, by [`Account::sweep_rules`].
-    pub(super) fn set_rule(&mut self, kind: ScopeKind, set: &SetLimit) -> Result<(), String> {
-        let same = |(of, limit): &(ScopeKind, Limit)| *of == kind && limit.id == set.limit_id;
+    /// Sets a rule for many scopes: one write. Scopes follow when they are next touched; those that are paused or live on
+    /// what all share are looked at now, page by page.
+    fn set_rule(&mut self, selector: &Selector, set: &SetLimit) -> Result<(), String> {
+        self.check_plan(Feature::OrganizationConsole)?;
+        let has_sessions = matches!(selector, Selector::Seat(_) | Selector::Every(ScopeKind::User));
+        if set.window == WindowKind::Session && !has_sessions {
+            return Err("only a user has sessions".to_owned());
+        }
+        if let Selector::Seat(name) = selector
+            && self.settings.seat_type(name).is_none()
+        {
+            return Err(format!("there is no seat type {name:?}; set it first"));
+        }
+        let same = |(of, limit): &(Selector, Limit)| of == selector && limit.id == set.limit_id;
         if self.settings.every.len() >= SETTINGS_MAX && !self.settings.every.iter().any(same) {
             return Err(format!("the organization has {SETTINGS_MAX} limits for every scope already"));
         }
         let limit = self.next_limit(set);
         self.settings.every.retain(|rule| !same(rule));
-        self.settings.every.push((kind, limit));
+        self.settings.every.push((selector.clone(), limit));
         Ok(())
     }
 
-    pub(super) fn remove_rule(&mut self, kind: ScopeKind, limit_id: &str) -> Result<(), String> {
+    fn remove_rule(&mut self, selector: &Selector, limit_id: &str) -> Result<(), String> {
         let before = self.settings.every.len();
-        self.settings.every.retain(|(of, limit)| *of != kind || &*limit.id != limit_id);
+        self.settings.every.retain(|(of, limit)| of != selector || &*limit.id != limit_id);
         if self.settings.every.len() == before {
-            return Err(format!("there is no limit {limit_id:?} for every {}", kind.name()));
+            return Err(format!("there is no limit {limit_id:?} for {}", selector.describe()));
         }
-        self.settings.rules_revision += 1;
-        self.settings_changed = true;
+        self.revise();
         Ok(())
-    }
-
-    /// Changes the rules with the first page of a record, and not again with the pages that follow, nor when the
-    /// record is taken up again after a crash between two of them.
-    pub(super) fn once_per_sweep(
-        &mut self,
-        record: &ControlRecord,
-        change: impl FnOnce(&mut Self) -> Result<(), String>,
-    ) -> Result<(), String> {
-        if self.head.sweeping == Some(record.fingerprint().0) { Ok(()) } else { change(self) }
-    }
-
-    /// Brings the scopes of the loaded page up to date, and asks for the next page if there may be one.
-    pub(super) fn sweep_rules(&mut self, record: &ControlRecord, moment: Moment) -> Progress {
-        let sweep = self.sweep.take().expect("the page was loaded before the record is decided");
-        let (scopes, _) = sweep.found.expect("the page was loaded before the record is decided");
-        // Where the page ended, in the order of the stored set: by end, then by name.
-        let place = |account: &Self, index: ScopeIndex| {
-            account.scopes.row(index).pauses.next_end().map(|end| (end, account.scopes.slot(index).field.clone()))
-        };
-        let page_end = scopes.last().and_then(|last| place(self, *last));
-        for index in &scopes {
-            self.bring_up_to_date(*index, moment);
-        }
-        self.head.sweeping = None;
-        if scopes.len() < sweep.page.limit {
-            return Progress::Done;
-        }
-        self.head.sweeping = Some(record.fingerprint().0);
-        // Scopes that resumed, or that now end later, have left the stretch that was looked at.
-        let still_within = |index: &&ScopeIndex| place(self, **index).is_some_and(|place| Some(place) <= page_end);
-        let offset = sweep.page.offset + scopes.iter().filter(still_within).count();
-        self.sweep = Some(Sweep { page: EndingPage { offset, ..sweep.page }, found: None });
-        Progress::More
     }
 }
 
@@ -152,6 +154,9 @@ fn clear_limit(row: &mut ScopeRow, limit_id: &str) -> bool {
 fn count_from_now(row: &mut ScopeRow, limit: &Limit, start: Timestamp) -> i64 {
     if let Some(counters) = row.counters(limit.window, start) {
         return counters.get(limit.meter);
+    }
+    if limit.window == WindowKind::Session {
+        return 0;
     }
     let newer_ones = row.windows.iter().any(|window| window.kind.0 == limit.window && window.start > start);
     let full = row.windows.iter().filter(|window| window.kind.0 == limit.window).count() >= 2;

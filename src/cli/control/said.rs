@@ -1,0 +1,177 @@
+//! The commands of `bursar control`, with their flags and help texts, made from the schema of control records: whatever
+//! can be said on the topic can be said here.
+
+use apache_avro::schema::{RecordField, Schema};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, Error, FromArgMatches, Subcommand, builder::PossibleValuesParser,
+    error::ErrorKind,
+};
+use serde_json::{Map, Value as Json, json};
+
+use crate::contract::{Kind, newest};
+
+/// The envelope of a control record comes before its commands.
+const ENVELOPE_FIELDS: usize = 6;
+
+/// One command with its fields, as JSON.
+#[derive(Debug, Clone)]
+pub struct Said(pub Json);
+
+/// A command of the schema.
+struct Spoken {
+    /// As in the schema.
+    name: String,
+    doc: String,
+    fields: Vec<RecordField>,
+}
+
+fn spoken() -> impl Iterator<Item = Spoken> {
+    let Schema::Record(control) = &newest(Kind::Control).schema else { unreachable!("control records are records") };
+    control.fields.iter().skip(ENVELOPE_FIELDS).filter_map(|field| match held(&field.schema) {
+        // Due records are Bursar's own.
+        Schema::Record(record) if field.name != "due" => Some(Spoken {
+            name: field.name.clone(),
+            doc: field.doc.clone().unwrap_or_default(),
+            fields: record.fields.clone(),
+        }),
+        _ => None,
+    })
+}
+
+/// What an optional value holds.
+fn held(schema: &Schema) -> &Schema {
+    match schema {
+        Schema::Union(union) => union.variants().last().unwrap_or(schema),
+        other => other,
+    }
+}
+
+impl Spoken {
+    fn command(&self) -> Command {
+        let mut command = Command::new(flag(&self.name)).about(self.doc.clone());
+        for (position, field) in self.fields.iter().enumerate() {
+            let arg = self.arg(field);
+            let is_subject = field.name.ends_with("_id") || (field.name == "scope" && self.fields.len() == 1);
+            let alone = position == 0 && is_subject;
+            command = command.arg(if alone { arg } else { arg.long(flag(&field.name)) });
+        }
+        command
+    }
+
+    fn arg(&self, field: &RecordField) -> Arg {
+        let is_optional = matches!(field.schema, Schema::Union(_)) || field.default.is_some();
+        let mut help = field.doc.clone().unwrap_or_default();
+        if let Some(default) = field.default.as_ref().filter(|default| !default.is_null() && !is_empty(default)) {
+            help = format!("{help} [default: {}]", default.as_str().map_or(default.to_string(), str::to_owned));
+        }
+        let arg = Arg::new(field.name.clone()).required(!is_optional).help(help).allow_negative_numbers(true);
+        match held(&field.schema) {
+            Schema::Boolean => arg.value_parser(clap::value_parser!(bool)),
+            Schema::Int | Schema::Long => arg.value_parser(clap::value_parser!(i64)),
+            Schema::Enum(symbols) => arg.value_parser(PossibleValuesParser::new(symbols.symbols.clone())),
+            Schema::Array(_) => arg.action(ArgAction::Append).value_delimiter(','),
+            Schema::TimestampMillis => arg.value_name("RFC3339"),
+            Schema::String => arg,
+            _ => arg.value_name("JSON"),
+        }
+    }
+
+    fn read(&self, matches: &ArgMatches) -> Result<Json, Error> {
+        let mut data = Map::new();
+        for field in &self.fields {
+            if let Some(value) = value(field, matches)? {
+                data.insert(field.name.clone(), value);
+            }
+        }
+        Ok(json!({ &self.name: data }))
+    }
+}
+
+fn value(field: &RecordField, matches: &ArgMatches) -> Result<Option<Json>, Error> {
+    let name = field.name.as_str();
+    let text = || matches.get_one::<String>(name);
+    Ok(match held(&field.schema) {
+        Schema::Boolean => matches.get_one::<bool>(name).map(|value| json!(value)),
+        Schema::Int | Schema::Long => matches.get_one::<i64>(name).map(|value| json!(value)),
+        Schema::Array(array) => matches.get_many::<String>(name).map(|values| match &*array.items {
+            // What is no number is refused with the record.
+            Schema::Int => values.map(|text| text.parse::<i64>().map_or_else(|_| json!(text), Json::from)).collect(),
+            _ => values.map(|text| json!(text)).collect(),
+        }),
+        Schema::String | Schema::Enum(_) | Schema::TimestampMillis => text().map(|text| json!(text)),
+        _ => text().map(|text| serde_json::from_str(text)).transpose().map_err(|error| {
+            Error::raw(ErrorKind::ValueValidation, format!("--{} is not JSON: {error}\n", flag(name)))
+        })?,
+    })
+}
+
+fn is_empty(default: &Json) -> bool {
+    default.as_array().is_some_and(Vec::is_empty)
+        || default.as_object().is_some_and(Map::is_empty)
+        || default.as_str().is_some_and(str::is_empty)
+}
+
+fn flag(name: &str) -> String {
+    name.replace('_', "-")
+}
+
+impl FromArgMatches for Said {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let Some((name, matches)) = matches.subcommand() else {
+            return Err(Error::raw(ErrorKind::MissingSubcommand, "what is to be said? See bursar control --help\n"));
+        };
+        let spoken = spoken().find(|spoken| flag(&spoken.name) == name).expect("clap knows the commands from here");
+        spoken.read(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Subcommand for Said {
+    fn augment_subcommands(command: Command) -> Command {
+        spoken().fold(command, |command, spoken| command.subcommand(spoken.command()))
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        spoken().any(|spoken| flag(&spoken.name) == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: &str) {
+        let command = Said::augment_subcommands(Command::new("control"));
+        let seen = command.try_get_matches_from(line.split(' ')).and_then(|matches| Said::from_arg_matches(&matches));
+        let seen = seen.map_or_else(|error| error.to_string(), |said| said.0.to_string());
+        assert!(seen.contains(expected), "{line}: {seen}");
+    }
+
+    #[test]
+    fn every_command_of_the_schema_can_be_said() {
+        check("control pause ws:w", r#"{"pause":{"scope":"ws:w"}}"#);
+        check(
+            "control set-limit daily --scope ws:w --meter credits_micro --window day --cap 5 --thresholds-percent 50,80 --action pause",
+            r#"{"set_limit":{"action":"pause","cap":5,"limit_id":"daily","meter":"credits_micro","scope":"ws:w","thresholds_percent":[50,80],"window":"day"}}"#,
+        );
+        check("control set-consent --required true", r#"{"set_consent":{"required":true}}"#);
+        check("control adjust --reference t --event-time x --credits-micro -5", r#""credits_micro":-5"#);
+        check(
+            r#"control set-rate-card --default-prices {"input_micro":1,"output_micro":2}"#,
+            r#"{"set_rate_card":{"default_prices":{"input_micro":1,"output_micro":2}}}"#,
+        );
+        check("control set-plan --plan gold", "[possible values: free, plus, business");
+        check("control grant --scope org", "--grant-id");
+        check("control grant --help", "Adds credits to a pool");
+        check("control due --at x", "unrecognized subcommand");
+        Said::augment_subcommands(Command::new("control")).debug_assert();
+    }
+}

@@ -1,0 +1,364 @@
+//! What time brings: causes end, grants expire, seats come back, periods close, digests go out. It comes as a due record,
+//! so that a replay does it at the same place; and it goes page by page, a commit each, so that no step touches the
+//! whole account.
+
+use super::{
+    Account, Moment, Policy,
+    ceiling::Cause,
+    changes::{self, EndingPage, Needs, WalkPage, Walked},
+    layout::{LayoutError, unpack},
+    row::ScopeRow,
+    scopes::ScopeIndex,
+};
+use crate::domain::{
+    control::ControlRecord,
+    pause::{Cause as PauseCause, CauseKind},
+    scope::Scope,
+    time::{MINUTE_MS, SECOND_MS, Timestamp},
+    window::{Window, WindowKind, local_hour, window_at},
+};
+
+/// Scopes that one commit looks at; a record that concerns more goes on in the next.
+const PAGE: usize = 500;
+
+/// A period is not closed before usage has been read up to its end; until then it is tried again after this.
+const TRY_AGAIN_MS: i64 = 5 * SECOND_MS;
+
+/// Whether a record is through.
+pub(super) enum Progress {
+    /// It is, and this is what there is to say of it.
+    Done(String),
+    /// Commit, and come again.
+    More,
+}
+
+/// A record on its way through many scopes, a page at a time.
+#[derive(Debug)]
+pub struct Sweep {
+    stage: Stage,
+    found: Option<Found>,
+    /// What there is to say when it is through.
+    pub(super) answer: String,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Scopes to be looked at: by now, or all.
+    Looking(EndingPage),
+    /// All rows, to close a period.
+    Closing(Window, WalkPage),
+    /// All rows, to pause agents of the free phase.
+    FreePhase(WalkPage),
+}
+
+#[derive(Debug)]
+enum Found {
+    /// Scopes with the time at which they were to be looked at, and the first time after the page.
+    Scopes(Vec<(ScopeIndex, Timestamp)>, Option<Timestamp>),
+    /// Rows as stored, and what comes after them.
+    Rows(Vec<StoredRow>, Option<changes::WalkCursor>),
+    /// Agents of the free phase, and what comes after them.
+    Agents(Vec<ScopeIndex>, Option<changes::WalkCursor>),
+}
+
+/// A row as it is stored, with its scope.
+#[derive(Debug)]
+pub(super) struct StoredRow {
+    pub(super) field: Box<str>,
+    pub(super) scope: Scope,
+    pub(super) row: ScopeRow,
+}
+
+impl Sweep {
+    fn new(stage: Stage) -> Self {
+        Self { stage, found: None, answer: String::new() }
+    }
+
+    /// Through every scope that follows rules.
+    pub(super) fn through_all() -> Self {
+        Self::new(Stage::Looking(EndingPage { until: Timestamp::MAX, offset: 0, limit: PAGE }))
+    }
+}
+
+const fn first_page() -> WalkPage {
+    WalkPage { cursor: None, limit: PAGE }
+}
+
+impl Account {
+    /// Asks for the page that a sweep is at, and then for what the page needs.
+    pub(super) fn needs_for_sweep(&mut self, needs: &mut Needs) {
+        let Some(sweep) = self.sweep.take() else { return };
+        match (&sweep.found, &sweep.stage) {
+            (None, Stage::Looking(page)) => needs.ending = Some(*page),
+            (None, Stage::Closing(_, page) | Stage::FreePhase(page)) => needs.walk = Some(page.clone()),
+            (Some(Found::Scopes(scopes, _)), _) => {
+                scopes.iter().for_each(|(index, _)| self.need_row_and_workspace(*index, needs));
+            }
+            (Some(Found::Agents(agents, _)), _) => {
+                agents.iter().for_each(|index| self.need_row_and_workspace(*index, needs));
+            }
+            (Some(Found::Rows(rows, _)), Stage::Closing(period, _)) => self.need_closed(rows, *period, needs),
+            (Some(Found::Rows(..)), _) => {}
+        }
+        self.sweep = Some(sweep);
+    }
+
+    fn need_row_and_workspace(&mut self, index: ScopeIndex, needs: &mut Needs) {
+        self.need_row(index, needs);
+        if let Scope::Agent { workspace, .. } = &self.scopes.slot(index).scope {
+            let workspace = self.scopes.index(&Scope::Workspace(workspace.clone()));
+            self.need_row(workspace, needs);
+        }
+    }
+
+    /// Takes in what was loaded for the page that a sweep is at.
+    pub(super) fn fill_sweep(
+        &mut self,
+        ending: Option<changes::EndingFound>,
+        walk: Option<Walked>,
+    ) -> Result<(), LayoutError> {
+        let Some(mut sweep) = self.sweep.take() else { return Ok(()) };
+        if let Some((fields, next)) = ending {
+            let scopes = fields.iter().map(|(field, at)| Ok((self.scopes.index(&changes::parse_scope(field)?), *at)));
+            sweep.found = Some(Found::Scopes(scopes.collect::<Result<_, LayoutError>>()?, next));
+        }
+        if let Some(Walked { rows, next }) = walk {
+            let mut stored = Vec::with_capacity(rows.len());
+            for (field, packed) in rows.into_iter().filter(|(field, _)| &**field == "org" || field.contains(':')) {
+                let (scope, row) = (changes::parse_scope(&field)?, unpack("scope row", &packed)?);
+                stored.push(StoredRow { field, scope, row });
+            }
+            sweep.found = Some(match sweep.stage {
+                Stage::FreePhase(_) => Found::Agents(self.free_phase_agents(&stored), next),
+                _ => Found::Rows(stored, next),
+            });
+        }
+        self.sweep = Some(sweep);
+        Ok(())
+    }
+
+    fn free_phase_agents(&mut self, stored: &[StoredRow]) -> Vec<ScopeIndex> {
+        let of_free_phase = |stored: &&StoredRow| {
+            matches!(stored.scope, Scope::Agent { .. })
+                && stored.row.registered.as_ref().is_some_and(|registered| registered.in_free_phase)
+        };
+        stored.iter().filter(of_free_phase).map(|stored| self.scopes.index(&stored.scope)).collect()
+    }
+
+    /// Begins the next thing that is due at `at`. Looking comes last: it tells when the next thing is due.
+    pub(super) fn begin_due(&mut self, at: Timestamp, moment: Moment, policy: &Policy) {
+        let now = at.max(self.head.served_due);
+        let stage = if self.head.look_at_all {
+            Stage::Looking(EndingPage { until: Timestamp::MAX, offset: 0, limit: PAGE })
+        } else if let Some(period) = self.period_to_close(now, moment, policy) {
+            Stage::Closing(period, first_page())
+        } else if self.free_phase_end().is_some_and(|end| end <= now) {
+            Stage::FreePhase(first_page())
+        } else {
+            Stage::Looking(EndingPage { until: at, offset: 0, limit: PAGE })
+        };
+        self.sweep = Some(Sweep::new(stage));
+    }
+
+    /// Does a page of what is due, and says whether that was all.
+    pub(super) fn serve_due(
+        &mut self,
+        at: Timestamp,
+        caused_by: &Cause<'_>,
+        moment: Moment,
+        policy: &Policy,
+    ) -> Progress {
+        let moment = Moment { clock: moment.clock.max(at), ..moment };
+        let sweep = self.sweep.take().expect("the page was loaded before the record is decided");
+        let found = sweep.found.expect("the page was loaded before the record is decided");
+        match (sweep.stage, found) {
+            (Stage::Looking(page), Found::Scopes(scopes, next)) => {
+                if self.look_at_page(page, &scopes, caused_by, moment, policy) {
+                    return Progress::More;
+                }
+                if page.until == Timestamp::MAX {
+                    self.head.look_at_all = false;
+                    return Progress::More;
+                }
+                self.finish_due(at, next, moment, policy);
+                return Progress::Done(String::new());
+            }
+            (Stage::Closing(period, _), Found::Rows(rows, next)) => {
+                self.close_rows(&rows, period, moment);
+                match next {
+                    None => self.head.closed_until = self.head.closed_until.max(period.end),
+                    next => {
+                        self.sweep = Some(Sweep::new(Stage::Closing(period, WalkPage { cursor: next, limit: PAGE })))
+                    }
+                }
+            }
+            (Stage::FreePhase(_), Found::Agents(agents, next)) => {
+                agents.iter().for_each(|agent| self.end_free_phase(*agent, caused_by, moment, policy));
+                match next {
+                    None => (self.settings.free_phase_ends, self.settings_changed) = (false, true),
+                    next => self.sweep = Some(Sweep::new(Stage::FreePhase(WalkPage { cursor: next, limit: PAGE }))),
+                }
+            }
+            (stage, found) => unreachable!("a page of {stage:?} is not {found:?}"),
+        }
+        Progress::More
+    }
+
+    /// Looks at every scope that follows rules, a page at a time, after a record has changed what they follow.
+    pub(super) fn sweep_all(&mut self, record: &ControlRecord, moment: Moment, policy: &Policy) -> Progress {
+        let caused_by = Cause::Control { source: &record.source, id: &record.id, time: record.time };
+        let sweep = self.sweep.take().expect("the page was loaded before the record is decided");
+        let (Stage::Looking(page), Some(Found::Scopes(scopes, _))) = (sweep.stage, sweep.found) else {
+            unreachable!("a record that sweeps all looks at scopes")
+        };
+        self.head.sweeping = None;
+        if !self.look_at_page(page, &scopes, &caused_by, moment, policy) {
+            return Progress::Done(sweep.answer);
+        }
+        self.head.sweeping = Some(record.fingerprint().0);
+        self.sweep.as_mut().expect("there is a next page").answer = sweep.answer;
+        Progress::More
+    }
+
+    /// Looks at the scopes of a page. Returns whether there may be another page, which the sweep then stands at.
+    fn look_at_page(
+        &mut self,
+        page: EndingPage,
+        scopes: &[(ScopeIndex, Timestamp)],
+        caused_by: &Cause<'_>,
+        moment: Moment,
+        policy: &Policy,
+    ) -> bool {
+        let place = |account: &Self, index: ScopeIndex, at: Timestamp| (at, account.scopes.slot(index).field.clone());
+        let page_end = scopes.last().map(|(index, at)| place(self, *index, *at));
+        let mut still_within = 0;
+        for (index, _) in scopes {
+            self.look(*index, false, caused_by, moment, policy);
+            self.attend(*index, moment);
+            let next = self.paused_scope(*index).look_at.map(|at| place(self, *index, at));
+            still_within += usize::from(next.is_some() && next <= page_end);
+        }
+        let full = scopes.len() >= page.limit;
+        if full {
+            let offset = page.offset + still_within;
+            self.sweep = Some(Sweep::new(Stage::Looking(EndingPage { offset, ..page })));
+        }
+        full
+    }
+
+    /// Brings one scope up to date: with the rules, with the time, with who can pay. At most one change of its pauses is
+    /// announced.
+    pub(super) fn look(
+        &mut self,
+        index: ScopeIndex,
+        revised: bool,
+        caused_by: &Cause<'_>,
+        moment: Moment,
+        policy: &Policy,
+    ) {
+        self.bring_up_to_date(index, moment);
+        let clock = moment.clock;
+        let row = self.scopes.row_mut(index);
+        let mut changed = row.pauses.clear(|cause| cause.ends_at.is_some_and(|end| end <= clock));
+        if let Some(member) = &mut row.member {
+            member.seat_spent_until = member.seat_spent_until.filter(|until| *until > clock);
+        }
+        let mut revised = revised;
+        if let Some(pool) = &mut row.pool {
+            revised |= pool.expire(clock);
+            if let Some(reload) = &mut pool.reload {
+                reload.lapse(clock);
+            }
+        }
+        if revised {
+            self.announce_pool(index, moment);
+        }
+        changed |= self.clear_what_is_below(index, moment);
+        if let Some(wanted) = self.money_wanted(index, moment, policy) {
+            changed |= self.scopes.row_mut(index).pauses.set_want_of_money(wanted);
+        }
+        let waits = |cause: &PauseCause| cause.kind == CauseKind::FreePhase;
+        if self.scopes.row(index).pauses.causes.iter().any(waits) && !self.is_unfunded(index, moment, policy) {
+            changed |= self.scopes.row_mut(index).pauses.clear(waits);
+        }
+        if changed {
+            self.announce_pauses(index, caused_by, moment);
+        }
+        self.ask_for_reload(index, moment);
+    }
+
+    /// Whether nothing could pay for a charge to this scope now.
+    fn is_unfunded(&self, index: ScopeIndex, moment: Moment, policy: &Policy) -> bool {
+        self.payer_now(index, moment, policy).is_some_and(|payer| payer.means.is_spent())
+    }
+
+    /// An agent of the free phase pauses if its pool has no credits (row A7).
+    fn end_free_phase(&mut self, agent: ScopeIndex, caused_by: &Cause<'_>, moment: Moment, policy: &Policy) {
+        if !self.is_unfunded(agent, moment, policy) {
+            return;
+        }
+        let cause =
+            PauseCause { kind: CauseKind::FreePhase, limit_id: Box::default(), window_start: None, ends_at: None };
+        if self.scopes.row_mut(agent).pauses.add(cause) {
+            self.announce_pauses(agent, caused_by, moment);
+        }
+    }
+
+    /// The first period start on or after the end of the free phase, while it is to be worked off.
+    fn free_phase_end(&self) -> Option<Timestamp> {
+        let until = self.settings.free_until.filter(|_| self.settings.free_phase_ends)?;
+        let period = self.calendar.window(&self.settings.zones, WindowKind::Period, until);
+        Some(if period.start == until { until } else { period.end })
+    }
+
+    /// The oldest period that is over by the grace and not closed; not before usage has been read that far.
+    fn period_to_close(&self, now: Timestamp, moment: Moment, policy: &Policy) -> Option<Window> {
+        let over = |period: &Window| {
+            let closes_at = period.end.plus_ms(policy.grace_ms);
+            closes_at <= now && closes_at <= moment.read_until
+        };
+        self.calendar.periods_ending_after(self.head.closed_until).filter(over).min_by_key(|period| period.end)
+    }
+
+    fn finish_due(&mut self, at: Timestamp, next_look: Option<Timestamp>, moment: Moment, policy: &Policy) {
+        self.head.served_due = self.head.served_due.max(at);
+        self.send_digest(at, moment);
+        let looks = self.pauses_changed.iter().filter_map(|index| self.paused_scope(*index).look_at).chain(next_look);
+        let looks = looks.filter(|look| *look > at && *look < changes::NO_TIME).min();
+        let closes = self.calendar.periods_ending_after(self.head.closed_until);
+        let closes = closes.map(|period| period.end.plus_ms(policy.grace_ms)).min();
+        // One that is due and not done was not read up to; it is tried again.
+        let closes = closes.map(|close| if close <= at { moment.clock.max(at).plus_ms(TRY_AGAIN_MS) } else { close });
+        let all = self.head.look_at_all.then(|| at.plus_ms(1));
+        let next = [looks, closes, all, self.free_phase_end(), self.settings.requests.next_digest];
+        self.head.due = next.into_iter().flatten().map(|next| next.max(at.plus_ms(1))).min();
+        self.due_changed = true;
+    }
+
+    /// Sees to it that a period is closed when its grace is over.
+    pub(super) fn close_in_time(&mut self, period: Window, policy: &Policy) {
+        if period.end > self.head.closed_until {
+            self.be_due(period.end.plus_ms(policy.grace_ms));
+        }
+    }
+
+    /// When the next digest goes out: at the set hour of the local day, at least a minute from now.
+    pub(super) fn next_digest(&self, after: Timestamp) -> Timestamp {
+        let (zones, hour) = (&self.settings.zones, self.settings.requests.digest_hour);
+        let mut day = window_at(zones, WindowKind::Day, after);
+        loop {
+            let at = local_hour(zones, day, hour);
+            if at >= after.plus_ms(MINUTE_MS) {
+                return at;
+            }
+            day = window_at(zones, WindowKind::Day, day.end);
+        }
+    }
+
+    /// Sees to it that what must happen at the end of the free phase does.
+    pub(super) fn end_free_phase_in_time(&mut self) {
+        if let Some(end) = self.free_phase_end() {
+            self.be_due(end);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! Who pays for a charge, and who pauses when nobody can (rows A18, B1–B8, B13, B14, C9).
+//!
+//! A charge has a *payer*: the seat of its user, then the nearest pool and its prepaid balance, then billing
+//! afterwards. When all of that is spent, the narrowest scope pauses whose means they were: the member, where members
+//! have sources of their own; else the scope of the limit that leaves no room, or the owner of the pool, whichever lies
+//! within the other.
+
+use super::{
+    Account, Moment, Policy,
+    ceiling::{Ceiling, Effects, Step},
+    row::{Place, ScopeRow},
+    scopes::{ORGANIZATION, ScopeIndex},
+};
+use crate::domain::{
+    limit::{Action, Limit},
+    meter::{Counters, Meter},
+    pause::{Cause as PauseCause, CauseKind},
+    payment::{Means, Mode, Payment, Source, Split},
+    scope::{Scope, ScopeKind},
+    signal::{RequestKind, RequestSignal, Signal},
+    time::Timestamp,
+    window::{Window, WindowKind},
+};
+
+/// A seat has at most one allowance per kind of window: session, week, period.
+const ALLOWANCES_MAX: usize = 3;
+
+/// Who pays for a charge, and with what.
+pub(super) struct Payer {
+    payment: Payment,
+    /// The user, where members have sources of their own.
+    member: Option<ScopeIndex>,
+    /// The user, whatever the mode.
+    user: Option<ScopeIndex>,
+    /// The agent, else the workspace, else the organization.
+    narrowest: ScopeIndex,
+    workspace: Option<ScopeIndex>,
+    /// The owner of the nearest pool.
+    pub(super) owner: Option<ScopeIndex>,
+    /// What the pool had drawn before (`None`: nothing yet).
+    pub(super) pool_before: Option<i64>,
+    period: Window,
+    event_time: Timestamp,
+    /// The period was over for good when the charge was recorded.
+    pub(super) late: bool,
+    /// What each source can pay.
+    pub(super) means: Means,
+    /// What is left of the seat's allowance, by window.
+    seat: [Option<(Window, i64)>; ALLOWANCES_MAX],
+    tightest: Option<Tightest>,
+    consent_missing: bool,
+}
+
+/// The limit on extra credits with the least room.
+struct Tightest {
+    scope: ScopeIndex,
+    limit_id: Box<str>,
+    window: Window,
+    room_micro: i64,
+}
+
+/// What stands in the way of paying: who pauses for what.
+pub(super) struct Want {
+    pub(super) scope: ScopeIndex,
+    pub(super) cause: PauseCause,
+    pub(super) revision: u64,
+}
+
+impl Account {
+    /// Who pays for what is charged to `scopes` at `event_time`; `None` if nobody has to.
+    pub(super) fn payer(
+        &self,
+        scopes: &[ScopeIndex],
+        event_time: Timestamp,
+        period: Window,
+        moment: Moment,
+        policy: &Policy,
+    ) -> Option<Payer> {
+        if self.settings.free_until.is_some_and(|until| event_time < until) {
+            return None;
+        }
+        let late = moment.record_time >= period.end.plus_ms(policy.grace_ms);
+        let payment = if late { self.settings.payment_at(period.end.plus_ms(-1)) } else { self.settings.payment() };
+        let owner = scopes.iter().rev().copied().find(|index| self.scopes.row(*index).pool.is_some());
+        if owner.is_none() && payment.mode == Mode::Credits {
+            return None;
+        }
+        let user = scopes.iter().copied().find(|index| self.scopes.slot(*index).scope.kind() == ScopeKind::User);
+        let mut payer = Payer {
+            payment,
+            member: user.filter(|_| payment.mode.has_seats()),
+            user,
+            narrowest: scopes.iter().rev().copied().find(|index| Some(*index) != user).unwrap_or(ORGANIZATION),
+            workspace: scopes
+                .iter()
+                .copied()
+                .find(|index| self.scopes.slot(*index).scope.kind() == ScopeKind::Workspace),
+            owner,
+            pool_before: owner.and_then(|owner| self.pool(owner).drawn_micro(period.start)),
+            period,
+            event_time,
+            late,
+            means: Means::default(),
+            seat: [None; ALLOWANCES_MAX],
+            tightest: None,
+            consent_missing: false,
+        };
+        self.find_means(&mut payer, scopes);
+        Some(payer)
+    }
+
+    fn pool(&self, owner: ScopeIndex) -> &crate::domain::pool::Pool {
+        self.scopes.row(owner).pool.as_ref().expect("the owner was found by its pool")
+    }
+
+    fn find_means(&self, payer: &mut Payer, scopes: &[ScopeIndex]) {
+        let own = payer.user.and_then(|user| self.scopes.row(user).member.as_ref());
+        let is_on = |source| payer.payment.is_on(source, own.map(|member| &member.switches));
+        if let Some(member) = payer.member.filter(|_| is_on(Source::Seat)) {
+            payer.seat = self.seat_left(member, payer);
+            let left = payer.seat.iter().flatten().map(|(_, left_micro)| *left_micro).min();
+            payer.means.seat_micro = left.unwrap_or(0).max(0);
+        }
+        let (pool_on, prepaid_on) = (is_on(Source::Pool), is_on(Source::Prepaid));
+        payer.means.postpaid = is_on(Source::Postpaid);
+        if let Some(owner) = payer.owner {
+            let pool = self.pool(owner);
+            if pool_on {
+                payer.means.pool_micro = pool.left_micro(payer.period, payer.event_time);
+                if let (Some(cap_micro), Some(user)) = (pool.user_cap_micro, payer.user) {
+                    let drawn = self.counted(user, WindowKind::Period, payer.period).get(Meter::PoolCreditsMicro);
+                    payer.means.pool_micro = payer.means.pool_micro.min(cap_micro.saturating_sub(drawn)).max(0);
+                }
+            }
+            if prepaid_on && !payer.late {
+                payer.means.prepaid_micro = pool.prepaid_left_micro(payer.event_time);
+            }
+        }
+        payer.tightest = self.tightest(scopes, payer.event_time);
+        payer.means.extra_room_micro = payer.tightest.as_ref().map_or(i64::MAX, |tightest| tightest.room_micro.max(0));
+        let consented = own.is_some_and(|member| member.consented);
+        payer.consent_missing = payer.member.is_some() && payer.payment.consent_required && !consented;
+        if payer.consent_missing {
+            (payer.means.prepaid_micro, payer.means.postpaid) = (0, false);
+        }
+    }
+
+    /// What is left of a member's seat, by window.
+    fn seat_left(&self, member: ScopeIndex, payer: &Payer) -> [Option<(Window, i64)>; ALLOWANCES_MAX] {
+        let mut left = [None; ALLOWANCES_MAX];
+        let row = self.scopes.row(member);
+        let Some(seat_type) = row.seat_type().and_then(|name| self.settings.seat_type(name)) else { return left };
+        for (slot, allowance) in left.iter_mut().zip(&seat_type.allowances) {
+            // The past does not use up the session of the present.
+            if payer.late && allowance.window == WindowKind::Session {
+                continue;
+            }
+            let window = self.window_of(row, allowance.window, payer.event_time);
+            let used = self.counted(member, allowance.window, window).get(Meter::SeatCreditsMicro);
+            *slot = Some((window, allowance.amount_micro.saturating_sub(used)));
+        }
+        left
+    }
+
+    /// The window of a kind that an event of this scope falls into.
+    pub(super) fn window_of(&self, row: &ScopeRow, kind: WindowKind, event_time: Timestamp) -> Window {
+        match kind {
+            WindowKind::Session => row.session(event_time),
+            _ => self.calendar.window(&self.settings.zones, kind, event_time),
+        }
+    }
+
+    /// What was counted in a window of a scope, wherever it is kept.
+    pub(super) fn counted(&self, index: ScopeIndex, kind: WindowKind, window: Window) -> Counters {
+        let slot = self.scopes.slot(index);
+        let row = self.scopes.row(index);
+        match row.place(kind, window.start) {
+            Place::Row(position) => row.windows[position].counters,
+            Place::New => Counters::ZERO,
+            Place::Older => {
+                let key = super::OlderKey { kind, start: window.start, scope: slot.field.clone() };
+                self.older.get(&key).and_then(|counters| *counters).unwrap_or(Counters::ZERO)
+            }
+        }
+    }
+
+    /// The limit on extra credits with the least room; of several with the same, that of the narrowest scope.
+    fn tightest(&self, scopes: &[ScopeIndex], event_time: Timestamp) -> Option<Tightest> {
+        let mut tightest: Option<Tightest> = None;
+        for index in scopes.iter().rev() {
+            let row = self.scopes.row(*index);
+            let rules = self.settings.rules_for(self.scopes.slot(*index).scope.kind(), row.seat_type());
+            for limit in row.limits.iter().chain(rules).filter(|limit| is_spend_limit(limit)) {
+                let window = self.window_of(row, limit.window, event_time);
+                let used = self.counted(*index, limit.window, window).get(Meter::ExtraCreditsMicro);
+                let room_micro = limit.cap.unwrap_or(i64::MAX).saturating_sub(used);
+                if tightest.as_ref().is_none_or(|known| room_micro < known.room_micro) {
+                    tightest = Some(Tightest { scope: *index, limit_id: limit.id.clone(), window, room_micro });
+                }
+            }
+        }
+        tightest
+    }
+
+    /// The limits on extra credits that leave a member no room, for who approves a request.
+    pub(super) fn binding_limits(&self, member: ScopeIndex, now: Timestamp) -> Vec<Box<str>> {
+        let mut binding = Vec::new();
+        for index in [member, ORGANIZATION] {
+            let (row, slot) = (self.scopes.row(index), self.scopes.slot(index));
+            let leaves_no_room = |limit: &Limit| {
+                let window = self.window_of(row, limit.window, now);
+                let used = self.counted(index, limit.window, window).get(Meter::ExtraCreditsMicro);
+                is_spend_limit(limit) && limit.cap.is_some_and(|cap| used >= cap)
+            };
+            let own = row.limits.iter().filter(|limit| leaves_no_room(limit));
+            binding.extend(own.map(|limit| format!("{} on {}", limit.id, slot.field).into()));
+            let rules = self.settings.rules_with_selectors(slot.scope.kind(), row.seat_type());
+            let rules = rules.filter(|(_, limit)| leaves_no_room(limit));
+            binding.extend(rules.map(|(selector, limit)| format!("{} on {}", limit.id, selector.describe()).into()));
+        }
+        binding
+    }
+
+    /// Splits a charge over its sources and draws what they pay.
+    pub(super) fn pay(&mut self, payer: &Payer, charge: &mut Counters) -> Split {
+        let split = payer.means.split(charge.get(Meter::CreditsMicro));
+        split.write_to(charge);
+        if let Some(owner) = payer.owner {
+            let pool = self.scopes.row_mut(owner).pool.as_mut().expect("the owner was found by its pool");
+            pool.drawn_in(payer.period.start);
+            pool.draw(payer.period, payer.event_time, split.pool_micro);
+            pool.draw_prepaid(payer.event_time, split.prepaid_micro);
+        }
+        split
+    }
+
+    /// What follows from a charge that was paid: who has nothing left pauses, and more may be asked for.
+    pub(super) fn after_payment(&mut self, payer: &Payer, split: &Split, moment: Moment) {
+        let left = payer.means.after(split);
+        if split.uncovered_micro > 0 {
+            let want = self.want(payer, &left, split);
+            let PauseCause { kind, limit_id, window_start, .. } = want.cause;
+            let start = window_start.unwrap_or(payer.period.start);
+            self.scopes.row_mut(want.scope).book_overshoot(kind, &limit_id, start, split.uncovered_micro);
+        }
+        if payer.period.end <= moment.clock || payer.late {
+            return;
+        }
+        self.note_spent_seat(payer, split, moment);
+        if left.is_spent() {
+            let Want { scope, cause, revision } = self.want(payer, &left, split);
+            // What stands in the way of an old window is no matter now.
+            let matters = cause.ends_at.is_none_or(|end| end > moment.clock);
+            if matters && self.scopes.row(scope).pauses.want_of_money().is_none() {
+                let mut effects = Effects::default();
+                effects.causes.push((cause, revision));
+                self.take_effects(scope, effects, moment);
+            }
+        }
+        self.note_shared_exhaustion(payer, &left, moment);
+        if let Some(owner) = payer.owner.filter(|_| split.prepaid_micro > 0) {
+            self.ask_for_reload(owner, moment);
+        }
+    }
+
+    /// A member whose seat is used up lives on what all share until the seat comes back.
+    fn note_spent_seat(&mut self, payer: &Payer, split: &Split, moment: Moment) {
+        let Some(member) = payer.member else { return };
+        let spent = payer.seat.iter().flatten().filter(|(_, left_micro)| *left_micro <= split.seat_micro);
+        // A member without an allowance lives on what all share always: to be looked at when the period turns.
+        let without = payer.seat.iter().all(Option::is_none);
+        let until = spent.map(|(window, _)| window.end).max().or(without.then_some(payer.period.end));
+        let until = until.filter(|until| *until > moment.clock);
+        let facts = self.scopes.row(member).member.as_ref().and_then(|member| member.seat_spent_until);
+        if until.is_some() && facts != until {
+            let row = self.scopes.row_mut(member);
+            row.member.get_or_insert_default().seat_spent_until = until;
+            self.attend(member, moment);
+        }
+    }
+
+    /// When what all share runs out, everyone who lives on it is looked at, a page at a time.
+    fn note_shared_exhaustion(&mut self, payer: &Payer, left: &Means, moment: Moment) {
+        let ran_out = |before: bool, after: bool| before && !after;
+        let means = &payer.means;
+        let shared_limit = payer.tightest.as_ref().is_some_and(|tightest| tightest.scope == ORGANIZATION);
+        let shared = ran_out(means.pool_micro > 0, left.pool_micro > 0)
+            || ran_out(means.prepaid_micro > 0, left.prepaid_micro > 0)
+            || (shared_limit && ran_out(means.extra_room_micro > 0, left.extra_room_micro > 0));
+        if shared && payer.payment.mode.has_seats() {
+            self.head.look_at_all = true;
+            self.be_due(moment.clock.max(self.head.served_due.plus_ms(1)));
+        }
+    }
+
+    /// What stands in the way: the first thing that would have to change, and whom it pauses.
+    fn want(&self, payer: &Payer, left: &Means, split: &Split) -> Want {
+        let own = payer.user.and_then(|user| self.scopes.row(user).member.as_ref());
+        let switches = own.map(|member| &member.switches);
+        let extra_on =
+            payer.payment.is_on(Source::Prepaid, switches) || payer.payment.is_on(Source::Postpaid, switches);
+        let off_for_user = [Source::Prepaid, Source::Postpaid]
+            .into_iter()
+            .any(|source| switches.is_some_and(|own| own.get(source) == Some(false)));
+        let limit = payer.tightest.as_ref().filter(|_| left.extra_room_micro <= 0);
+        let kind = if !extra_on && off_for_user {
+            CauseKind::ExtraUsageOff
+        } else if !extra_on {
+            if payer.member.is_some() { CauseKind::SeatAllowance } else { CauseKind::Pool }
+        } else if payer.consent_missing {
+            CauseKind::Consent
+        } else if limit.is_some() && (left.postpaid || left.prepaid_micro > 0) {
+            CauseKind::SpendLimit
+        } else {
+            CauseKind::Pool
+        };
+        let limit = limit.filter(|_| kind == CauseKind::SpendLimit);
+        // Where workspaces have pools of their own, one without does not pause the others.
+        let apart = payer.workspace.filter(|_| self.settings.workspace_pools > 0);
+        let pool = payer.owner.or(apart).unwrap_or(ORGANIZATION);
+        let scope = match (payer.member, limit) {
+            (Some(member), _) => member,
+            // Usage of nobody in an organization of members: its agent pauses, the others go on.
+            (None, _) if payer.payment.mode.has_seats() => payer.narrowest,
+            (None, Some(limit)) => self.narrower(limit.scope, pool),
+            (None, None) if kind == CauseKind::ExtraUsageOff => payer.user.unwrap_or(pool),
+            (None, None) => pool,
+        };
+        let seat_back = payer.seat.iter().flatten().filter(|(_, left_micro)| *left_micro <= split.seat_micro);
+        let seat_end = seat_back.clone().map(|(window, _)| window.end).max();
+        let pool_end = payer.owner.and_then(|owner| self.pool_returns(owner, payer));
+        let ends = [seat_end, pool_end, limit.map(|limit| limit.window.end)];
+        let seat_start = seat_back.map(|(window, _)| window.start).max();
+        let window_start = limit.map(|limit| limit.window.start).or(seat_start).unwrap_or(payer.period.start);
+        // Whatever is granted, allowed or given back makes one of them grow, and so another signal of the next want.
+        let revision = payer.owner.map_or(0, |owner| self.pool(owner).revision) + self.settings.rules_revision;
+        let cause = PauseCause {
+            kind,
+            limit_id: limit.map_or_else(Box::default, |limit| limit.limit_id.clone()),
+            window_start: Some(window_start),
+            ends_at: ends.into_iter().flatten().min(),
+        };
+        Want { scope, cause, revision }
+    }
+
+    /// When a pool has something again by itself: at the next period, if that includes anything.
+    fn pool_returns(&self, owner: ScopeIndex, payer: &Payer) -> Option<Timestamp> {
+        (self.pool(owner).included_micro(payer.period.end) > 0).then_some(payer.period.end)
+    }
+
+    /// Of two scopes of one charge, the one that lies within the other.
+    fn narrower(&self, a: ScopeIndex, b: ScopeIndex) -> ScopeIndex {
+        let breadth = |index: ScopeIndex| match self.scopes.slot(index).scope.kind() {
+            ScopeKind::Organization => 3,
+            ScopeKind::Workspace => 2,
+            ScopeKind::Agent => 1,
+            ScopeKind::User => 0,
+        };
+        if breadth(a) <= breadth(b) { a } else { b }
+    }
+
+    /// What a scope wants for money now: `Some(None)` if it wants for nothing, `None` if that cannot be told from the
+    /// scope alone.
+    pub(super) fn money_wanted(
+        &self,
+        index: ScopeIndex,
+        moment: Moment,
+        policy: &Policy,
+    ) -> Option<Option<PauseCause>> {
+        let row = self.scopes.row(index);
+        let kind = self.scopes.slot(index).scope.kind();
+        let mode = self.settings.payment().mode;
+        let is_member = kind == ScopeKind::User && mode.has_seats();
+        let payer = self.payer_now(index, moment, policy);
+        // Without pools of workspaces, everything that pays is told by the organization and the scope itself.
+        let is_told = mode == Mode::UsageEnterprise && self.settings.workspace_pools == 0;
+        if !is_member && row.pool.is_none() && !is_told {
+            // Somebody within a pool that is not told here: only what stands in the way can be looked at.
+            let known = row.pauses.want_of_money()?;
+            let holds = payer.is_some_and(|payer| match known.kind {
+                CauseKind::SpendLimit => payer.tightest.as_ref().is_some_and(|tightest| tightest.room_micro <= 0),
+                CauseKind::ExtraUsageOff => !payer.means.has_extra(),
+                _ => payer.means.is_spent(),
+            });
+            return Some(Some(known.clone()).filter(|_| holds));
+        }
+        let Some(payer) = payer.filter(|payer| payer.means.is_spent()) else { return Some(None) };
+        // The members of a mode with seats pause one by one, and never their organization.
+        if !is_member && payer.payment.mode.has_seats() {
+            return Some(None);
+        }
+        let want = self.want(&payer, &payer.means, &Split::default());
+        Some((want.scope == index).then_some(want.cause))
+    }
+
+    /// Who would pay for a charge to a scope now; `None` if nobody has to.
+    pub(super) fn payer_now(&self, index: ScopeIndex, moment: Moment, policy: &Policy) -> Option<Payer> {
+        let within = self.workspace_of(index).filter(|workspace| self.scopes.is_loaded(*workspace));
+        let mut scopes = vec![ORGANIZATION];
+        scopes.extend(within);
+        scopes.extend(Some(index).filter(|index| *index != ORGANIZATION));
+        let now = moment.clock.max(moment.record_time);
+        let period = self.calendar.window(&self.settings.zones, WindowKind::Period, now);
+        self.payer(&scopes, now, period, Moment { record_time: now, ..moment }, policy)
+    }
+
+    /// The workspace of an agent, if it was named since the account came into memory.
+    pub(super) fn workspace_of(&self, index: ScopeIndex) -> Option<ScopeIndex> {
+        match &self.scopes.slot(index).scope {
+            Scope::Agent { workspace, .. } => self.scopes.known_workspace(workspace),
+            _ => None,
+        }
+    }
+
+    /// Holds a pool's thresholds against what it now contains: a new revision.
+    pub(super) fn announce_pool(&mut self, index: ScopeIndex, moment: Moment) {
+        let period = self.open_window(WindowKind::Period, moment.record_time);
+        let Some(pool) = self.scopes.row_mut(index).pool.as_mut() else { return };
+        // Begun, so that a pool of nothing is announced by its record and not once more by the first event.
+        pool.drawn_in(period.start);
+        let mut effects = Effects::default();
+        let (pool, scope) = (self.pool(index), &self.scopes.slot(index).scope);
+        let used = pool.drawn_micro(period.start).unwrap_or(0);
+        let ceiling = Ceiling::of_pool(pool, period);
+        ceiling.hold(Step::Revision { used }, &self.organization_id, scope, moment, &mut effects);
+        self.take_effects(index, effects, moment);
+    }
+
+    /// Asks for a reload, if the balance has fallen to its mark and one may be asked for (row B2).
+    pub(super) fn ask_for_reload(&mut self, owner: ScopeIndex, moment: Moment) {
+        let day = self.calendar.window(&self.settings.zones, WindowKind::Day, moment.record_time).start;
+        let row = self.scopes.row(owner);
+        let Some(pool) = row.pool.as_ref() else { return };
+        let Some(reload) = pool.reload.as_ref().filter(|reload| reload.may_ask(day)) else { return };
+        let balance_micro = pool.prepaid_left_micro(moment.record_time);
+        // Never above what the organization may spend in the month: what is spent, what is left, and what is bought.
+        let room_micro = self.tightest(&[ORGANIZATION], moment.record_time).map_or(i64::MAX, |limit| limit.room_micro);
+        let amount_micro = reload.amount_micro.min(room_micro.saturating_sub(balance_micro));
+        if balance_micro > reload.below_micro || amount_micro <= 0 {
+            return;
+        }
+        let slot = self.scopes.slot(owner);
+        let last = reload.last.map_or_else(String::new, |last| last.to_string());
+        let identity = super::identity(&self.organization_id, &["reload", &slot.field, &last]);
+        let scope = slot.scope.clone();
+        let pool = self.scopes.row_mut(owner).pool.as_mut().expect("it was looked at above");
+        pool.reload.as_mut().expect("it was looked at above").ask(identity, moment.record_time, day);
+        self.attend(owner, moment);
+        let kind = RequestKind::ReloadRequested { amount_micro, balance_micro };
+        self.decided.push(Signal::Request(RequestSignal { identity, scope, kind, record_time: moment.record_time }));
+    }
+}
+
+/// Whether a limit bounds what prepaid and postpaid pay.
+pub(super) fn is_spend_limit(limit: &Limit) -> bool {
+    limit.meter == Meter::ExtraCreditsMicro && limit.action == Action::Pause && limit.cap.is_some()
+}

@@ -1,0 +1,213 @@
+//! A scenario on an account in memory: committed after every line, and held, or forgotten and loaded again.
+
+use bursar::{
+    contract::{
+        Kind,
+        json::{cloud_event, read_control},
+    },
+    domain::{
+        account::{Account, Moment, Outcome, Policy, changes::Needs, layout::unpack},
+        control::ControlRecord,
+        event::{RunPhase, Tokens, Usage, UsageEvent},
+        signal::Signal,
+        time::{HOUR_MS, MINUTE_MS, Timestamp},
+    },
+    ledger::{Committed, Ledger, memory::MemoryLedger},
+    notify::encode::{self, Format},
+};
+use futures::executor::block_on;
+use serde_json::{Value as Json, json};
+
+use crate::{
+    language::{Action, Step, Use},
+    told::{Seen, tell},
+};
+
+pub const POLICY: Policy =
+    Policy { horizon_ms: 48 * HOUR_MS, early_ms: 5 * MINUTE_MS, rules_delay_ms: MINUTE_MS, grace_ms: 15 * MINUTE_MS };
+
+/// Whose account scenarios are about.
+pub const ORGANIZATION: &str = "acme";
+
+/// The event of a step, under the step's number unless it has an id of its own.
+pub fn with_event<R>(event: &Use, at: Timestamp, number: usize, then: impl FnOnce(&UsageEvent<'_>) -> R) -> R {
+    let id = event.id.clone().unwrap_or_else(|| format!("e{number}"));
+    let usage = match event.tokens {
+        Some(input) => {
+            let tokens = Tokens { input, ..Tokens::default() };
+            Usage::Tokens { request_model: event.model.as_deref().unwrap_or("small"), tokens }
+        }
+        None => Usage::Run { phase: RunPhase::parse(&event.phase).expect("a phase of a run") },
+    };
+    then(&UsageEvent {
+        workspace_id: event.workspace.as_deref(),
+        agent_id: event.agent.as_deref(),
+        user_id: event.user.as_deref(),
+        product: event.product.as_deref(),
+        trigger: event.trigger.as_deref(),
+        ..UsageEvent::new(&id, "scenario", event.at.unwrap_or(at), ORGANIZATION, usage)
+    })
+}
+
+/// The identity of a reload that was asked for.
+pub fn reload_of(data: &Json) -> Option<String> {
+    (data["kind"] == "reload_requested").then(|| data["identity"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The control record of a step, as CloudEvents JSON. `$reload` stands for the last reload that was asked for.
+pub fn control_json(
+    actor: &str,
+    id: Option<&str>,
+    command: &Json,
+    at: Timestamp,
+    number: usize,
+    reload: &str,
+) -> String {
+    let mut data: Json = serde_json::from_str(&command.to_string().replace("$reload", reload)).expect("JSON");
+    data["organization_id"] = ORGANIZATION.into();
+    data["actor"] = actor.into();
+    let id = id.map_or_else(|| format!("c{number}"), str::to_owned);
+    cloud_event(Kind::Control, "scenario", &id, at, data).to_string()
+}
+
+/// An account on a ledger in memory.
+pub struct Stage {
+    pub ledger: MemoryLedger,
+    pub account: Account,
+    token: u128,
+    /// What was published since it was last asked, a sentence each.
+    pub told: Vec<String>,
+    /// Identities of all signals, in their order.
+    pub identities: Vec<String>,
+    reload: String,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let account = Account::new(ORGANIZATION);
+        Self {
+            ledger: MemoryLedger::new(),
+            account,
+            token: 0,
+            told: Vec::new(),
+            identities: Vec::new(),
+            reload: String::new(),
+        }
+    }
+
+    fn load(&mut self, mut needs: impl FnMut(&mut Account, &mut Needs)) {
+        loop {
+            let mut lacking = Needs::default();
+            needs(&mut self.account, &mut lacking);
+            if lacking.is_empty() {
+                return;
+            }
+            let request = [(Box::from(ORGANIZATION), lacking)];
+            let loaded = block_on(self.ledger.load(&request)).expect("memory answers").remove(0);
+            assert!(self.account.fill(&request[0].1, loaded).expect("the state can be read"), "nobody else moves it");
+        }
+    }
+
+    /// Writes what changed, and tells the signals.
+    pub fn commit(&mut self) {
+        if !self.account.has_changes() {
+            return;
+        }
+        self.token += 1;
+        let changes = self.account.take_changes(self.token, Timestamp::MIN);
+        let committed = block_on(self.ledger.commit(&[(ORGANIZATION.into(), changes)])).expect("memory answers");
+        assert_eq!(committed, [Committed::Written]);
+        let outbox: Vec<Signal> = self.account.outbox().iter().map(|(_, signal)| signal.clone()).collect();
+        for signal in &outbox {
+            // A view that was dropped before it forgot publishes a copy, under the same identity.
+            let identity = signal.identity().to_string();
+            if !self.identities.contains(&identity) {
+                self.identities.push(identity);
+                let sent: Json = serde_json::from_slice(&encode::signal(ORGANIZATION, signal, Format::Json).payload)
+                    .expect("signals are sent as JSON");
+                self.reload = reload_of(&sent["data"]).unwrap_or(std::mem::take(&mut self.reload));
+                self.told.extend(tell(sent["type"].as_str().expect("a type"), &sent["data"]));
+            }
+        }
+        self.account.acknowledge(outbox.len());
+    }
+
+    /// Forgets everything held in memory, as after a refused commit.
+    pub fn drop_view(&mut self) {
+        self.account = Account::new(ORGANIZATION);
+    }
+
+    /// Does what a step says, and then what is due by its time.
+    pub fn play(&mut self, number: usize, step: &Step) {
+        self.act(number, step);
+        self.serve_due(step.at);
+    }
+
+    /// Does what a step says.
+    pub fn act(&mut self, number: usize, step: &Step) {
+        let moment = Moment { record_time: step.at, clock: step.at, read_until: step.at };
+        match &step.action {
+            Action::Pass => {}
+            Action::Use(event) => {
+                let outcome = with_event(event, step.at, number, |event| self.decide(event, moment));
+                if let Outcome::DeadLetter(reason) = outcome {
+                    self.told.push(format!("dead letter: {}", reason.code()));
+                }
+            }
+            Action::Say { actor, id, command } => {
+                let record = control_json(actor, id.as_deref(), command, step.at, number, &self.reload);
+                match read_control(record.as_bytes()) {
+                    Ok(record) => self.say(&record, moment),
+                    Err(reason) => self.told.push(format!("dead letter: {}", reason.code())),
+                }
+            }
+        }
+    }
+
+    fn decide(&mut self, event: &UsageEvent<'_>, moment: Moment) -> Outcome {
+        let mut charged = Default::default();
+        self.load(|account, needs| charged = account.needs_for_usage(event, needs));
+        self.account.decide_usage(event, charged, moment, &POLICY)
+    }
+
+    fn say(&mut self, record: &ControlRecord, moment: Moment) {
+        loop {
+            self.load(|account, needs| account.needs_for_control(record, needs));
+            match self.account.decide_control(record, ("usage.control", 0, 0), moment, &POLICY) {
+                Outcome::Continue => self.commit(),
+                Outcome::DeadLetter(reason) if reason.code() != "control_refused" => {
+                    return self.told.push(format!("dead letter: {}", reason.code()));
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Serves due records as long as something is due.
+    fn serve_due(&mut self, now: Timestamp) {
+        self.commit();
+        for _ in 0..100 {
+            self.load(|account, needs| {
+                account.needs_for_correction(&bursar::domain::scope::Scope::Organization, needs);
+            });
+            let Some(at) = self.account.due().filter(|due| *due <= now) else { return };
+            let data = json!({ "organization_id": ORGANIZATION, "actor": "bursar", "due": { "at": at.to_string() } });
+            let record = cloud_event(Kind::Control, "bursar", &format!("due-{}", at.ms()), at, data).to_string();
+            let record = read_control(record.as_bytes()).expect("a due record");
+            self.say(&record, Moment { record_time: now, clock: now, read_until: now });
+            self.commit();
+        }
+        panic!("something is due again and again: {:?}", self.account.due());
+    }
+
+    /// The account as it is stored.
+    pub fn seen(&self) -> Seen {
+        let rows = self.ledger.scope_fields(ORGANIZATION);
+        let rows = rows.iter().map(|(field, packed)| (field.to_string(), unpack("row", packed).expect("a row")));
+        let needs = Needs { base: true, ..Needs::default() };
+        let loaded = block_on(self.ledger.load(&[(ORGANIZATION.into(), needs)])).expect("memory answers").remove(0);
+        let settings = loaded.base.and_then(|base| base.settings);
+        let settings = settings.map_or_else(Default::default, |packed| unpack("settings", &packed).expect("settings"));
+        Seen { settings, rows: rows.collect() }
+    }
+}

@@ -1,0 +1,119 @@
+//! What holds of a view that is lost, of stored state, and of input that no calendar has.
+
+use bursar::{
+    domain::{
+        account::{
+            Account,
+            changes::{Loaded, LoadedBase, Needs},
+            layout::{LAYOUT, LayoutError, pack_as, unpack, unpack_up_to},
+            row::{Overshoot, Part, ScopeRow, WindowCounters},
+        },
+        event::{Tokens, Usage, UsageEvent},
+        limit::Limit,
+        meter::Meter,
+        organization::{Member, Registered},
+        pause::Pauses,
+        pool::Pool,
+        time::Timestamp,
+        window::{WindowKind, window_at},
+    },
+    ledger::Ledger,
+};
+use futures::executor::block_on;
+use serde_json::json;
+
+use crate::{
+    language::parse,
+    stage::{ORGANIZATION, Stage},
+};
+
+fn play(story: &str) -> Stage {
+    let mut stage = Stage::new();
+    for (number, step) in parse(story).iter().enumerate() {
+        stage.play(number, step);
+    }
+    stage
+}
+
+/// A crash between the commit and the publication: whoever loads the account next finds the signals, under the same
+/// identities, and publishes them.
+#[test]
+fn u_4_signals_that_a_crash_left_behind_are_published() {
+    let story = "2026-01-15 10:00 admin says set_limit limit_id=cap scope=ws:w meter=input_tokens window=day cap=100 action=pause
+                 10:01 use 120 by a in w for u id x";
+    let stage = play(story);
+    let mut crashed = Stage::new();
+    let steps = parse(story);
+    for (number, step) in steps.iter().enumerate() {
+        crashed.act(number, step);
+    }
+    let changes = crashed.account.take_changes(1, Timestamp::MIN);
+    block_on(crashed.ledger.commit(&[(ORGANIZATION.into(), changes)])).expect("memory answers");
+    crashed.drop_view();
+    crashed.act(1, &steps[1]);
+    let left: Vec<String> = crashed.account.outbox().iter().map(|(_, signal)| signal.identity().to_string()).collect();
+    assert!(stage.identities.len() == 4 && stage.identities.iter().all(|identity| left.contains(identity)), "{left:?}");
+    assert_eq!(crashed.seen().answer("org input_tokens per day is 120"), "org input_tokens per day is 120");
+}
+
+/// Times that no calendar has end as dead letters, and hold nobody up.
+#[test]
+fn absurd_times_are_refused() {
+    for time_ms in [i64::MIN, -62_135_596_800_000_000, -1, 253_402_300_800_000, i64::MAX] {
+        let usage = Usage::Tokens { request_model: "small", tokens: Tokens::default() };
+        let event = UsageEvent::new("x", "story", Timestamp::from_ms(time_ms), ORGANIZATION, usage);
+        assert_eq!(event.validate().map_err(|reason| reason.code()), Err("time_out_of_range"), "{time_ms}");
+        // And the calendar itself answers at once, whatever it is asked.
+        for kind in WindowKind::ALL {
+            window_at(&[], kind, Timestamp::from_ms(time_ms));
+        }
+    }
+}
+
+/// A row as a next release might have it: this release's, and one thing more.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct NextRow {
+    windows: Vec<WindowCounters>,
+    limits: Vec<Limit>,
+    pool: Option<Box<Pool>>,
+    pauses: Pauses,
+    rules_revision: u64,
+    member: Option<Box<Member>>,
+    registered: Option<Box<Registered>>,
+    parts: Vec<Part>,
+    overshoots: Vec<Overshoot>,
+    #[serde(default)]
+    held: i64,
+}
+
+/// A release with layout n+1 (made up here) starts from rows that this one has stored, goes on with them, and finds
+/// again what it wrote; this one then refuses them.
+#[test]
+fn m9_a_next_release_starts_from_stored_rows_and_goes_on() {
+    let stage = play(
+        "2026-01-15 10:00 admin says set_limit limit_id=cap scope=ws:w meter=input_tokens window=day cap=900 action=pause
+         10:00 admin says set_pool scope=ws:w included_micro=50
+         10:01 use 79 by a in w for u product chat",
+    );
+    for (field, stored) in stage.ledger.scope_fields(ORGANIZATION) {
+        let mut row: NextRow =
+            unpack_up_to(LAYOUT + 1, "row", &stored).expect("the next release reads this one's rows");
+        assert_eq!((row.held, row.windows[0].counters.get(Meter::InputTokens)), (0, 79), "{field}");
+        row.windows[0].counters.set(Meter::InputTokens, 80);
+        row.held = 5;
+        let written = pack_as(LAYOUT + 1, &row);
+        let again: NextRow = unpack_up_to(LAYOUT + 1, "row", &written).expect("it reads its own");
+        assert_eq!((again.held, again.windows, again.limits), (5, row.windows, row.limits));
+        assert_eq!(unpack::<ScopeRow>("row", &written), Err(LayoutError::Unknown { found: LAYOUT + 1 }));
+    }
+}
+
+/// State that another release wrote with more in it is refused as a whole, and left as it is.
+#[test]
+fn m9_state_of_a_later_layout_is_not_touched() {
+    let mut account = Account::new(ORGANIZATION);
+    let needs = Needs { base: true, ..Needs::default() };
+    let head = pack_as(LAYOUT + 1, &json!({}));
+    let loaded = Loaded { head: Some(head), base: Some(LoadedBase::default()), ..Loaded::default() };
+    assert_eq!(account.fill(&needs, loaded), Err(LayoutError::Unknown { found: LAYOUT + 1 }));
+}
