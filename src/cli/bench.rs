@@ -1,7 +1,8 @@
 //! `bursar bench`: speed and memory on real Kafka and Redis, in one run, in turn, with medians and ranges.
 //!
 //! The cases: `bare_poll` and `bare_batch` read the topic without decoding it; `full` is Bursar with everything on.
-//! Its latency is measured at light load. CPU is that of this process; Redis's is its own account of itself (`INFO cpu`).
+//! `full_limits` is the same with seats, a pool, prices, and limits on every kind of scope in every organization.
+//! Latency is measured at light load. CPU is that of this process; Redis's is its own account of itself (`INFO cpu`).
 
 mod fill;
 mod measure;
@@ -19,7 +20,10 @@ use self::{
     measure::{Measures, cpu_time},
 };
 use super::Failure;
-use crate::{config::Config, service::Service};
+use crate::{
+    config::{Config, TopicsConfig},
+    service::Service,
+};
 
 /// How long a case may take before the bench gives up.
 const CASE_WAIT: Duration = Duration::from_secs(900);
@@ -51,6 +55,10 @@ pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Fa
     let config = of_its_own(config, arguments);
     crate::topics::ensure(&config).await?;
     let load = Load { events: arguments.events, organizations: arguments.organizations };
+    let limited = with_limits(&config);
+    crate::topics::ensure(&limited).await?;
+    eprintln!("saying what {} organizations may do", load.organizations);
+    let said = fill::set_limits(&limited, load)?;
     eprintln!("filling {} with {} events", config.topics.usage[0], load.events);
     let bytes_per_event = fill::fill(&config, load)?;
     let mut measures = Measures::default();
@@ -59,7 +67,12 @@ pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Fa
         eprintln!("round {round} of {}", arguments.repeat);
         bare_poll(&config, load.events, &mut measures)?;
         bare_batch(&config, load.events, &mut measures)?;
-        full(&config, load.events, round, &mut measures).await?;
+        let config = of_round(&config, round);
+        full("full", &config, load.events, &mut measures).await?;
+        let limited = of_round(&limited, round);
+        obey(&limited, said).await?;
+        let limited = Config { topics: with_usage(&limited, &config), ..limited };
+        full("full_limits", &limited, load.events, &mut measures).await?;
     }
     pause_latency(&config, arguments.pauses, &mut measures).await?;
     if arguments.json {
@@ -108,14 +121,48 @@ fn bare_batch(config: &Config, events: u64, measures: &mut Measures) -> Result<(
     measure::bare("bare_batch", &reader, events, measures)
 }
 
-/// Everything on, from an empty Redis, until the backlog is worked off.
-async fn full(config: &Config, events: u64, round: u32, measures: &mut Measures) -> Result<(), Failure> {
+/// The configuration of one round: a group and keys of its own.
+fn of_round(config: &Config, round: u32) -> Config {
     let mut config = config.clone();
     config.redis.prefix = format!("{}-{round}", config.redis.prefix);
     config.kafka.group_id = format!("{}-{round}", config.kafka.group_id);
-    let redis = measure::RedisProbe::open(&config).await?;
+    config
+}
+
+/// The configuration of `full_limits` before any usage: a control topic of its own, and a usage topic that stays empty.
+fn with_limits(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.topics.control = format!("{}.limits", config.topics.control);
+    config.topics.usage = vec![format!("{}.none", config.topics.usage[0])];
+    config.redis.prefix = format!("{}-limits", config.redis.prefix);
+    config.kafka.group_id = format!("{}-limits", config.kafka.group_id);
+    config
+}
+
+/// The topics of `limited` with the usage of `config`.
+fn with_usage(limited: &Config, config: &Config) -> TopicsConfig {
+    TopicsConfig { usage: config.topics.usage.clone(), ..limited.topics.clone() }
+}
+
+/// Has the control records applied, before there is any usage.
+async fn obey(config: &Config, records: u64) -> Result<(), Failure> {
+    let service = Service::start(config, Arc::new(AtomicBool::new(false))).await?;
+    let began = Instant::now();
+    while service.metrics.consumed.get() < records {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if began.elapsed() > CASE_WAIT {
+            return Err("the control records were not applied in time".into());
+        }
+    }
+    service.stop().await?;
+    Ok(())
+}
+
+/// Everything on, until the backlog is worked off.
+async fn full(case: &'static str, config: &Config, events: u64, measures: &mut Measures) -> Result<(), Failure> {
+    let redis = measure::RedisProbe::open(config).await?;
     let (memory_before, redis_cpu_before) = (redis.memory_bytes().await?, redis.cpu_us().await?);
-    let service = Service::start(&config, Arc::new(AtomicBool::new(false))).await?;
+    let service = Service::start(config, Arc::new(AtomicBool::new(false))).await?;
     while service.metrics.consumed.get() == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -128,18 +175,18 @@ async fn full(config: &Config, events: u64, round: u32, measures: &mut Measures)
     }
     let (wall, cpu) = (began.elapsed(), cpu_time() - cpu_before);
     let counted = events - already;
-    measures.add("full", "wall_events_per_s", per_second(counted, wall), "1/s");
-    measures.add("full", "cpu_ns_per_event", ratio(cpu.as_nanos(), counted), "ns");
+    measures.add(case, "wall_events_per_s", per_second(counted, wall), "1/s");
+    measures.add(case, "cpu_ns_per_event", ratio(cpu.as_nanos(), counted), "ns");
     let redis_cpu = redis.cpu_us().await? - redis_cpu_before;
-    measures.add_thousandths("full", "redis_cpu_us_per_event", redis_cpu * 1_000 / events.max(1), "us");
-    measures.add("full", "commits", service.metrics.commits.get(), "");
+    measures.add_thousandths(case, "redis_cpu_us_per_event", redis_cpu * 1_000 / events.max(1), "us");
+    measures.add(case, "commits", service.metrics.commits.get(), "");
     service.stop().await?;
     let memory = redis.memory_bytes().await?.saturating_sub(memory_before);
-    let stored = redis.stored(&config).await?;
-    measures.add("full", "redis_bytes_per_event", memory / events.max(1), "B");
-    measures.add("full", "redis_bytes_per_agent", stored.account_bytes / stored.agents.max(1), "B");
-    measures.add("full", "redis_bytes_per_id", stored.id_bytes / stored.ids.max(1), "B");
-    redis.remove_all(&config).await
+    let stored = redis.stored(config).await?;
+    measures.add(case, "redis_bytes_per_event", memory / events.max(1), "B");
+    measures.add(case, "redis_bytes_per_agent", stored.account_bytes / stored.agents.max(1), "B");
+    measures.add(case, "redis_bytes_per_id", stored.id_bytes / stored.ids.max(1), "B");
+    redis.remove_all(config).await
 }
 
 /// At light load: from the production of an event that reaches a cap to the pause on the topic.

@@ -31,6 +31,9 @@ use crate::{
 /// How long the brokers may take to answer.
 const BROKER_WAIT: Duration = Duration::from_secs(10);
 
+/// How long an answer is waited for, where nobody says otherwise.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
 #[derive(Debug, Args)]
 pub struct ControlArguments {
     /// Whose account.
@@ -57,10 +60,26 @@ pub struct ControlArguments {
 
 /// Puts the record, and shows what became of it.
 pub async fn control(config: &Config, arguments: &ControlArguments) -> Result<(), Failure> {
-    let payload = record(arguments)?;
+    send(config, record(arguments)?, Duration::from_secs(arguments.wait)).await
+}
+
+/// Says one command, with an id of its own, and waits for the answer.
+pub async fn say(config: &Config, organization: &str, actor: &str, command: Json) -> Result<(), Failure> {
+    let id = format!("cli-{:016x}", rand::random::<u64>());
+    send(config, record_of(&id, organization, actor, "", command), ANSWER_WAIT).await
+}
+
+fn record_of(id: &str, organization: &str, actor: &str, reason: &str, command: Json) -> String {
+    let mut data = command;
+    data["organization_id"] = organization.into();
+    data["actor"] = actor.into();
+    data["reason"] = reason.into();
+    cloud_event(Kind::Control, "bursar-cli", id, Clock::System.now(), data).to_string()
+}
+
+async fn send(config: &Config, payload: String, wait: Duration) -> Result<(), Failure> {
     // Refused here and now if it can be told without the account.
     let checked = read_control(payload.as_bytes()).map_err(|reason| reason.to_string())?;
-    let (config, wait) = (config.clone(), Duration::from_secs(arguments.wait));
     let journal = config.topics.journal.clone();
     let client = config.client()?;
     let reader = (!wait.is_zero()).then(|| TopicReader::open(&client, &journal, Offset::End, BROKER_WAIT)).transpose();
@@ -107,12 +126,9 @@ fn record(arguments: &ControlArguments) -> Result<String, Failure> {
         return Ok(text);
     }
     let said = arguments.command.as_ref().ok_or("what is to be said? See bursar control --help")?;
-    let mut data = said.0.clone();
-    data["organization_id"] = arguments.organization.clone().into();
-    data["actor"] = arguments.actor.clone().into();
-    data["reason"] = arguments.reason.clone().into();
     let id = arguments.id.clone().unwrap_or_else(|| format!("cli-{:016x}", rand::random::<u64>()));
-    Ok(cloud_event(Kind::Control, "bursar-cli", &id, Clock::System.now(), data).to_string())
+    let organization = arguments.organization.as_deref().unwrap_or_default();
+    Ok(record_of(&id, organization, &arguments.actor, &arguments.reason, said.0.clone()))
 }
 
 fn wait_for_answer(reader: &TopicReader, organization_id: &str, record_id: &str, wait: Duration) -> Option<Json> {

@@ -1,8 +1,9 @@
-//! The program: `bursar run | demo | replay | control | show | bench | check-config`.
+//! The program: `bursar run | demo | replay | control | import-prices | show | bench | check-config`.
 
 mod bench;
 mod control;
 mod demo;
+mod prices;
 mod replay;
 mod run;
 mod show;
@@ -36,6 +37,8 @@ enum Command {
     Replay(replay::ReplayArguments),
     /// Say something to an account: a limit, a pool, a grant, a pause.
     Control(control::ControlArguments),
+    /// Make a rate card of a price list that the field uses, and report what could not be mapped.
+    ImportPrices(prices::PricesArguments),
     /// Show an account as it stands in Redis.
     Show(show::ShowArguments),
     /// Measure speed and memory on real Kafka and Redis.
@@ -87,6 +90,10 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Control(arguments) => {
             start_logging("warn", LogFormat::Text);
             runtime.block_on(control::control(&config, &arguments))
+        }
+        Command::ImportPrices(arguments) => {
+            start_logging("warn", LogFormat::Text);
+            runtime.block_on(prices::import(&config, &arguments))
         }
         Command::Show(arguments) => {
             start_logging("warn", LogFormat::Text);

@@ -124,7 +124,7 @@ fn a_refused_control_record_answers_with_its_reason() {
     let output =
         stage.bursar(&["control", "-o", "acme", "grant", "--scope", "ws:x", "--grant-id", "g", "--amount-micro", "5"]);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && error.contains("has no pool to grant to"), "{error}");
+    assert!(!output.status.success() && error.contains("has no pool; set one first"), "{error}");
     let began = Instant::now();
     let output = stage.bursar(&[
         "control",

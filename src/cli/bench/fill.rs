@@ -80,6 +80,43 @@ pub fn fill(config: &Config, load: Load) -> Result<u64, Failure> {
     Ok(bytes / load.events.max(1))
 }
 
+/// What every organization of `full_limits` is told: prices, seats for all users, a pool, and limits on every kind of
+/// scope, none of which is reached. Returns how many records that are.
+pub fn set_limits(config: &Config, load: Load) -> Result<u64, Failure> {
+    let producer = producer(config)?;
+    let limit = |id: &str, on: &str, kind: &str, meter: &str, window: &str| json!({ "set_limit": { "limit_id": id, on: kind, "meter": meter, "window": window, "cap": 1_i64 << 50 } });
+    let mut commands = vec![
+        json!({ "set_rate_card": { "effective_from": "2020-01-01T00:00:00Z",
+            "default_prices": { "input_micro": 3_000_000, "output_micro": 15_000_000 } } }),
+        json!({ "set_mode": { "mode": "seat_enterprise" } }),
+        json!({ "set_source": { "source": "postpaid", "on": true } }),
+        json!({ "set_seat_type": { "seat_type": "standard", "session_micro": 1_000_000, "week_micro": 5_000_000 } }),
+        json!({ "set_pool": { "scope": "org", "included_micro": 1_i64 << 50 } }),
+        limit("month", "every", "organization", "extra_credits_micro", "period"),
+        limit("daily", "every", "workspace", "credits_micro", "day"),
+        limit("burst", "every", "agent", "input_tokens", "minute"),
+        limit("hourly", "every", "agent", "input_tokens", "hour"),
+        limit("spend", "seat_type", "standard", "extra_credits_micro", "period"),
+    ];
+    let member = |user| json!({ "set_member": { "user_id": format!("user-{user}"), "seat_type": "standard" } });
+    commands.extend((0..USERS).map(member));
+    let mut said = 0;
+    for organization in 0..load.organizations {
+        let organization = format!("org-{organization:05}");
+        for (number, command) in commands.iter().enumerate() {
+            let mut data = command.clone();
+            data["organization_id"] = organization.as_str().into();
+            data["actor"] = "bench".into();
+            let id = number.to_string();
+            let record = cloud_event(Kind::Control, "bench", &id, Clock::System.now(), data).to_string();
+            send(&producer, &config.topics.control, &organization, record.as_bytes())?;
+            said += 1;
+        }
+    }
+    producer.flush(Duration::from_secs(120))?;
+    Ok(said)
+}
+
 /// Each organization has a limit; its last event reaches the cap. Measures until the pause is on the topic, one
 /// organization at a time.
 pub async fn measure_pauses(config: &Config, pauses: u32) -> Result<Histogram<u64>, Failure> {
@@ -164,18 +201,13 @@ struct Names {
 
 impl Names {
     fn event(&self, event_time: Timestamp, tokens: Tokens) -> UsageEvent<'_> {
+        let usage = Usage::Tokens { request_model: "large-2026-01", tokens };
         UsageEvent {
-            id: &self.id,
-            source: "gateway-1",
-            event_time,
-            organization_id: &self.organization,
             workspace_id: Some(&self.workspace),
             agent_id: Some(&self.agent),
             user_id: Some(&self.user),
             product: Some("coding"),
-            reservation_id: None,
-            trigger: None,
-            usage: Usage::Tokens { request_model: "large-2026-01", tokens },
+            ..UsageEvent::new(&self.id, "gateway-1", event_time, &self.organization, usage)
         }
     }
 }
