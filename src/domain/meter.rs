@@ -161,10 +161,37 @@ impl Counters {
         Some(sum)
     }
 
+    /// The stored meters that are not zero.
+    pub fn touched(&self) -> Touched {
+        let mut touched = Touched { positions: [0; Meter::STORED], count: 0 };
+        for (position, count) in self.0.iter().enumerate() {
+            if *count != 0 {
+                touched.positions[touched.count] = position as u8;
+                touched.count += 1;
+            }
+        }
+        touched
+    }
+
+    /// Adds a charge whose meters are `touched`. It was checked before that it fits (see [`Counters::checked_add`]).
+    pub fn add(&mut self, charge: &Self, touched: &Touched) {
+        for position in &touched.positions[..touched.count] {
+            let position = usize::from(*position);
+            self.0[position] = self.0[position].checked_add(charge.0[position]).expect("the sum was checked before");
+        }
+    }
+
     /// Every meter with its count, in the order of [`Meter::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (Meter, i64)> + '_ {
         Meter::ALL.iter().map(|meter| (*meter, self.get(*meter)))
     }
+}
+
+/// The stored meters that a charge changes: a few of many, so that adding it costs little.
+#[derive(Clone, Copy, Debug)]
+pub struct Touched {
+    positions: [u8; Meter::STORED],
+    count: usize,
 }
 
 impl Serialize for Counters {

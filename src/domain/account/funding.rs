@@ -128,7 +128,7 @@ impl Account {
             if pool_on {
                 payer.means.pool_micro = pool.left_micro(payer.period, payer.event_time);
                 if let (Some(cap_micro), Some(user)) = (pool.user_cap_micro, payer.user) {
-                    let drawn = self.counted(user, WindowKind::Period, payer.period).get(Meter::PoolCreditsMicro);
+                    let drawn = self.count_of(user, WindowKind::Period, payer.period, Meter::PoolCreditsMicro);
                     payer.means.pool_micro = payer.means.pool_micro.min(cap_micro.saturating_sub(drawn)).max(0);
                 }
             }
@@ -156,7 +156,7 @@ impl Account {
                 continue;
             }
             let window = self.window_of(row, allowance.window, payer.event_time);
-            let used = self.counted(member, allowance.window, window).get(Meter::SeatCreditsMicro);
+            let used = self.count_of(member, allowance.window, window, Meter::SeatCreditsMicro);
             *slot = Some((window, allowance.amount_micro.saturating_sub(used)));
         }
         left
@@ -170,18 +170,26 @@ impl Account {
         }
     }
 
-    /// What was counted in a window of a scope, wherever it is kept.
-    pub(super) fn counted(&self, index: ScopeIndex, kind: WindowKind, window: Window) -> Counters {
-        let slot = self.scopes.slot(index);
+    /// The counters of a window of a scope, wherever they are kept.
+    pub(super) fn counters(&self, index: ScopeIndex, kind: WindowKind, window: Window) -> Option<&Counters> {
         let row = self.scopes.row(index);
         match row.place(kind, window.start) {
-            Place::Row(position) => row.windows[position].counters,
-            Place::New => Counters::ZERO,
+            Place::Row(position) => Some(&row.windows[position].counters),
+            Place::New => None,
             Place::Older => {
-                let key = super::OlderKey { kind, start: window.start, scope: slot.field.clone() };
-                self.older.get(&key).and_then(|counters| *counters).unwrap_or(Counters::ZERO)
+                let scope = self.scopes.slot(index).field.clone();
+                self.older.get(&super::OlderKey { kind, start: window.start, scope }).and_then(Option::as_ref)
             }
         }
+    }
+
+    /// What was counted in a window of a scope, wherever it is kept.
+    pub(super) fn counted(&self, index: ScopeIndex, kind: WindowKind, window: Window) -> Counters {
+        self.counters(index, kind, window).copied().unwrap_or(Counters::ZERO)
+    }
+
+    fn count_of(&self, index: ScopeIndex, kind: WindowKind, window: Window, meter: Meter) -> i64 {
+        self.counters(index, kind, window).map_or(0, |counters| counters.get(meter))
     }
 
     /// The limit on extra credits with the least room; of several with the same, that of the narrowest scope.
@@ -192,7 +200,7 @@ impl Account {
             let rules = self.settings.rules_for(self.scopes.slot(*index).scope.kind(), row.seat_type());
             for limit in row.limits.iter().chain(rules).filter(|limit| is_spend_limit(limit)) {
                 let window = self.window_of(row, limit.window, event_time);
-                let used = self.counted(*index, limit.window, window).get(Meter::ExtraCreditsMicro);
+                let used = self.count_of(*index, limit.window, window, Meter::ExtraCreditsMicro);
                 let room_micro = limit.cap.unwrap_or(i64::MAX).saturating_sub(used);
                 if tightest.as_ref().is_none_or(|known| room_micro < known.room_micro) {
                     tightest = Some(Tightest { scope: *index, limit_id: limit.id.clone(), window, room_micro });
@@ -209,7 +217,7 @@ impl Account {
             let (row, slot) = (self.scopes.row(index), self.scopes.slot(index));
             let leaves_no_room = |limit: &Limit| {
                 let window = self.window_of(row, limit.window, now);
-                let used = self.counted(index, limit.window, window).get(Meter::ExtraCreditsMicro);
+                let used = self.count_of(index, limit.window, window, Meter::ExtraCreditsMicro);
                 is_spend_limit(limit) && limit.cap.is_some_and(|cap| used >= cap)
             };
             let own = row.limits.iter().filter(|limit| leaves_no_room(limit));

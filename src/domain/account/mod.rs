@@ -6,7 +6,7 @@
 //! ([`Account::take_changes`]). A commit that is refused means that somebody else moved the account: the whole view
 //! is dropped, rows *and* ids, and everything is decided again.
 //!
-//! - [`usage`] charges an event to its scopes and holds it against every limit.
+//! - [`usage`] decides an event; [`counting`] adds its charge to every window of its scopes and holds it against limits.
 //! - [`funding`] finds who pays, and who pauses when nobody can.
 //! - [`statement`] closes periods and corrects what was closed.
 //! - [`command`] does what an admin says; [`due`] what time brings.
@@ -19,6 +19,7 @@ pub mod attention;
 pub mod ceiling;
 pub mod changes;
 pub mod command;
+mod counting;
 mod due;
 mod funding;
 pub mod layout;

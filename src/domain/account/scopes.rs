@@ -207,6 +207,16 @@ impl Scopes {
         }
     }
 
+    /// A scope, its field, and its row to change, which was loaded and counts as changed from now on.
+    pub fn parts_mut(&mut self, index: ScopeIndex) -> (&Scope, &str, &mut ScopeRow) {
+        self.mark_dirty(index);
+        let ScopeSlot { scope, field, state, .. } = &mut self.slots[index as usize];
+        match state {
+            SlotState::Loaded(row) => (scope, field, row),
+            SlotState::Unknown | SlotState::Requested => panic!("row {field} is used before it was loaded"),
+        }
+    }
+
     fn mark_dirty(&mut self, index: ScopeIndex) {
         let slot = &mut self.slots[index as usize];
         if !slot.dirty {

@@ -4,7 +4,7 @@ use super::{
     Account, Moment, Outcome, Policy,
     ceiling::{Cause, Ceiling, Effects, Step},
     changes::{Needs, OlderKey},
-    funding::Payer,
+    counting::Charging,
     row::{Place, ScopeRow},
     scopes::{ChargedScopes, ORGANIZATION, ScopeIndex, SlotState},
     seen::Sighting,
@@ -13,41 +13,15 @@ use crate::domain::{
     event::{RunPhase, Usage, UsageEvent},
     meter::{Counters, Meter},
     pause::CauseKind,
-    payment::Split,
     reason::Reason,
     scope::{Scope, ScopeKind},
     signal::Signal,
-    time::{MINUTE_MS, Timestamp},
+    time::Timestamp,
     window::{Window, WindowKind},
 };
 
-/// A minute counts events recorded up to this long after its end (design section 5, "Three times").
-const MINUTE_COUNTS_MS: i64 = 10 * MINUTE_MS;
-
-/// The windows that every event is counted in.
-const COUNTED: [WindowKind; 3] = [WindowKind::Hour, WindowKind::Day, WindowKind::Period];
-
-/// The windows that are counted only where a limit or a seat uses them.
-const COUNTED_WHERE_USED: [WindowKind; 3] = [WindowKind::Minute, WindowKind::Session, WindowKind::Week];
-
 /// How many contributors a crossing names.
 const CONTRIBUTORS: usize = 5;
-
-/// A charge on its way through its scopes.
-pub(super) struct Charging<'a> {
-    pub(super) event_time: Timestamp,
-    pub(super) charge: Counters,
-    /// Who pays, and how it was split.
-    pub(super) paid: Option<(Payer, Split)>,
-    pub(super) moment: Moment,
-    pub(super) windows: &'a [(WindowKind, Window)],
-    /// For each of those windows, whether the agent runs for the first time in it.
-    pub(super) first_runs: [bool; COUNTED.len()],
-    /// The numbers of product and trigger among the labels.
-    pub(super) labels: (Option<u8>, Option<u8>),
-    /// Tells the charge apart from every other, and says what it is; for corrections of closed periods.
-    pub(super) because: &'a dyn Fn() -> (String, String),
-}
 
 impl Account {
     /// Asks for what is missing to decide `event`, and returns the scopes that it is charged to. To be called again
@@ -154,23 +128,6 @@ impl Account {
         Ok(())
     }
 
-    /// The windows that every charge at `event_time` is counted in, remembered as opened.
-    pub(super) fn open_counted(&mut self, event_time: Timestamp, policy: &Policy) -> [(WindowKind, Window); 3] {
-        let windows = COUNTED.map(|kind| (kind, self.open_window(kind, event_time)));
-        self.close_in_time(windows[2].1, policy);
-        windows
-    }
-
-    /// Counts a charge in all of its scopes, and draws the consequences.
-    pub(super) fn charge_scopes(&mut self, charged: ChargedScopes, charging: &Charging<'_>) {
-        for index in charged.as_slice() {
-            self.charge_scope(*index, charging);
-        }
-        if let Some((payer, split)) = &charging.paid {
-            self.after_payment(payer, split, charging.moment);
-        }
-    }
-
     /// For each window, whether this event is the first run of its agent in it (row A12).
     fn first_runs(
         &self,
@@ -217,157 +174,15 @@ impl Account {
         charge: &Counters,
     ) -> Result<(), Reason> {
         let fits = |index: &ScopeIndex| {
-            let fits = |(kind, window): &(WindowKind, Window)| {
-                self.counted(*index, *kind, *window).checked_add(charge).is_some()
-            };
-            windows.iter().all(fits)
+            windows.iter().all(|(kind, window)| match self.counters(*index, *kind, *window) {
+                Some(counters) => counters.checked_add(charge).is_some(),
+                None => true,
+            })
         };
         if scopes.iter().all(fits) {
             return Ok(());
         }
         Err(Reason::CounterOverflow(format!("organization {}", self.organization_id)))
-    }
-
-    fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>) {
-        self.bring_up_to_date(index, charging.moment);
-        let mut row = std::mem::take(self.scopes.row_mut(index));
-        let mut effects = Effects::default();
-        let kind_of_scope = self.scopes.slot(index).scope.kind();
-        for ((kind, window), first_run) in charging.windows.iter().zip(charging.first_runs) {
-            let mut charge = charging.charge;
-            if first_run && matches!(kind_of_scope, ScopeKind::Organization | ScopeKind::Workspace) {
-                charge.set(Meter::ActiveAgents, 1);
-            }
-            let totals = self.count(index, &mut row, (*kind, *window), &charge, charging, &mut effects);
-            if *kind == WindowKind::Period && self.is_closed(*window) {
-                let (cause, why) = (charging.because)();
-                self.correct_statement(index, *window, (totals, charge), (&cause, &why), charging.moment);
-            }
-        }
-        for kind in COUNTED_WHERE_USED {
-            if !self.uses(&row, kind_of_scope, kind) {
-                continue;
-            }
-            let window = match kind {
-                WindowKind::Session => row.session(charging.event_time),
-                _ => self.open_window(kind, charging.event_time),
-            };
-            let counts = match kind {
-                WindowKind::Minute => charging.moment.record_time < window.end.plus_ms(MINUTE_COUNTS_MS),
-                // The past does not use up the session of the present.
-                WindowKind::Session => charging.paid.as_ref().is_none_or(|(payer, _)| !payer.late),
-                _ => true,
-            };
-            if counts {
-                self.count(index, &mut row, (kind, window), &charging.charge, charging, &mut effects);
-            }
-        }
-        self.add_parts(&mut row, kind_of_scope, charging);
-        if let (Some((payer, _)), Some(pool)) = (&charging.paid, &row.pool)
-            && payer.owner == Some(index)
-        {
-            let period = charging.windows[2].1;
-            let step = Step::Event { before: payer.pool_before, after: pool.drawn_micro(period.start).unwrap_or(0) };
-            let scope = &self.scopes.slot(index).scope;
-            Ceiling::of_pool(pool, period).hold(step, &self.organization_id, scope, charging.moment, &mut effects);
-        }
-        *self.scopes.row_mut(index) = row;
-        self.take_effects(index, effects, charging.moment);
-    }
-
-    /// Adds counts of something that is no event to the period of one scope.
-    pub(super) fn count_in_period(&mut self, index: ScopeIndex, period: Window, charge: &Counters) {
-        let row = self.scopes.row_mut(index);
-        let position = match row.place(WindowKind::Period, period.start) {
-            Place::Row(position) => position,
-            // Two newer periods: too old to matter to those who read it.
-            Place::Older => return,
-            Place::New => {
-                let (position, left) = row.open(WindowKind::Period, period.start);
-                if let Some(left) = left {
-                    let key = OlderKey {
-                        kind: WindowKind::Period,
-                        start: left.start,
-                        scope: self.scopes.slot(index).field.clone(),
-                    };
-                    self.older_changed.push(key.clone());
-                    self.older.insert(key, Some(left.counters));
-                }
-                position
-            }
-        };
-        let counters = &mut self.scopes.row_mut(index).windows[position].counters;
-        *counters = counters.checked_add(charge).unwrap_or(*counters);
-    }
-
-    /// Whether a rule or a seat uses a kind of window for a scope.
-    fn uses(&self, row: &ScopeRow, kind_of_scope: ScopeKind, kind: WindowKind) -> bool {
-        if kind == WindowKind::Session && kind_of_scope != ScopeKind::User {
-            return false;
-        }
-        let seat_type = row.seat_type();
-        let by_seat = || {
-            let seat_type = seat_type.and_then(|name| self.settings.seat_type(name));
-            seat_type.is_some_and(|seat| seat.allowances.iter().any(|allowance| allowance.window == kind))
-        };
-        row.limits.iter().chain(self.settings.rules_for(kind_of_scope, seat_type)).any(|limit| limit.window == kind)
-            || by_seat()
-    }
-
-    /// Counts by product for organization and users, by trigger for workspaces and agents (rows A21, B12).
-    fn add_parts(&self, row: &mut ScopeRow, kind_of_scope: ScopeKind, charging: &Charging<'_>) {
-        let (product, trigger) = charging.labels;
-        let label = match kind_of_scope {
-            ScopeKind::Organization | ScopeKind::User => product,
-            ScopeKind::Workspace | ScopeKind::Agent => trigger,
-        };
-        if let Some(label) = label {
-            row.add_part(label, charging.windows[2].1.start, &charging.charge);
-        }
-    }
-
-    /// Adds the charge to one window of one scope, holds every limit on it against the new count, and returns that.
-    fn count(
-        &mut self,
-        index: ScopeIndex,
-        row: &mut ScopeRow,
-        (kind, window): (WindowKind, Window),
-        charge: &Counters,
-        charging: &Charging<'_>,
-        effects: &mut Effects,
-    ) -> Counters {
-        let slot = self.scopes.slot(index);
-        let (before, after) = match row.place(kind, window.start) {
-            Place::Row(position) => add(&mut row.windows[position].counters, charge, true),
-            Place::New => {
-                let (position, left) = row.open(kind, window.start);
-                // Sessions that are over are of no use to anybody.
-                if let Some(left) = left.filter(|_| kind != WindowKind::Session) {
-                    let key = OlderKey { kind, start: left.start, scope: slot.field.clone() };
-                    self.older_changed.push(key.clone());
-                    self.older.insert(key, Some(left.counters));
-                }
-                add(&mut row.windows[position].counters, charge, false)
-            }
-            Place::Older => {
-                let key = OlderKey { kind, start: window.start, scope: slot.field.clone() };
-                // What was stored was loaded before; what left the row since is here; so what is missing never was.
-                let counters = self.older.entry(key.clone()).or_insert(Some(Counters::ZERO));
-                let counters = counters.as_mut().expect("older windows are loaded before the event is decided");
-                let was_there = *counters != Counters::ZERO;
-                self.older_changed.push(key);
-                add(counters, charge, was_there)
-            }
-        };
-        let rules = self.settings.rules_for(slot.scope.kind(), row.seat_type());
-        for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
-            if let Some(ceiling) = Ceiling::of_limit(limit, window) {
-                let before = before.map(|before| before.get(limit.meter));
-                let step = Step::Event { before, after: after.get(limit.meter) };
-                ceiling.hold(step, &self.organization_id, &slot.scope, charging.moment, effects);
-            }
-        }
-        after
     }
 
     /// Publishes what a step led to, and pauses the scope for every new cause.
@@ -462,13 +277,6 @@ impl Account {
             self.decided.push(signal);
         }
     }
-}
-
-/// Adds the charge and returns the counts before (`None`: the window is new) and after.
-fn add(counters: &mut Counters, charge: &Counters, was_there: bool) -> (Option<Counters>, Counters) {
-    let before = was_there.then_some(*counters);
-    *counters = counters.checked_add(charge).expect("what fits the organization fits each of its scopes");
-    (before, *counters)
 }
 
 /// What a late event is, for who reads a correction.

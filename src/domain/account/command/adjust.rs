@@ -2,7 +2,7 @@
 
 use super::{Answer, Said, checks::check_id};
 use crate::domain::{
-    account::{Account, changes::Needs, scopes::ChargedScopes, usage::Charging},
+    account::{Account, changes::Needs, counting::Charging, scopes::ChargedScopes},
     control::Adjustment,
     event::EVENT_TIMES_MS,
     meter::{Counters, Meter},

@@ -160,7 +160,7 @@ impl Account {
             let mut charge = Counters::ZERO;
             charge.set(Meter::AgentsCreated, 1);
             charge.set(Meter::Builders, i64::from(builders));
-            self.count_in_period(index, period, &charge);
+            self.count_in_period(index, period, &charge, said.moment);
         }
     }
 }

@@ -1,0 +1,244 @@
+//! Counts a charge in the windows of its scopes, and holds every limit against the new counts: the inner loop.
+
+use super::{
+    Account, OlderKey, Policy,
+    ceiling::{Ceiling, Effects, Step},
+    funding::Payer,
+    row::{Place, ScopeRow},
+    scopes::{ChargedScopes, ScopeIndex},
+    settings::Settings,
+};
+use crate::domain::{
+    account::Moment,
+    meter::{Counters, Meter, Touched},
+    payment::Split,
+    scope::{Scope, ScopeKind},
+    time::{MINUTE_MS, Timestamp},
+    window::{Window, WindowKind},
+};
+
+/// A minute counts events recorded up to this long after its end (design section 5, "Three times").
+const MINUTE_COUNTS_MS: i64 = 10 * MINUTE_MS;
+
+/// The windows that every event is counted in.
+pub(super) const COUNTED: [WindowKind; 3] = [WindowKind::Hour, WindowKind::Day, WindowKind::Period];
+
+/// The windows that are counted only where a limit or a seat uses them.
+const COUNTED_WHERE_USED: [WindowKind; 3] = [WindowKind::Minute, WindowKind::Session, WindowKind::Week];
+
+/// A charge on its way through its scopes.
+pub(super) struct Charging<'a> {
+    pub(super) event_time: Timestamp,
+    pub(super) charge: Counters,
+    /// Who pays, and how it was split.
+    pub(super) paid: Option<(Payer, Split)>,
+    pub(super) moment: Moment,
+    pub(super) windows: &'a [(WindowKind, Window); COUNTED.len()],
+    /// For each of those windows, whether the agent runs for the first time in it.
+    pub(super) first_runs: [bool; COUNTED.len()],
+    /// The numbers of product and trigger among the labels.
+    pub(super) labels: (Option<u8>, Option<u8>),
+    /// Tells the charge apart from every other, and says what it is; for corrections of closed periods.
+    pub(super) because: &'a dyn Fn() -> (String, String),
+}
+
+/// The parts of an account that counting in one scope needs beside its row.
+struct Counting<'a> {
+    settings: &'a Settings,
+    organization_id: &'a str,
+    older: &'a mut hashbrown::HashMap<OlderKey, Option<Counters>>,
+    older_changed: &'a mut Vec<OlderKey>,
+    scope: &'a Scope,
+    field: &'a str,
+    moment: Moment,
+    effects: Effects,
+}
+
+impl Account {
+    /// The windows that every charge at `event_time` is counted in, remembered as opened.
+    pub(super) fn open_counted(&mut self, event_time: Timestamp, policy: &Policy) -> [(WindowKind, Window); 3] {
+        let windows = COUNTED.map(|kind| (kind, self.open_window(kind, event_time)));
+        self.close_in_time(windows[2].1, policy);
+        windows
+    }
+
+    /// Counts a charge in all of its scopes, and draws the consequences.
+    pub(super) fn charge_scopes(&mut self, charged: ChargedScopes, charging: &Charging<'_>) {
+        let touched = charging.charge.touched();
+        for index in charged.as_slice() {
+            self.charge_scope(*index, charging, &touched);
+        }
+        if let Some((payer, split)) = &charging.paid {
+            self.after_payment(payer, split, charging.moment);
+        }
+    }
+
+    fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>, touched: &Touched) {
+        self.bring_up_to_date(index, charging.moment);
+        let more = self.windows_where_used(index, charging);
+        let (scope, field, row) = self.scopes.parts_mut(index);
+        let mut counting = Counting {
+            settings: &self.settings,
+            organization_id: &self.organization_id,
+            older: &mut self.older,
+            older_changed: &mut self.older_changed,
+            scope,
+            field,
+            moment: charging.moment,
+            effects: Effects::default(),
+        };
+        for (window, first_run) in charging.windows.iter().zip(charging.first_runs) {
+            counting.count(row, *window, &charging.charge, touched);
+            if first_run && matches!(scope.kind(), ScopeKind::Organization | ScopeKind::Workspace) {
+                let mut active = Counters::ZERO;
+                active.set(Meter::ActiveAgents, 1);
+                counting.count(row, *window, &active, &active.touched());
+            }
+        }
+        for window in more.into_iter().flatten() {
+            counting.count(row, window, &charging.charge, touched);
+        }
+        let period = charging.windows[2].1;
+        add_part(row, scope.kind(), charging, period);
+        if let (Some((payer, _)), Some(pool)) = (&charging.paid, &row.pool)
+            && payer.owner == Some(index)
+        {
+            let step = Step::Event { before: payer.pool_before, after: pool.drawn_micro(period.start).unwrap_or(0) };
+            let ceiling = Ceiling::of_pool(pool, period);
+            ceiling.hold(step, &self.organization_id, scope, charging.moment, &mut counting.effects);
+        }
+        let effects = counting.effects;
+        self.take_effects(index, effects, charging.moment);
+        if self.is_closed(period) {
+            let (cause, why) = (charging.because)();
+            let mut delta = charging.charge;
+            if charging.first_runs[2]
+                && matches!(self.scopes.slot(index).scope.kind(), ScopeKind::Organization | ScopeKind::Workspace)
+            {
+                delta.set(Meter::ActiveAgents, 1);
+            }
+            let totals = self.counted(index, WindowKind::Period, period);
+            self.correct_statement(index, period, (totals, delta), (&cause, &why), charging.moment);
+        }
+    }
+
+    /// The windows of a scope that a rule or a seat uses, opened.
+    fn windows_where_used(
+        &mut self,
+        index: ScopeIndex,
+        charging: &Charging<'_>,
+    ) -> [Option<(WindowKind, Window)>; COUNTED_WHERE_USED.len()] {
+        let kind_of_scope = self.scopes.slot(index).scope.kind();
+        let row = self.scopes.row(index);
+        let seat_type = row.seat_type();
+        let seat = seat_type.and_then(|name| self.settings.seat_type(name));
+        let by_seat = seat.into_iter().flat_map(|seat| &seat.allowances).map(|allowance| allowance.window);
+        let rules = self.settings.rules_for(kind_of_scope, seat_type);
+        let mut used = [false; COUNTED_WHERE_USED.len()];
+        for kind in row.limits.iter().chain(rules).map(|limit| limit.window).chain(by_seat) {
+            if let Some(position) = COUNTED_WHERE_USED.iter().position(|known| *known == kind) {
+                used[position] = true;
+            }
+        }
+        let session = row.session(charging.event_time);
+        let mut windows = [None; COUNTED_WHERE_USED.len()];
+        for (position, kind) in COUNTED_WHERE_USED.into_iter().enumerate().filter(|(position, _)| used[*position]) {
+            let window = match kind {
+                WindowKind::Session if kind_of_scope != ScopeKind::User => continue,
+                WindowKind::Session => session,
+                _ => self.open_window(kind, charging.event_time),
+            };
+            let counts = match kind {
+                WindowKind::Minute => charging.moment.record_time < window.end.plus_ms(MINUTE_COUNTS_MS),
+                // The past does not use up the session of the present.
+                WindowKind::Session => charging.paid.as_ref().is_none_or(|(payer, _)| !payer.late),
+                _ => true,
+            };
+            windows[position] = counts.then_some((kind, window));
+        }
+        windows
+    }
+
+    /// Adds counts of something that is no event to the period of one scope.
+    pub(super) fn count_in_period(&mut self, index: ScopeIndex, period: Window, charge: &Counters, moment: Moment) {
+        let (scope, field, row) = self.scopes.parts_mut(index);
+        let mut counting = Counting {
+            settings: &self.settings,
+            organization_id: &self.organization_id,
+            older: &mut self.older,
+            older_changed: &mut self.older_changed,
+            scope,
+            field,
+            moment,
+            effects: Effects::default(),
+        };
+        counting.count(row, (WindowKind::Period, period), charge, &charge.touched());
+        let effects = counting.effects;
+        self.take_effects(index, effects, moment);
+    }
+}
+
+impl Counting<'_> {
+    /// Adds the charge to one window of the scope, and holds every limit on it against the new count.
+    fn count(
+        &mut self,
+        row: &mut ScopeRow,
+        (kind, window): (WindowKind, Window),
+        charge: &Counters,
+        touched: &Touched,
+    ) {
+        let (was_there, after) = match row.place(kind, window.start) {
+            Place::Row(position) => {
+                row.windows[position].counters.add(charge, touched);
+                (true, &row.windows[position].counters)
+            }
+            Place::New => {
+                let (position, left) = row.open(kind, window.start);
+                // Sessions that are over are of no use to anybody.
+                if let Some(left) = left.filter(|_| kind != WindowKind::Session) {
+                    let key = self.older_key(kind, left.start);
+                    self.older_changed.push(key.clone());
+                    self.older.insert(key, Some(left.counters));
+                }
+                row.windows[position].counters.add(charge, touched);
+                (false, &row.windows[position].counters)
+            }
+            Place::Older => {
+                let key = self.older_key(kind, window.start);
+                self.older_changed.push(key.clone());
+                // What was stored was loaded before; what left the row since is here; so what is missing never was.
+                let counters = self.older.entry(key).or_insert(Some(Counters::ZERO));
+                let counters = counters.as_mut().expect("older windows are loaded before the event is decided");
+                let was_there = *counters != Counters::ZERO;
+                counters.add(charge, touched);
+                (was_there, &*counters)
+            }
+        };
+        let rules = self.settings.rules_for(self.scope.kind(), row.seat_type());
+        for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
+            let after = after.get(limit.meter);
+            // Every meter, also one that is a sum of others, grows by what the charge has of it.
+            let before = was_there.then(|| after - charge.get(limit.meter));
+            if let Some(ceiling) = Ceiling::of_limit(limit, window) {
+                let step = Step::Event { before, after };
+                ceiling.hold(step, self.organization_id, self.scope, self.moment, &mut self.effects);
+            }
+        }
+    }
+
+    fn older_key(&self, kind: WindowKind, start: Timestamp) -> OlderKey {
+        OlderKey { kind, start, scope: self.field.into() }
+    }
+}
+
+/// Counts by product for organization and users, by trigger for workspaces and agents (rows A21, B12).
+fn add_part(row: &mut ScopeRow, kind_of_scope: ScopeKind, charging: &Charging<'_>, period: Window) {
+    let (product, trigger) = charging.labels;
+    let label = match kind_of_scope {
+        ScopeKind::Organization | ScopeKind::User => product,
+        ScopeKind::Workspace | ScopeKind::Agent => trigger,
+    };
+    if let Some(label) = label {
+        row.add_part(label, period.start, &charging.charge);
+    }
+}
