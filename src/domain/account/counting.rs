@@ -6,7 +6,7 @@ use super::{
     funding::Payer,
     row::{Place, ScopeRow},
     scopes::{ChargedScopes, ScopeIndex},
-    settings::Settings,
+    settings::{RulePlaces, Settings},
 };
 use crate::domain::{
     account::Moment,
@@ -45,6 +45,7 @@ pub(super) struct Charging<'a> {
 /// The parts of an account that counting in one scope needs beside its row.
 struct Counting<'a> {
     settings: &'a Settings,
+    rules: RulePlaces,
     organization_id: &'a str,
     older: &'a mut hashbrown::HashMap<OlderKey, Option<Counters>>,
     older_changed: &'a mut Vec<OlderKey>,
@@ -75,10 +76,13 @@ impl Account {
 
     fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>, touched: &Touched) {
         self.bring_up_to_date(index, charging.moment);
-        let more = self.windows_where_used(index, charging);
+        let row = self.scopes.row(index);
+        let rules = self.settings.rule_places(self.scopes.slot(index).scope.kind(), row.seat_type());
+        let more = self.windows_where_used(index, &rules, charging);
         let (scope, field, row) = self.scopes.parts_mut(index);
         let mut counting = Counting {
             settings: &self.settings,
+            rules,
             organization_id: &self.organization_id,
             older: &mut self.older,
             older_changed: &mut self.older_changed,
@@ -126,19 +130,22 @@ impl Account {
     fn windows_where_used(
         &mut self,
         index: ScopeIndex,
+        rules: &RulePlaces,
         charging: &Charging<'_>,
     ) -> [Option<(WindowKind, Window)>; COUNTED_WHERE_USED.len()] {
         let kind_of_scope = self.scopes.slot(index).scope.kind();
         let row = self.scopes.row(index);
-        let seat_type = row.seat_type();
-        let seat = seat_type.and_then(|name| self.settings.seat_type(name));
+        let seat = row.seat_type().and_then(|name| self.settings.seat_type(name));
         let by_seat = seat.into_iter().flat_map(|seat| &seat.allowances).map(|allowance| allowance.window);
-        let rules = self.settings.rules_for(kind_of_scope, seat_type);
+        let rules = self.settings.rules_at(rules);
         let mut used = [false; COUNTED_WHERE_USED.len()];
         for kind in row.limits.iter().chain(rules).map(|limit| limit.window).chain(by_seat) {
             if let Some(position) = COUNTED_WHERE_USED.iter().position(|known| *known == kind) {
                 used[position] = true;
             }
+        }
+        if used == [false; COUNTED_WHERE_USED.len()] {
+            return [None; COUNTED_WHERE_USED.len()];
         }
         let session = row.session(charging.event_time);
         let mut windows = [None; COUNTED_WHERE_USED.len()];
@@ -161,9 +168,12 @@ impl Account {
 
     /// Adds counts of something that is no event to the period of one scope.
     pub(super) fn count_in_period(&mut self, index: ScopeIndex, period: Window, charge: &Counters, moment: Moment) {
+        let row = self.scopes.row(index);
+        let rules = self.settings.rule_places(self.scopes.slot(index).scope.kind(), row.seat_type());
         let (scope, field, row) = self.scopes.parts_mut(index);
         let mut counting = Counting {
             settings: &self.settings,
+            rules,
             organization_id: &self.organization_id,
             older: &mut self.older,
             older_changed: &mut self.older_changed,
@@ -214,7 +224,7 @@ impl Counting<'_> {
                 (was_there, &*counters)
             }
         };
-        let rules = self.settings.rules_for(self.scope.kind(), row.seat_type());
+        let rules = self.settings.rules_at(&self.rules);
         for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
             let after = after.get(limit.meter);
             // Every meter, also one that is a sum of others, grows by what the charge has of it.

@@ -54,7 +54,8 @@ pub(super) struct Payer {
 /// The limit on extra credits with the least room.
 struct Tightest {
     scope: ScopeIndex,
-    limit_id: Box<str>,
+    /// Its place among the limits of the scope, then among the rules for many that apply.
+    place: usize,
     window: Window,
     room_micro: i64,
 }
@@ -198,12 +199,13 @@ impl Account {
         for index in scopes.iter().rev() {
             let row = self.scopes.row(*index);
             let rules = self.settings.rules_for(self.scopes.slot(*index).scope.kind(), row.seat_type());
-            for limit in row.limits.iter().chain(rules).filter(|limit| is_spend_limit(limit)) {
+            let limits = row.limits.iter().chain(rules).enumerate();
+            for (place, limit) in limits.filter(|(_, limit)| is_spend_limit(limit)) {
                 let window = self.window_of(row, limit.window, event_time);
                 let used = self.count_of(*index, limit.window, window, Meter::ExtraCreditsMicro);
                 let room_micro = limit.cap.unwrap_or(i64::MAX).saturating_sub(used);
                 if tightest.as_ref().is_none_or(|known| room_micro < known.room_micro) {
-                    tightest = Some(Tightest { scope: *index, limit_id: limit.id.clone(), window, room_micro });
+                    tightest = Some(Tightest { scope: *index, place, window, room_micro });
                 }
             }
         }
@@ -344,11 +346,18 @@ impl Account {
         let revision = payer.owner.map_or(0, |owner| self.pool(owner).revision) + self.settings.rules_revision;
         let cause = PauseCause {
             kind,
-            limit_id: limit.map_or_else(Box::default, |limit| limit.limit_id.clone()),
+            limit_id: limit.map_or_else(Box::default, |limit| self.id_of(limit)),
             window_start: Some(window_start),
             ends_at: ends.into_iter().flatten().min(),
         };
         Want { scope, cause, revision }
+    }
+
+    fn id_of(&self, tightest: &Tightest) -> Box<str> {
+        let row = self.scopes.row(tightest.scope);
+        let rules = self.settings.rules_for(self.scopes.slot(tightest.scope).scope.kind(), row.seat_type());
+        let limit = row.limits.iter().chain(rules).nth(tightest.place);
+        limit.map(|limit| limit.id.clone()).unwrap_or_default()
     }
 
     /// When a pool has something again by itself: at the next period, if that includes anything.

@@ -57,6 +57,21 @@ pub struct Settings {
     pub labels: Vec<Box<str>>,
 }
 
+/// Which of the rules for many apply to a scope. Good as long as the settings do not change.
+#[derive(Clone, Copy, Debug)]
+pub struct RulePlaces {
+    places: [u8; SETTINGS_MAX],
+    count: usize,
+}
+
+fn applies(selector: &Selector, kind: ScopeKind, seat_type: Option<&str>) -> bool {
+    match selector {
+        Selector::Every(of) => *of == kind,
+        Selector::Seat(of) => kind == ScopeKind::User && seat_type == Some(&**of),
+        Selector::One(_) => false,
+    }
+}
+
 /// Something with the record time that brought it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded<T> {
@@ -91,12 +106,24 @@ impl Settings {
         kind: ScopeKind,
         seat_type: Option<&'a str>,
     ) -> impl Iterator<Item = &'a (Selector, Limit)> {
-        let applies = move |selector: &Selector| match selector {
-            Selector::Every(of) => *of == kind,
-            Selector::Seat(of) => seat_type == Some(&**of),
-            Selector::One(_) => false,
-        };
-        self.every.iter().filter(move |(selector, _)| applies(selector))
+        self.every.iter().filter(move |(selector, _)| applies(selector, kind, seat_type))
+    }
+
+    /// The places of the rules that apply, for those who look at them again and again.
+    pub fn rule_places(&self, kind: ScopeKind, seat_type: Option<&str>) -> RulePlaces {
+        let mut places = RulePlaces { places: [0; SETTINGS_MAX], count: 0 };
+        for (place, (selector, _)) in self.every.iter().enumerate() {
+            if applies(selector, kind, seat_type) {
+                places.places[places.count] = place as u8;
+                places.count += 1;
+            }
+        }
+        places
+    }
+
+    /// The rules at these places.
+    pub fn rules_at<'a>(&'a self, places: &'a RulePlaces) -> impl Iterator<Item = &'a Limit> {
+        places.places[..places.count].iter().map(|place| &self.every[usize::from(*place)].1)
     }
 
     /// How the organization pays now.
@@ -140,13 +167,14 @@ impl Settings {
 /// Stored in the field `calendar`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calendar {
-    opened: Vec<(super::row::WindowCode, Window)>,
+    /// By kind, in the order of [`WindowKind::CALENDAR`]; newest first.
+    opened: [Vec<Window>; WindowKind::CALENDAR.len()],
 }
 
 impl Calendar {
     /// Whether no window was ever opened.
     pub fn is_empty(&self) -> bool {
-        self.opened.is_empty()
+        self.opened.iter().all(Vec::is_empty)
     }
 
     /// The window of `kind` that contains `time`: one that was opened, else one cut by the zones into what those
@@ -168,23 +196,19 @@ impl Calendar {
 
     /// Remembers a window as opened. Returns whether that changed anything.
     pub fn open(&mut self, kind: WindowKind, window: Window) -> bool {
-        if self.opened(kind).any(|known| *known == window) {
+        let opened = &mut self.opened[place_of(kind)];
+        if opened.contains(&window) {
             return false;
         }
-        let oldest_kept = self.nth_newest(kind, OPENED_KEPT - 1);
-        if oldest_kept.is_some_and(|oldest| window.start < oldest) {
-            return false;
-        }
-        self.opened.push((super::row::WindowCode(kind), window));
-        if let Some(oldest) = self.nth_newest(kind, OPENED_KEPT - 1) {
-            self.opened.retain(|(code, window)| code.0 != kind || window.start >= oldest);
-        }
+        let place = opened.partition_point(|known| known.start > window.start);
+        opened.insert(place, window);
+        opened.truncate(OPENED_KEPT);
         true
     }
 
     /// Whether a window of `kind` around `time` may be older than the two that a row keeps.
     pub fn may_be_older(&self, kind: WindowKind, time: Timestamp) -> bool {
-        self.opened(kind).filter(|window| window.start > time).count() >= 2
+        self.opened[place_of(kind)].get(1).is_some_and(|second| second.start > time)
     }
 
     /// The billing periods that were opened, with an end after `after`.
@@ -193,13 +217,18 @@ impl Calendar {
     }
 
     fn opened(&self, kind: WindowKind) -> impl Iterator<Item = &Window> {
-        self.opened.iter().rev().filter(move |(code, _)| code.0 == kind).map(|(_, window)| window)
+        self.opened[place_of(kind)].iter()
     }
+}
 
-    fn nth_newest(&self, kind: WindowKind, n: usize) -> Option<Timestamp> {
-        let mut starts: Vec<Timestamp> = self.opened(kind).map(|window| window.start).collect();
-        starts.sort_unstable_by(|a, b| b.cmp(a));
-        starts.get(n).copied()
+/// The place of a kind in [`WindowKind::CALENDAR`].
+const fn place_of(kind: WindowKind) -> usize {
+    match kind {
+        WindowKind::Minute => 0,
+        WindowKind::Hour => 1,
+        WindowKind::Day => 2,
+        WindowKind::Week => 3,
+        WindowKind::Period | WindowKind::Session => 4,
     }
 }
 
@@ -227,7 +256,10 @@ mod tests {
             let start = Timestamp::from_ms(n * 10);
             calendar.open(WindowKind::Hour, Window { start, end: start.plus_ms(10) });
         }
-        assert_eq!(calendar.opened.len(), OPENED_KEPT);
+        assert_eq!(calendar.opened(WindowKind::Hour).count(), OPENED_KEPT);
+        for (place, kind) in WindowKind::CALENDAR.into_iter().enumerate() {
+            assert_eq!(place_of(kind), place);
+        }
         assert!(calendar.may_be_older(WindowKind::Hour, Timestamp::from_ms(70)));
         assert!(!calendar.may_be_older(WindowKind::Hour, Timestamp::from_ms(80)));
     }
