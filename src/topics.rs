@@ -121,7 +121,9 @@ fn as_wanted<'a>(topic: &'a str, config: &Config) -> NewTopic<'a> {
     let new = NewTopic::new(topic, config.kafka.partitions, TopicReplication::Fixed(config.kafka.replication_factor));
     let time = if config.kafka.accept_create_time { "CreateTime" } else { "LogAppendTime" };
     if config.topics.usage.iter().any(|usage| usage == topic) {
-        new.set("message.timestamp.type", time)
+        let new = new.set("message.timestamp.type", time);
+        // History with the times of its events would be thrown away at once.
+        if config.kafka.accept_create_time { new.set("retention.ms", "-1") } else { new }
     } else if topic == config.topics.pauses {
         new.set("cleanup.policy", "compact")
     } else if topic == config.topics.control {

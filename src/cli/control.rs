@@ -21,6 +21,7 @@ use crate::{
         Kind,
         json::{cloud_event, read_control},
     },
+    domain::time::{Timestamp, parse_rfc3339},
     notify::{
         encode::Outgoing,
         publisher::Publisher,
@@ -48,6 +49,10 @@ pub struct ControlArguments {
     /// The record's id, to repeat it without doing it twice; a random one without it.
     #[arg(long)]
     id: Option<String>,
+    /// When it is said (RFC 3339); now without it. On topics with CreateTime it is Kafka's timestamp as well, for replays
+    /// with clock = "records".
+    #[arg(long)]
+    at: Option<String>,
     /// Seconds to wait for the answer; 0 does not wait.
     #[arg(long, default_value_t = 30)]
     wait: u64,
@@ -60,24 +65,26 @@ pub struct ControlArguments {
 
 /// Puts the record, and shows what became of it.
 pub async fn control(config: &Config, arguments: &ControlArguments) -> Result<(), Failure> {
-    send(config, record(arguments)?, Duration::from_secs(arguments.wait)).await
+    let at = arguments.at.as_deref().map(parse_rfc3339).transpose()?;
+    send(config, record(arguments, at)?, at, Duration::from_secs(arguments.wait)).await
 }
 
 /// Says one command, with an id of its own, and waits for the answer.
 pub async fn say(config: &Config, organization: &str, actor: &str, command: Json) -> Result<(), Failure> {
     let id = format!("cli-{:016x}", rand::random::<u64>());
-    send(config, record_of(&id, organization, actor, "", command), ANSWER_WAIT).await
+    let record = record_of(&id, organization, actor, "", command, Clock::System.now());
+    send(config, record, None, ANSWER_WAIT).await
 }
 
-fn record_of(id: &str, organization: &str, actor: &str, reason: &str, command: Json) -> String {
+fn record_of(id: &str, organization: &str, actor: &str, reason: &str, command: Json, at: Timestamp) -> String {
     let mut data = command;
     data["organization_id"] = organization.into();
     data["actor"] = actor.into();
     data["reason"] = reason.into();
-    cloud_event(Kind::Control, "bursar-cli", id, Clock::System.now(), data).to_string()
+    cloud_event(Kind::Control, "bursar-cli", id, at, data).to_string()
 }
 
-async fn send(config: &Config, payload: String, wait: Duration) -> Result<(), Failure> {
+async fn send(config: &Config, payload: String, at: Option<Timestamp>, wait: Duration) -> Result<(), Failure> {
     // Refused here and now if it can be told without the account.
     let checked = read_control(payload.as_bytes()).map_err(|reason| reason.to_string())?;
     let journal = config.topics.journal.clone();
@@ -89,7 +96,7 @@ async fn send(config: &Config, payload: String, wait: Duration) -> Result<(), Fa
         kind: Kind::Control,
         key: checked.organization_id.to_string(),
         partition_by: None,
-        timestamp: None,
+        timestamp: at,
         payload: payload.into_bytes(),
     };
     publisher.records(&[outgoing]).await?;
@@ -115,7 +122,7 @@ async fn send(config: &Config, payload: String, wait: Duration) -> Result<(), Fa
     }
 }
 
-fn record(arguments: &ControlArguments) -> Result<String, Failure> {
+fn record(arguments: &ControlArguments, at: Option<Timestamp>) -> Result<String, Failure> {
     if let Some(file) = &arguments.file {
         let mut text = String::new();
         if file.as_os_str() == "-" {
@@ -128,7 +135,8 @@ fn record(arguments: &ControlArguments) -> Result<String, Failure> {
     let said = arguments.command.as_ref().ok_or("what is to be said? See bursar control --help")?;
     let id = arguments.id.clone().unwrap_or_else(|| format!("cli-{:016x}", rand::random::<u64>()));
     let organization = arguments.organization.as_deref().unwrap_or_default();
-    Ok(record_of(&id, organization, &arguments.actor, &arguments.reason, said.0.clone()))
+    let at = at.unwrap_or_else(|| Clock::System.now());
+    Ok(record_of(&id, organization, &arguments.actor, &arguments.reason, said.0.clone(), at))
 }
 
 fn wait_for_answer(reader: &TopicReader, organization_id: &str, record_id: &str, wait: Duration) -> Option<Json> {

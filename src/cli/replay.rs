@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    domain::time::{Timestamp, parse_rfc3339},
+    domain::time::{DAY_MS, Timestamp, parse_rfc3339},
 };
 
 /// How long records that are under way at the end may take.
@@ -27,8 +27,10 @@ const FLUSH_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub struct ReplayArguments {
-    /// A CSV file with the columns of the Azure LLM inference traces, or with those named below.
-    file: PathBuf,
+    /// CSV files with the columns of the Azure LLM inference traces, or with those named below; several are played side
+    /// by side.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
     /// The event time of the first row (RFC 3339). Without it: so that the last row is now; it is printed, so that
     /// the replay can be repeated exactly.
     #[arg(long)]
@@ -36,6 +38,12 @@ pub struct ReplayArguments {
     /// How much faster than in the trace rows are sent: 1 is its own pace, 0 as fast as possible.
     #[arg(long, default_value_t = 0)]
     speed: u32,
+    /// Stretch each trace so that its last row comes this many days after its first.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..=3_660))]
+    stretch_days: Option<i64>,
+    /// Give records their event time as Kafka's timestamp, for topics with CreateTime (clock = "records").
+    #[arg(long)]
+    record_time_is_event_time: bool,
     /// Decides over whom rows are spread.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -72,9 +80,19 @@ pub async fn replay(config: &Config, arguments: &ReplayArguments) -> Result<(), 
         input: arguments.input_column.clone(),
         output: arguments.output_column.clone(),
     };
-    let name = arguments.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let file = File::open(&arguments.file).map_err(|error| format!("{}: {error}", arguments.file.display()))?;
-    let rows = trace::read(file, &columns)?;
+    let mut names = Vec::new();
+    let mut rows = Vec::new();
+    for path in &arguments.files {
+        names.push(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+        let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut trace = trace::read(file, &columns)?;
+        if let Some(days) = arguments.stretch_days {
+            trace::stretch(&mut trace, days * DAY_MS);
+        }
+        rows.append(&mut trace);
+    }
+    rows.sort_by_key(|row| row.after_ms);
+    let name = names.join("+");
     let start = match &arguments.start {
         Some(text) => parse_rfc3339(text)?,
         None if arguments.speed == 1 => Clock::System.now(),
@@ -88,7 +106,8 @@ pub async fn replay(config: &Config, arguments: &ReplayArguments) -> Result<(), 
         agents: arguments.agents,
         users: arguments.users,
     };
-    let sender = Sender::new(config, format!("replay:{name}:{}", arguments.seed), start, spread)?;
+    let mut sender = Sender::new(config, format!("replay:{name}:{}", arguments.seed), start, spread)?;
+    sender.record_time_is_event_time = arguments.record_time_is_event_time;
     let (speed, quiet) = (arguments.speed, arguments.quiet);
     let sent = tokio::task::spawn_blocking(move || sender.send_all(&rows, speed, quiet)).await??;
     println!("sent {sent} events");
@@ -102,6 +121,7 @@ pub struct Sender {
     source: String,
     start: Timestamp,
     spread: Spread,
+    record_time_is_event_time: bool,
 }
 
 impl Sender {
@@ -109,7 +129,14 @@ impl Sender {
     pub fn new(config: &Config, source: String, start: Timestamp, spread: Spread) -> Result<Self, Failure> {
         let mut client = config.client()?;
         client.set("enable.idempotence", "true").set("partitioner", "murmur2_random").set("linger.ms", "5");
-        Ok(Self { producer: client.create()?, topic: config.topics.usage[0].clone(), source, start, spread })
+        Ok(Self {
+            producer: client.create()?,
+            topic: config.topics.usage[0].clone(),
+            source,
+            start,
+            spread,
+            record_time_is_event_time: false,
+        })
     }
 
     /// Sends every row at its time and waits until the broker has them all.
@@ -124,7 +151,7 @@ impl Sender {
             }
             let events = self.spread.events(number, row, &self.source, self.start);
             for payload in &events.payloads {
-                self.send(&events.organization_id, payload)?;
+                self.send(&events.organization_id, payload, self.start.plus_ms(row.after_ms))?;
                 sent += 1;
             }
             if !quiet && shown.elapsed() >= Duration::from_secs(1) {
@@ -136,8 +163,11 @@ impl Sender {
         Ok(sent)
     }
 
-    fn send(&self, key: &str, payload: &[u8]) -> Result<(), Failure> {
+    fn send(&self, key: &str, payload: &[u8], event_time: Timestamp) -> Result<(), Failure> {
         let mut record = BaseRecord::to(&self.topic).key(key).payload(payload);
+        if self.record_time_is_event_time {
+            record = record.timestamp(event_time.ms());
+        }
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),

@@ -78,6 +78,15 @@ fn parse_time(text: &str) -> Option<i64> {
     time.ok().map(|time: chrono::DateTime<chrono::Utc>| time.timestamp_millis())
 }
 
+/// Stretches a trace evenly, so that its last row comes `length_ms` after its first.
+pub fn stretch(rows: &mut [Row], length_ms: i64) {
+    let last_ms = rows.last().map_or(0, |row| row.after_ms).max(1);
+    for row in rows {
+        let stretched = i128::from(row.after_ms) * i128::from(length_ms) / i128::from(last_ms);
+        row.after_ms = i64::try_from(stretched).unwrap_or(i64::MAX);
+    }
+}
+
 /// Over whom rows are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spread {

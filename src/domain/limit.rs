@@ -68,6 +68,19 @@ pub struct Limit {
     pub revision: u64,
 }
 
+impl Limit {
+    /// Whether this bounds what prepaid and postpaid pay.
+    pub fn is_spend_limit(&self) -> bool {
+        self.meter == Meter::ExtraCreditsMicro && self.action == Action::Pause && self.cap.is_some()
+    }
+
+    /// Whether a count has come to where anything may be announced or paused: most never do, and are passed over.
+    pub fn matters_at(&self, used: i64) -> bool {
+        let first = self.thresholds_percent.first().copied().unwrap_or(100).min(100);
+        self.cap.is_some_and(|cap| reached(used, cap, first))
+    }
+}
+
 /// Whether `used` is at least `percent` of `cap`, in whole numbers.
 pub fn reached(used: i64, cap: i64, percent: u16) -> bool {
     i128::from(used) * 100 >= i128::from(cap) * i128::from(percent)

@@ -227,6 +227,9 @@ impl Counting<'_> {
         let rules = self.settings.rules_at(&self.rules);
         for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
             let after = after.get(limit.meter);
+            if !limit.matters_at(after) {
+                continue;
+            }
             // Every meter, also one that is a sum of others, grows by what the charge has of it.
             let before = was_there.then(|| after - charge.get(limit.meter));
             if let Some(ceiling) = Ceiling::of_limit(limit, window) {

@@ -12,7 +12,7 @@ use super::{
     scopes::{ORGANIZATION, ScopeIndex},
 };
 use crate::domain::{
-    limit::{Action, Limit},
+    limit::Limit,
     meter::{Counters, Meter},
     pause::{Cause as PauseCause, CauseKind},
     payment::{Means, Mode, Payment, Source, Split},
@@ -54,10 +54,18 @@ pub(super) struct Payer {
 /// The limit on extra credits with the least room.
 struct Tightest {
     scope: ScopeIndex,
-    /// Its place among the limits of the scope, then among the rules for many that apply.
-    place: usize,
+    place: LimitPlace,
     window: Window,
     room_micro: i64,
+}
+
+/// Where a limit stands.
+#[derive(Clone, Copy)]
+enum LimitPlace {
+    /// Among those of the scope.
+    Own(usize),
+    /// Among the rules for many.
+    Rule(usize),
 }
 
 /// What stands in the way of paying: who pauses for what.
@@ -198,9 +206,11 @@ impl Account {
         let mut tightest: Option<Tightest> = None;
         for index in scopes.iter().rev() {
             let row = self.scopes.row(*index);
-            let rules = self.settings.rules_for(self.scopes.slot(*index).scope.kind(), row.seat_type());
-            let limits = row.limits.iter().chain(rules).enumerate();
-            for (place, limit) in limits.filter(|(_, limit)| is_spend_limit(limit)) {
+            let own = row.limits.iter().enumerate().map(|(place, limit)| (LimitPlace::Own(place), limit));
+            let kind = self.scopes.slot(*index).scope.kind();
+            let rules = self.settings.spend_rules(kind, row.seat_type());
+            let rules = rules.map(|(place, limit)| (LimitPlace::Rule(place), limit));
+            for (place, limit) in own.filter(|(_, limit)| limit.is_spend_limit()).chain(rules) {
                 let window = self.window_of(row, limit.window, event_time);
                 let used = self.count_of(*index, limit.window, window, Meter::ExtraCreditsMicro);
                 let room_micro = limit.cap.unwrap_or(i64::MAX).saturating_sub(used);
@@ -220,7 +230,7 @@ impl Account {
             let leaves_no_room = |limit: &Limit| {
                 let window = self.window_of(row, limit.window, now);
                 let used = self.count_of(index, limit.window, window, Meter::ExtraCreditsMicro);
-                is_spend_limit(limit) && limit.cap.is_some_and(|cap| used >= cap)
+                limit.is_spend_limit() && limit.cap.is_some_and(|cap| used >= cap)
             };
             let own = row.limits.iter().filter(|limit| leaves_no_room(limit));
             binding.extend(own.map(|limit| format!("{} on {}", limit.id, slot.field).into()));
@@ -354,10 +364,10 @@ impl Account {
     }
 
     fn id_of(&self, tightest: &Tightest) -> Box<str> {
-        let row = self.scopes.row(tightest.scope);
-        let rules = self.settings.rules_for(self.scopes.slot(tightest.scope).scope.kind(), row.seat_type());
-        let limit = row.limits.iter().chain(rules).nth(tightest.place);
-        limit.map(|limit| limit.id.clone()).unwrap_or_default()
+        match tightest.place {
+            LimitPlace::Own(place) => self.scopes.row(tightest.scope).limits[place].id.clone(),
+            LimitPlace::Rule(place) => self.settings.every[place].1.id.clone(),
+        }
     }
 
     /// When a pool has something again by itself: at the next period, if that includes anything.
@@ -466,9 +476,4 @@ impl Account {
         let kind = RequestKind::ReloadRequested { amount_micro, balance_micro };
         self.decided.push(Signal::Request(RequestSignal { identity, scope, kind, record_time: moment.record_time }));
     }
-}
-
-/// Whether a limit bounds what prepaid and postpaid pay.
-pub(super) fn is_spend_limit(limit: &Limit) -> bool {
-    limit.meter == Meter::ExtraCreditsMicro && limit.action == Action::Pause && limit.cap.is_some()
 }

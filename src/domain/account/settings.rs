@@ -109,6 +109,18 @@ impl Settings {
         self.every.iter().filter(move |(selector, _)| applies(selector, kind, seat_type))
     }
 
+    /// Those of them that bound what prepaid and postpaid pay, with their places.
+    pub fn spend_rules<'a>(
+        &'a self,
+        kind: ScopeKind,
+        seat_type: Option<&'a str>,
+    ) -> impl Iterator<Item = (usize, &'a Limit)> {
+        let rules = self.every.iter().enumerate().filter(|(_, (_, limit))| limit.is_spend_limit());
+        rules
+            .filter(move |(_, (selector, _))| applies(selector, kind, seat_type))
+            .map(|(place, (_, limit))| (place, limit))
+    }
+
     /// The places of the rules that apply, for those who look at them again and again.
     pub fn rule_places(&self, kind: ScopeKind, seat_type: Option<&str>) -> RulePlaces {
         let mut places = RulePlaces { places: [0; SETTINGS_MAX], count: 0 };
