@@ -140,3 +140,53 @@ fn a_refused_control_record_answers_with_its_reason() {
     assert!(!output.status.success() && error.contains("no IANA time zone"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(5), "it is refused before it is sent");
 }
+
+/// N3, A4, A10: Bursar is stopped before a period ends and started after it. The workspace resumes, its statement is
+/// sent, and its generation grows: each once.
+#[test]
+fn n3_a_reset_with_nobody_there_happens_once_at_the_next_start() {
+    let mut stage = Stage::new("n3");
+    for (setting, value) in
+        [("RULES__CLOCK", "records"), ("KAFKA__ACCEPT_CREATE_TIME", "true"), ("KAFKA__OUTPUT_FORMAT", "json")]
+    {
+        stage.set(setting, value);
+    }
+    let member = stage.run();
+    let say = |organization: &str, at: &str, arguments: &[&str]| {
+        stage.say(&[&["control", "-o", organization, "--at", at], arguments].concat())
+    };
+    let prices = r#"{"input_micro":1000000,"output_micro":0}"#;
+    let card = ["set-rate-card", "--default-prices", prices, "--effective-from", "2020-01-01T00:00:00Z"];
+    say("org-1", "2026-01-10T10:00:00Z", &card);
+    say("org-1", "2026-01-10T10:00:01Z", &["set-pool", "--scope", "ws:ws-1", "--included-micro", "1000"]);
+    let trace = tempfile::Builder::new().suffix(".csv").tempfile().expect("a file");
+    let rows = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:00:00,600,1\n2023-11-16 18:00:01,700,1\n";
+    std::fs::write(trace.path(), rows).expect("it can be written");
+    let trace = trace.path().to_str().expect("a path that is text");
+    let spread = ["--organizations", "1", "--workspaces", "1", "--record-time-is-event-time"];
+    stage.say(&[&["replay", trace, "--start", "2026-01-10T12:00:00Z"], &spread[..]].concat());
+    let state = |stage: &Stage| last_state(stage, "ws:ws-1").map(|pause| pause["state"].clone());
+    wait_until("the pool pauses", || state(&stage).is_some_and(|state| state == "paused"));
+    assert!(stage.read("statements").is_empty());
+    member.terminate();
+
+    // The period ends while nobody is there; the clock of the records has moved when somebody comes back.
+    say("other", "2026-02-01T00:30:00Z", &["--wait", "0", "resume", "org"]);
+    let _member = stage.run();
+    wait_until("the workspace runs", || state(&stage).is_some_and(|state| state == "running"));
+    wait_until("the statement is there", || !stage.read("statements").is_empty());
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let pauses: Vec<_> = stage.read("pauses").into_iter().filter(|pause| pause["scope"] == "ws:ws-1").collect();
+    let states: Vec<_> = pauses.iter().map(|pause| pause["state"].as_str().unwrap_or_default()).collect();
+    assert!(states == ["paused", "running"] || states == ["running"], "once, or compacted: {states:?}");
+    let identities = |topic: &str| -> Vec<String> {
+        stage.read(topic).iter().map(|signal| signal["identity"].to_string()).collect()
+    };
+    let lines = identities("statements");
+    let distinct: std::collections::BTreeSet<&String> = lines.iter().collect();
+    assert!(lines.len() >= 4 && lines.len() == distinct.len(), "organization, workspace, agents and users, each once");
+    let workspace = stage.account("org-1")["scopes"].as_array().expect("scopes").clone();
+    let workspace = workspace.iter().find(|scope| scope["scope"] == "ws:ws-1").expect("the workspace").clone();
+    assert_eq!(workspace["generation"], pauses.last().expect("a pause")["generation"]);
+    assert_eq!(stage.account("org-1")["closed_until"], "2026-02-01T00:00:00.000Z");
+}

@@ -7,6 +7,7 @@ mod support;
 
 mod language;
 mod laws;
+mod many;
 mod pipeline;
 mod stage;
 mod told;

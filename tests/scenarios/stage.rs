@@ -1,5 +1,7 @@
 //! A scenario on an account in memory: committed after every line, and held, or forgotten and loaded again.
 
+use std::collections::HashSet;
+
 use bursar::{
     contract::{
         Kind,
@@ -79,19 +81,25 @@ pub struct Stage {
     pub told: Vec<String>,
     /// Identities of all signals, in their order.
     pub identities: Vec<String>,
+    seen: HashSet<String>,
     reload: String,
+    /// The most rows and signals that one commit had.
+    pub rows_committed_max: usize,
+    pub signals_committed_max: usize,
 }
 
 impl Stage {
     pub fn new() -> Self {
-        let account = Account::new(ORGANIZATION);
         Self {
             ledger: MemoryLedger::new(),
-            account,
+            account: Account::new(ORGANIZATION),
             token: 0,
             told: Vec::new(),
             identities: Vec::new(),
+            seen: HashSet::new(),
             reload: String::new(),
+            rows_committed_max: 0,
+            signals_committed_max: 0,
         }
     }
 
@@ -115,13 +123,15 @@ impl Stage {
         }
         self.token += 1;
         let changes = self.account.take_changes(self.token, Timestamp::MIN);
+        self.rows_committed_max = self.rows_committed_max.max(changes.fields.len());
+        self.signals_committed_max = self.signals_committed_max.max(changes.signals.len());
         let committed = block_on(self.ledger.commit(&[(ORGANIZATION.into(), changes)])).expect("memory answers");
         assert_eq!(committed, [Committed::Written]);
         let outbox: Vec<Signal> = self.account.outbox().iter().map(|(_, signal)| signal.clone()).collect();
         for signal in &outbox {
             // A view that was dropped before it forgot publishes a copy, under the same identity.
             let identity = signal.identity().to_string();
-            if !self.identities.contains(&identity) {
+            if self.seen.insert(identity.clone()) {
                 self.identities.push(identity);
                 let sent: Json = serde_json::from_slice(&encode::signal(ORGANIZATION, signal, Format::Json).payload)
                     .expect("signals are sent as JSON");

@@ -5,11 +5,12 @@ use super::{
     ceiling::{Ceiling, Effects, Step},
     funding::Payer,
     row::{Place, ScopeRow},
-    scopes::{ChargedScopes, ScopeIndex},
-    settings::{RulePlaces, Settings},
+    scopes::{ChargedScopes, Followed, ScopeIndex},
+    settings::Settings,
 };
 use crate::domain::{
     account::Moment,
+    limit::Limit,
     meter::{Counters, Meter, Touched},
     payment::Split,
     scope::{Scope, ScopeKind},
@@ -31,7 +32,7 @@ pub(super) struct Charging<'a> {
     pub(super) event_time: Timestamp,
     pub(super) charge: Counters,
     /// Who pays, and how it was split.
-    pub(super) paid: Option<(Payer, Split)>,
+    pub(super) paid: Option<(&'a Payer, Split)>,
     pub(super) moment: Moment,
     pub(super) windows: &'a [(WindowKind, Window); COUNTED.len()],
     /// For each of those windows, whether the agent runs for the first time in it.
@@ -45,7 +46,7 @@ pub(super) struct Charging<'a> {
 /// The parts of an account that counting in one scope needs beside its row.
 struct Counting<'a> {
     settings: &'a Settings,
-    rules: RulePlaces,
+    rules: &'a [u8],
     organization_id: &'a str,
     older: &'a mut hashbrown::HashMap<OlderKey, Option<Counters>>,
     older_changed: &'a mut Vec<OlderKey>,
@@ -69,20 +70,19 @@ impl Account {
         for index in charged.as_slice() {
             self.charge_scope(*index, charging, &touched);
         }
-        if let Some((payer, split)) = &charging.paid {
-            self.after_payment(payer, split, charging.moment);
+        if let Some((payer, split)) = charging.paid {
+            self.after_payment(payer, &split, charging.moment);
         }
     }
 
     fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>, touched: &Touched) {
         self.bring_up_to_date(index, charging.moment);
-        let row = self.scopes.row(index);
-        let rules = self.settings.rule_places(self.scopes.slot(index).scope.kind(), row.seat_type());
-        let more = self.windows_where_used(index, &rules, charging);
-        let (scope, field, row) = self.scopes.parts_mut(index);
+        self.follow(index);
+        let more = self.windows_where_used(index, charging);
+        let (scope, field, followed, row) = self.scopes.parts_mut(index);
         let mut counting = Counting {
             settings: &self.settings,
-            rules,
+            rules: &followed.places,
             organization_id: &self.organization_id,
             older: &mut self.older,
             older_changed: &mut self.older_changed,
@@ -104,7 +104,7 @@ impl Account {
         }
         let period = charging.windows[2].1;
         add_part(row, scope.kind(), charging, period);
-        if let (Some((payer, _)), Some(pool)) = (&charging.paid, &row.pool)
+        if let (Some((payer, _)), Some(pool)) = (charging.paid, &row.pool)
             && payer.owner == Some(index)
         {
             let step = Step::Event { before: payer.pool_before, after: pool.drawn_micro(period.start).unwrap_or(0) };
@@ -126,39 +126,48 @@ impl Account {
         }
     }
 
+    /// Looks up the rules that a scope follows, unless that was done since they last changed.
+    pub(super) fn follow(&mut self, index: ScopeIndex) {
+        let revision = self.settings.rules_revision + 1;
+        if self.scopes.slot(index).followed.revision == revision {
+            return;
+        }
+        let (slot, row) = (self.scopes.slot(index), self.scopes.row(index));
+        let (kind, seat_type) = (slot.scope.kind(), row.seat_type());
+        let seat = self.settings.seat_types.iter().position(|seat| seat_type == Some(&*seat.name));
+        let limits = || row.limits.iter().chain(self.settings.rules_for(kind, seat_type));
+        let by_seat = seat.into_iter().flat_map(|seat| &self.settings.seat_types[seat].allowances);
+        let used: Vec<WindowKind> =
+            limits().map(|limit| limit.window).chain(by_seat.map(|allowance| allowance.window)).collect();
+        let counts =
+            |window: WindowKind| used.contains(&window) && (window != WindowKind::Session || kind == ScopeKind::User);
+        let followed = Followed {
+            revision,
+            places: self.settings.rule_places(kind, seat_type).collect(),
+            seat: seat.map(|seat| u8::try_from(seat).expect("there are at most 64 seat types")),
+            where_used: COUNTED_WHERE_USED.map(counts),
+            has_spend_limit: limits().any(Limit::is_spend_limit),
+        };
+        self.scopes.slot_mut(index).followed = followed;
+    }
+
     /// The windows of a scope that a rule or a seat uses, opened.
     fn windows_where_used(
         &mut self,
         index: ScopeIndex,
-        rules: &RulePlaces,
         charging: &Charging<'_>,
     ) -> [Option<(WindowKind, Window)>; COUNTED_WHERE_USED.len()] {
-        let kind_of_scope = self.scopes.slot(index).scope.kind();
-        let row = self.scopes.row(index);
-        let seat = row.seat_type().and_then(|name| self.settings.seat_type(name));
-        let by_seat = seat.into_iter().flat_map(|seat| &seat.allowances).map(|allowance| allowance.window);
-        let rules = self.settings.rules_at(rules);
-        let mut used = [false; COUNTED_WHERE_USED.len()];
-        for kind in row.limits.iter().chain(rules).map(|limit| limit.window).chain(by_seat) {
-            if let Some(position) = COUNTED_WHERE_USED.iter().position(|known| *known == kind) {
-                used[position] = true;
-            }
-        }
-        if used == [false; COUNTED_WHERE_USED.len()] {
-            return [None; COUNTED_WHERE_USED.len()];
-        }
-        let session = row.session(charging.event_time);
+        let used = self.scopes.slot(index).followed.where_used;
         let mut windows = [None; COUNTED_WHERE_USED.len()];
         for (position, kind) in COUNTED_WHERE_USED.into_iter().enumerate().filter(|(position, _)| used[*position]) {
             let window = match kind {
-                WindowKind::Session if kind_of_scope != ScopeKind::User => continue,
-                WindowKind::Session => session,
+                WindowKind::Session => self.scopes.row(index).session(charging.event_time),
                 _ => self.open_window(kind, charging.event_time),
             };
             let counts = match kind {
                 WindowKind::Minute => charging.moment.record_time < window.end.plus_ms(MINUTE_COUNTS_MS),
                 // The past does not use up the session of the present.
-                WindowKind::Session => charging.paid.as_ref().is_none_or(|(payer, _)| !payer.late),
+                WindowKind::Session => charging.paid.is_none_or(|(payer, _)| !payer.late),
                 _ => true,
             };
             windows[position] = counts.then_some((kind, window));
@@ -168,12 +177,11 @@ impl Account {
 
     /// Adds counts of something that is no event to the period of one scope.
     pub(super) fn count_in_period(&mut self, index: ScopeIndex, period: Window, charge: &Counters, moment: Moment) {
-        let row = self.scopes.row(index);
-        let rules = self.settings.rule_places(self.scopes.slot(index).scope.kind(), row.seat_type());
-        let (scope, field, row) = self.scopes.parts_mut(index);
+        self.follow(index);
+        let (scope, field, followed, row) = self.scopes.parts_mut(index);
         let mut counting = Counting {
             settings: &self.settings,
-            rules,
+            rules: &followed.places,
             organization_id: &self.organization_id,
             older: &mut self.older,
             older_changed: &mut self.older_changed,
@@ -224,7 +232,7 @@ impl Counting<'_> {
                 (was_there, &*counters)
             }
         };
-        let rules = self.settings.rules_at(&self.rules);
+        let rules = self.settings.rules_at(self.rules);
         for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
             let after = after.get(limit.meter);
             if !limit.matters_at(after) {

@@ -288,7 +288,7 @@ impl Account {
     }
 
     /// Whether nothing could pay for a charge to this scope now.
-    fn is_unfunded(&self, index: ScopeIndex, moment: Moment, policy: &Policy) -> bool {
+    fn is_unfunded(&mut self, index: ScopeIndex, moment: Moment, policy: &Policy) -> bool {
         self.payer_now(index, moment, policy).is_some_and(|payer| payer.means.is_spent())
     }
 

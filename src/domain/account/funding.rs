@@ -158,7 +158,8 @@ impl Account {
     fn seat_left(&self, member: ScopeIndex, payer: &Payer) -> [Option<(Window, i64)>; ALLOWANCES_MAX] {
         let mut left = [None; ALLOWANCES_MAX];
         let row = self.scopes.row(member);
-        let Some(seat_type) = row.seat_type().and_then(|name| self.settings.seat_type(name)) else { return left };
+        let Some(seat) = self.scopes.slot(member).followed.seat else { return left };
+        let seat_type = &self.settings.seat_types[usize::from(seat)];
         for (slot, allowance) in left.iter_mut().zip(&seat_type.allowances) {
             // The past does not use up the session of the present.
             if payer.late && allowance.window == WindowKind::Session {
@@ -206,11 +207,19 @@ impl Account {
         let mut tightest: Option<Tightest> = None;
         for index in scopes.iter().rev() {
             let row = self.scopes.row(*index);
+            let followed = &self.scopes.slot(*index).followed;
+            debug_assert_eq!(
+                followed.revision,
+                self.settings.rules_revision + 1,
+                "rules are followed before they bind"
+            );
+            if !followed.has_spend_limit {
+                continue;
+            }
             let own = row.limits.iter().enumerate().map(|(place, limit)| (LimitPlace::Own(place), limit));
-            let kind = self.scopes.slot(*index).scope.kind();
-            let rules = self.settings.spend_rules(kind, row.seat_type());
-            let rules = rules.map(|(place, limit)| (LimitPlace::Rule(place), limit));
-            for (place, limit) in own.filter(|(_, limit)| limit.is_spend_limit()).chain(rules) {
+            let rules = followed.places.iter().map(|place| usize::from(*place));
+            let rules = rules.map(|place| (LimitPlace::Rule(place), &self.settings.every[place].1));
+            for (place, limit) in own.chain(rules).filter(|(_, limit)| limit.is_spend_limit()) {
                 let window = self.window_of(row, limit.window, event_time);
                 let used = self.count_of(*index, limit.window, window, Meter::ExtraCreditsMicro);
                 let room_micro = limit.cap.unwrap_or(i64::MAX).saturating_sub(used);
@@ -389,16 +398,16 @@ impl Account {
     /// What a scope wants for money now: `Some(None)` if it wants for nothing, `None` if that cannot be told from the
     /// scope alone.
     pub(super) fn money_wanted(
-        &self,
+        &mut self,
         index: ScopeIndex,
         moment: Moment,
         policy: &Policy,
     ) -> Option<Option<PauseCause>> {
+        let payer = self.payer_now(index, moment, policy);
         let row = self.scopes.row(index);
         let kind = self.scopes.slot(index).scope.kind();
         let mode = self.settings.payment().mode;
         let is_member = kind == ScopeKind::User && mode.has_seats();
-        let payer = self.payer_now(index, moment, policy);
         // Without pools of workspaces, everything that pays is told by the organization and the scope itself.
         let is_told = mode == Mode::UsageEnterprise && self.settings.workspace_pools == 0;
         if !is_member && row.pool.is_none() && !is_told {
@@ -421,11 +430,14 @@ impl Account {
     }
 
     /// Who would pay for a charge to a scope now; `None` if nobody has to.
-    pub(super) fn payer_now(&self, index: ScopeIndex, moment: Moment, policy: &Policy) -> Option<Payer> {
+    pub(super) fn payer_now(&mut self, index: ScopeIndex, moment: Moment, policy: &Policy) -> Option<Payer> {
         let within = self.workspace_of(index).filter(|workspace| self.scopes.is_loaded(*workspace));
         let mut scopes = vec![ORGANIZATION];
         scopes.extend(within);
         scopes.extend(Some(index).filter(|index| *index != ORGANIZATION));
+        for index in &scopes {
+            self.follow(*index);
+        }
         let now = moment.clock.max(moment.record_time);
         let period = self.calendar.window(&self.settings.zones, WindowKind::Period, now);
         self.payer(&scopes, now, period, Moment { record_time: now, ..moment }, policy)
@@ -455,6 +467,10 @@ impl Account {
 
     /// Asks for a reload, if the balance has fallen to its mark and one may be asked for (row B2).
     pub(super) fn ask_for_reload(&mut self, owner: ScopeIndex, moment: Moment) {
+        if self.scopes.row(owner).pool.as_ref().is_none_or(|pool| pool.reload.is_none()) {
+            return;
+        }
+        self.follow(ORGANIZATION);
         let day = self.calendar.window(&self.settings.zones, WindowKind::Day, moment.record_time).start;
         let row = self.scopes.row(owner);
         let Some(pool) = row.pool.as_ref() else { return };

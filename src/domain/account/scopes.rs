@@ -20,10 +20,27 @@ pub struct ScopeSlot {
     pub field: Box<str>,
     /// What is known of its row.
     pub state: SlotState,
+    /// The rules that it follows, as far as they were looked up.
+    pub followed: Followed,
     /// Whether the row differs from what is stored.
     pub dirty: bool,
     /// Whether its pauses, or when it has to be looked at, differ from what is stored.
     pub pauses_changed: bool,
+}
+
+/// The rules that a scope follows: looked up once for each revision of the rules, and not for every event.
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// The revision that this was looked up for, plus one; 0 is never.
+    pub revision: u64,
+    /// The places of the rules for many that apply.
+    pub places: Vec<u8>,
+    /// The seat type among those of the organization.
+    pub seat: Option<u8>,
+    /// Whether minutes, sessions and weeks are counted.
+    pub where_used: [bool; 3],
+    /// Whether a limit bounds what prepaid and postpaid pay.
+    pub has_spend_limit: bool,
 }
 
 /// What is known of a row.
@@ -173,7 +190,14 @@ impl Scopes {
     fn add(&mut self, scope: Scope) -> ScopeIndex {
         let index = ScopeIndex::try_from(self.slots.len()).expect("memory ends long before 2^32 scopes");
         let field = scope.to_string().into();
-        self.slots.push(ScopeSlot { scope, field, state: SlotState::Unknown, dirty: false, pauses_changed: false });
+        self.slots.push(ScopeSlot {
+            scope,
+            field,
+            state: SlotState::Unknown,
+            followed: Followed::default(),
+            dirty: false,
+            pauses_changed: false,
+        });
         index
     }
 
@@ -207,12 +231,13 @@ impl Scopes {
         }
     }
 
-    /// A scope, its field, and its row to change, which was loaded and counts as changed from now on.
-    pub fn parts_mut(&mut self, index: ScopeIndex) -> (&Scope, &str, &mut ScopeRow) {
+    /// A scope, its field, the rules that it follows, and its row to change, which was loaded and counts as changed from
+    /// now on.
+    pub fn parts_mut(&mut self, index: ScopeIndex) -> (&Scope, &str, &Followed, &mut ScopeRow) {
         self.mark_dirty(index);
-        let ScopeSlot { scope, field, state, .. } = &mut self.slots[index as usize];
+        let ScopeSlot { scope, field, state, followed, .. } = &mut self.slots[index as usize];
         match state {
-            SlotState::Loaded(row) => (scope, field, row),
+            SlotState::Loaded(row) => (scope, field, followed, row),
             SlotState::Unknown | SlotState::Requested => panic!("row {field} is used before it was loaded"),
         }
     }

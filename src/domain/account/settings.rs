@@ -57,13 +57,6 @@ pub struct Settings {
     pub labels: Vec<Box<str>>,
 }
 
-/// Which of the rules for many apply to a scope. Good as long as the settings do not change.
-#[derive(Clone, Copy, Debug)]
-pub struct RulePlaces {
-    places: [u8; SETTINGS_MAX],
-    count: usize,
-}
-
 fn applies(selector: &Selector, kind: ScopeKind, seat_type: Option<&str>) -> bool {
     match selector {
         Selector::Every(of) => *of == kind,
@@ -109,33 +102,15 @@ impl Settings {
         self.every.iter().filter(move |(selector, _)| applies(selector, kind, seat_type))
     }
 
-    /// Those of them that bound what prepaid and postpaid pay, with their places.
-    pub fn spend_rules<'a>(
-        &'a self,
-        kind: ScopeKind,
-        seat_type: Option<&'a str>,
-    ) -> impl Iterator<Item = (usize, &'a Limit)> {
-        let rules = self.every.iter().enumerate().filter(|(_, (_, limit))| limit.is_spend_limit());
-        rules
-            .filter(move |(_, (selector, _))| applies(selector, kind, seat_type))
-            .map(|(place, (_, limit))| (place, limit))
-    }
-
-    /// The places of the rules that apply, for those who look at them again and again.
-    pub fn rule_places(&self, kind: ScopeKind, seat_type: Option<&str>) -> RulePlaces {
-        let mut places = RulePlaces { places: [0; SETTINGS_MAX], count: 0 };
-        for (place, (selector, _)) in self.every.iter().enumerate() {
-            if applies(selector, kind, seat_type) {
-                places.places[places.count] = place as u8;
-                places.count += 1;
-            }
-        }
-        places
+    /// The places of the rules that apply.
+    pub fn rule_places<'a>(&'a self, kind: ScopeKind, seat_type: Option<&'a str>) -> impl Iterator<Item = u8> {
+        let rules = self.every.iter().enumerate().filter(move |(_, (selector, _))| applies(selector, kind, seat_type));
+        rules.map(|(place, _)| u8::try_from(place).expect("there are at most 64 rules"))
     }
 
     /// The rules at these places.
-    pub fn rules_at<'a>(&'a self, places: &'a RulePlaces) -> impl Iterator<Item = &'a Limit> {
-        places.places[..places.count].iter().map(|place| &self.every[usize::from(*place)].1)
+    pub fn rules_at<'a>(&'a self, places: &'a [u8]) -> impl Iterator<Item = &'a Limit> {
+        places.iter().map(|place| &self.every[usize::from(*place)].1)
     }
 
     /// How the organization pays now.

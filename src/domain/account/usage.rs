@@ -109,11 +109,11 @@ impl Account {
         let windows = self.open_counted(event.event_time, policy);
         self.check_overflow(&[ORGANIZATION], &windows, &charge)?;
 
+        for index in charged.as_slice() {
+            self.follow(*index);
+        }
         let payer = self.payer(charged.as_slice(), event.event_time, windows[2].1, moment, policy);
-        let paid = payer.map(|payer| {
-            let split = self.pay(&payer, &mut charge);
-            (payer, split)
-        });
+        let paid = payer.as_ref().map(|payer| (payer, self.pay(payer, &mut charge)));
         let charging = Charging {
             event_time: event.event_time,
             charge,

@@ -46,16 +46,16 @@ impl Account {
         charge.set(Meter::CreditsMicro, adjustment.credits_micro);
         charge.set(Meter::AdjustedCreditsMicro, adjustment.credits_micro);
         self.check_counts(charged, &windows, &charge)?;
-        let paid = if adjustment.credits_micro < 0 {
+        let is_refund = adjustment.credits_micro < 0;
+        if is_refund {
             self.give_back(charged, period, &mut charge)?;
-            None
-        } else {
-            let payer = self.payer(charged.as_slice(), adjustment.event_time, period, moment, policy);
-            payer.map(|payer| {
-                let split = self.pay(&payer, &mut charge);
-                (payer, split)
-            })
-        };
+        }
+        for index in charged.as_slice() {
+            self.follow(*index);
+        }
+        let payer = self.payer(charged.as_slice(), adjustment.event_time, period, moment, policy);
+        let payer = payer.filter(|_| !is_refund);
+        let paid = payer.as_ref().map(|payer| (payer, self.pay(payer, &mut charge)));
         self.revise();
         let because = || {
             let record = said.record;
@@ -63,7 +63,6 @@ impl Account {
             (cause, format!("adjustment {}: {}", adjustment.reference, record.reason))
         };
         let (event_time, labels) = (adjustment.event_time, (None, None));
-        let is_refund = paid.is_none();
         let charging = Charging {
             event_time,
             charge,
