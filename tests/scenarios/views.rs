@@ -71,7 +71,8 @@ fn absurd_times_are_refused() {
 }
 
 /// A row as a next release might have it: this release's, and one thing more.
-#[derive(serde::Deserialize, serde::Serialize)]
+#[derive(Default, serde::Deserialize, serde::Serialize)]
+#[serde(default)]
 struct NextRow {
     windows: Vec<WindowCounters>,
     limits: Vec<Limit>,
@@ -82,7 +83,6 @@ struct NextRow {
     registered: Option<Box<Registered>>,
     parts: Vec<Part>,
     overshoots: Vec<Overshoot>,
-    #[serde(default)]
     held: i64,
 }
 

@@ -104,6 +104,10 @@ impl<'a> Ceiling<'a> {
     /// Holds a step against the ceiling. A window that is over by the clock announces thresholds but pauses nobody.
     pub fn hold(&self, step: Step, organization_id: &str, scope: &Scope, moment: Moment, effects: &mut Effects) {
         let used = step.used();
+        let first = self.thresholds_percent.first().copied().unwrap_or(100).min(100);
+        if !limit::reached(used, self.cap, first) {
+            return;
+        }
         let passed: Vec<u16> = match self.action {
             Action::Observe => Vec::new(),
             Action::Notify | Action::Pause => self.passed(step),

@@ -1,6 +1,6 @@
 //! The row of one scope: its open windows, the rules set on it, and its pauses.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 
 use crate::domain::{
     limit::Limit,
@@ -87,8 +87,10 @@ pub struct Overshoot {
     pub amount_micro: i64,
 }
 
-/// All that is stored of one scope in one field of the account.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// All that is stored of one scope in one field of the account. Packed as a list without what is empty at its end: most
+/// rows are counters and nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct ScopeRow {
     /// The two newest windows of each kind that this scope was used in; what is older is stored apart.
     pub windows: Vec<WindowCounters>,
@@ -108,6 +110,39 @@ pub struct ScopeRow {
     pub parts: Vec<Part>,
     /// What nothing covered.
     pub overshoots: Vec<Overshoot>,
+}
+
+impl Serialize for ScopeRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { windows, limits, pool, pauses, rules_revision, member, registered, parts, overshoots } = self;
+        let there = [
+            !windows.is_empty(),
+            !limits.is_empty(),
+            pool.is_some(),
+            *pauses != Pauses::default(),
+            *rules_revision != 0,
+            member.is_some(),
+            registered.is_some(),
+            !parts.is_empty(),
+            !overshoots.is_empty(),
+        ];
+        let count = there.iter().rposition(|there| *there).map_or(0, |last| last + 1);
+        let mut list = serializer.serialize_seq(Some(count))?;
+        for field in 0..count {
+            match field {
+                0 => list.serialize_element(windows)?,
+                1 => list.serialize_element(limits)?,
+                2 => list.serialize_element(pool)?,
+                3 => list.serialize_element(pauses)?,
+                4 => list.serialize_element(rules_revision)?,
+                5 => list.serialize_element(member)?,
+                6 => list.serialize_element(registered)?,
+                7 => list.serialize_element(parts)?,
+                _ => list.serialize_element(overshoots)?,
+            }
+        }
+        list.end()
+    }
 }
 
 /// Where the counters of a window are.
@@ -287,6 +322,7 @@ mod tests {
             counters.set(crate::domain::meter::Meter::CreditsMicro, 20_000_000);
         }
         let packed = super::super::layout::pack(&row);
-        assert!(packed.len() <= 96, "{} bytes", packed.len());
+        assert!(packed.len() <= 80, "{} bytes", packed.len());
+        assert_eq!(super::super::layout::unpack::<ScopeRow>("row", &packed), Ok(row));
     }
 }
