@@ -173,11 +173,12 @@ impl Counters {
         touched
     }
 
-    /// Adds a charge whose meters are `touched`. It was checked before that it fits (see [`Counters::checked_add`]).
+    /// Adds a charge whose meters are `touched`. It was checked before that it fits the hour, the day and the period (see
+    /// [`Counters::checked_add`]); a week that lies in two periods full to the brim stays at the end of the numbers.
     pub fn add(&mut self, charge: &Self, touched: &Touched) {
         for position in &touched.positions[..touched.count] {
             let position = usize::from(*position);
-            self.0[position] = self.0[position].checked_add(charge.0[position]).expect("the sum was checked before");
+            self.0[position] = self.0[position].saturating_add(charge.0[position]);
         }
     }
 

@@ -121,6 +121,8 @@ pub struct Member {
     pub switches: Switches,
     /// Until when the seat's allowance is used up: the member then lives on what all share.
     pub seat_spent_until: Option<Timestamp>,
+    /// The workspace in which nothing was left to pay with: who looks whether that still is so looks there.
+    pub wanting_in: Option<Box<str>>,
     /// The workspaces in which the member created agents, with the start of the period: who builds is counted once.
     pub built: Vec<(Box<str>, Timestamp)>,
 }
@@ -132,8 +134,6 @@ pub struct Registered {
     pub created_by: Box<str>,
     /// When that was recorded.
     pub created_at: Timestamp,
-    /// Whether that was in the free phase (row A7).
-    pub in_free_phase: bool,
 }
 
 /// Something that a member asks for (row B10). One is open per member.

@@ -90,6 +90,8 @@ pub struct Pauses {
     pub causes: Vec<Cause>,
     /// Grows with each pause and each resume: a reader ignores what is older than what it knows.
     pub generation: i64,
+    /// How often causes were cleared.
+    pub cleared: u32,
 }
 
 impl Pauses {
@@ -106,7 +108,9 @@ impl Pauses {
     pub fn clear(&mut self, cleared: impl Fn(&Cause) -> bool) -> bool {
         let before = self.causes.len();
         self.causes.retain(|cause| !cleared(cause));
-        self.causes.len() < before
+        let any = self.causes.len() < before;
+        self.cleared = self.cleared.wrapping_add(u32::from(any));
+        any
     }
 
     /// The want of money for which the scope is paused, if it is for one.
@@ -119,7 +123,7 @@ impl Pauses {
         if self.want_of_money() == wanted.as_ref() {
             return false;
         }
-        self.causes.retain(|cause| !cause.kind.is_want_of_money());
+        self.clear(|cause| cause.kind.is_want_of_money());
         self.causes.extend(wanted);
         true
     }
@@ -160,7 +164,7 @@ mod tests {
 
     #[test]
     fn c5_generations_grow_even_over_a_failover() {
-        let mut pauses = Pauses { causes: Vec::new(), generation: 7 };
+        let mut pauses = Pauses { causes: Vec::new(), generation: 7, cleared: 0 };
         assert_eq!(
             [pauses.next_generation(0), pauses.next_generation(1_000), pauses.next_generation(1_000)],
             [8, 1_000, 1_001]

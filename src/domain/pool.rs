@@ -52,6 +52,8 @@ pub struct Grant {
     pub expires_at: Option<Timestamp>,
     /// The start of the period in which it was granted.
     pub period_start: Timestamp,
+    /// Whether its first instant has come, and was announced.
+    pub begun: bool,
 }
 
 impl Grant {
@@ -191,22 +193,41 @@ impl Pool {
         self.revision += 1;
     }
 
-    /// Voids what is left of grants that expire at or before `at`. Returns whether there was any.
-    pub fn expire(&mut self, at: Timestamp) -> bool {
-        let mut expired = false;
-        for grant in self.grants.iter_mut().filter(|grant| grant.expires_at.is_some_and(|expiry| expiry <= at)) {
-            expired |= grant.left_micro() > 0;
-            grant.voided_micro += grant.left_micro();
+    /// Begins grants whose first instant has come by `at`, and voids what is left of those that expire by then. Returns
+    /// whether that changed what the pool holds in a period.
+    pub fn begin_and_expire(&mut self, at: Timestamp) -> bool {
+        let (mut changed, mut changed_pool) = (false, false);
+        for grant in &mut self.grants {
+            let begins = !grant.begun && grant.effective_from.is_none_or(|from| from <= at);
+            let ends = grant.left_micro() > 0 && grant.expires_at.is_some_and(|expiry| expiry <= at);
+            grant.begun |= begins;
+            if ends {
+                grant.voided_micro += grant.left_micro();
+            }
+            changed |= begins || ends;
+            changed_pool |= ends && grant.kind == GrantKind::Purchased;
         }
-        self.revision += u64::from(expired);
-        expired
+        self.revision += u64::from(changed);
+        changed_pool
     }
 
     /// When something changes here by itself: a grant expires or begins, or a reload that was asked for lapses.
-    pub fn next_change(&self, after: Timestamp) -> Option<Timestamp> {
+    pub fn next_change(&self) -> Option<Timestamp> {
         let open = self.grants.iter().filter(|grant| grant.left_micro() > 0);
-        let changes = open.flat_map(|grant| [grant.effective_from, grant.expires_at]).flatten();
-        changes.chain(self.reload.as_ref().and_then(|reload| reload.lapses_at())).filter(|at| *at > after).min()
+        let changes =
+            open.flat_map(|grant| [grant.effective_from.filter(|_| !grant.begun), grant.expires_at]).flatten();
+        changes.chain(self.reload.as_ref().and_then(|reload| reload.next_look())).min()
+    }
+
+    /// Makes room for another grant by dropping what is spent. Returns whether there is room.
+    pub fn has_room(&mut self, period_start: Timestamp) -> bool {
+        if self.grants.len() >= GRANTS_MAX {
+            let matters = |grant: &Grant| {
+                grant.left_micro() > 0 || (grant.kind == GrantKind::Purchased && grant.period_start >= period_start)
+            };
+            self.grants.retain(matters);
+        }
+        self.grants.len() < GRANTS_MAX
     }
 
     fn purchased(&self, period_start: Timestamp) -> impl Iterator<Item = &Grant> {
@@ -220,6 +241,11 @@ impl Pool {
 
     fn included_left_micro(&self, period_start: Timestamp) -> i64 {
         let drawn = self.drawn.iter().find(|drawn| drawn.period_start == period_start);
+        let is_forgotten = self.drawn.len() >= PERIODS_KEPT && self.drawn[0].period_start > period_start;
+        if drawn.is_none() && is_forgotten {
+            // What was drawn of it then is no longer known, so nothing is left of it.
+            return 0;
+        }
         (self.included_micro(period_start) - drawn.map_or(0, |drawn| drawn.included_micro)).max(0)
     }
 
@@ -228,7 +254,7 @@ impl Pool {
         if !self.drawn.iter().any(|drawn| drawn.period_start == period_start) {
             self.drawn.push(Drawn { period_start, included_micro: 0 });
             self.drawn.sort_by_key(|drawn| drawn.period_start);
-            // What was just begun is kept, however old.
+            // What was just begun is kept, however old, until the next one is begun.
             while self.drawn.len() > PERIODS_KEPT && self.drawn[0].period_start != period_start {
                 self.drawn.remove(0);
             }
@@ -275,6 +301,7 @@ mod tests {
             effective_from: None,
             expires_at: expires_at.map(Timestamp::from_ms),
             period_start: Timestamp::from_ms(0),
+            begun: true,
         }
     }
 
@@ -313,7 +340,7 @@ mod tests {
         assert_eq!((pool.drawn[0].included_micro, pool.give_back(Timestamp::from_ms(0), 9)), (5, 4));
         // Those that expired by the event's time pay nothing.
         assert_eq!(pool.left_micro(period(0), Timestamp::from_ms(9)), 10 + 20);
-        assert!(pool.expire(Timestamp::from_ms(9)) && !pool.expire(Timestamp::from_ms(9)));
+        assert!(pool.begin_and_expire(Timestamp::from_ms(9)) && !pool.begin_and_expire(Timestamp::from_ms(9)));
         assert_eq!(pool.size_micro(Timestamp::from_ms(0)), 10 + 20);
     }
 

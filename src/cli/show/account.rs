@@ -68,10 +68,9 @@ pub fn scope_json(field: &str, row: &ScopeRow, settings: &Settings) -> Json {
         json!({ "kind": overshoot.kind.name(), "limit_id": overshoot.limit_id,
             "window_start": overshoot.window_start.to_string(), "amount_micro": overshoot.amount_micro })
     });
-    let registered = row.registered.as_ref().map(|registered| {
-        json!({ "created_by": registered.created_by, "created_at": registered.created_at.to_string(),
-            "in_free_phase": registered.in_free_phase })
-    });
+    let registered = row.registered.as_ref().map(
+        |registered| json!({ "created_by": registered.created_by, "created_at": registered.created_at.to_string() }),
+    );
     json!({
         "scope": field,
         "windows": windows.collect::<Vec<_>>(),

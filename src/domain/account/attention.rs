@@ -21,7 +21,7 @@ impl Account {
         let row = self.scopes.row_mut(index);
         let generation = row.pauses.next_generation(moment.clock.ms());
         let causes = row.pauses.causes.clone();
-        self.attend(index, moment);
+        self.attend(index);
         let slot = self.scopes.slot(index);
         let identity = caused_by.identity(&self.organization_id, &slot.field);
         let scope = slot.scope.clone();
@@ -30,8 +30,8 @@ impl Account {
     }
 
     /// Writes down when a scope has to be looked at.
-    pub(super) fn attend(&mut self, index: ScopeIndex, moment: Moment) {
-        let look_at = look_at(self.scopes.row(index), moment.clock);
+    pub(super) fn attend(&mut self, index: ScopeIndex) {
+        let look_at = look_at(self.scopes.row(index));
         let slot = self.scopes.slot_mut(index);
         if !std::mem::replace(&mut slot.pauses_changed, true) {
             self.pauses_changed.push(index);
@@ -43,6 +43,8 @@ impl Account {
 
     /// Sees to it that a due record comes at `at` or before.
     pub(super) fn be_due(&mut self, at: Timestamp) {
+        // What was served is not served again under the same identity.
+        let at = at.max(self.head.served_due.plus_ms(1));
         if self.head.due.is_none_or(|due| at < due) {
             self.head.due = Some(at);
             self.due_changed = true;
@@ -53,11 +55,7 @@ impl Account {
     pub(super) fn paused_scope(&self, index: ScopeIndex) -> PausedScope {
         let row = self.scopes.row(index);
         let causes_json = (!row.pauses.causes.is_empty()).then(|| paused_json(&row.pauses));
-        PausedScope {
-            scope: self.scopes.slot(index).field.clone(),
-            causes_json,
-            look_at: look_at(row, self.head.served_due),
-        }
+        PausedScope { scope: self.scopes.slot(index).field.clone(), causes_json, look_at: look_at(row) }
     }
 
     /// Holds the pauses topic against the account: if what was read there of a scope is not its last change, the
@@ -89,10 +87,10 @@ impl Account {
     }
 }
 
-/// When something may change for a scope after `after`, by itself or ([`NO_TIME`]) by a rule; `None` if nothing may.
-fn look_at(row: &ScopeRow, after: Timestamp) -> Option<Timestamp> {
+/// When something may change for a scope, by itself or ([`NO_TIME`]) by a rule; `None` if nothing may.
+fn look_at(row: &ScopeRow) -> Option<Timestamp> {
     let seat = row.member.as_ref().and_then(|member| member.seat_spent_until);
-    let pool = row.pool.as_ref().and_then(|pool| pool.next_change(after));
+    let pool = row.pool.as_ref().and_then(|pool| pool.next_change());
     let by_rule = row.pauses.causes.iter().any(|cause| cause.ends_at.is_none() && cause.kind.follows_rules());
     row.pauses.next_end().into_iter().chain(seat).chain(pool).min().or(by_rule.then_some(NO_TIME))
 }

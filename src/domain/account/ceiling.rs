@@ -5,7 +5,7 @@ use crate::domain::{
     limit::{self, Action, Limit},
     meter::Meter,
     pause::{Cause as PauseCause, CauseKind},
-    pool::Pool,
+    pool::{GrantKind, Pool},
     scope::Scope,
     signal::{Identity, Signal, ThresholdCrossed},
     time::Timestamp,
@@ -87,18 +87,23 @@ impl<'a> Ceiling<'a> {
 
     /// A pool as a ceiling: what was drawn, against all that it holds in the period. It announces only: whether anybody
     /// pauses depends on every source of payment (see [`super::funding`]). So it is with limits on extra credits.
-    pub fn of_pool(pool: &'a Pool, window: Window) -> Self {
-        Self {
+    /// `None` where there is nothing but a prepaid balance.
+    pub fn of_pool(pool: &'a Pool, window: Window) -> Option<Self> {
+        let cap = pool.size_micro(window.start);
+        if cap == 0 && pool.grants.iter().any(|grant| grant.kind == GrantKind::Prepaid) {
+            return None;
+        }
+        Some(Self {
             kind: CauseKind::Pool,
             limit_id: "",
             meter: Meter::PoolCreditsMicro,
             window_kind: WindowKind::Period,
             window,
-            cap: pool.size_micro(window.start),
+            cap,
             thresholds_percent: &pool.thresholds_percent,
             action: Action::Notify,
             revision: pool.revision,
-        }
+        })
     }
 
     /// Holds a step against the ceiling. A window that is over by the clock announces thresholds but pauses nobody.
@@ -180,7 +185,11 @@ pub enum Cause<'a> {
     Reached {
         /// The new causes with the revisions that brought them.
         causes: &'a [(PauseCause, u64)],
+        /// How often a cause of this scope was cleared before: the same cause after that is another happening.
+        cleared: u32,
     },
+    /// The free phase is over.
+    FreePhase,
     /// A control record said so, or brought a new ceiling.
     Control {
         /// The record's source.
@@ -207,7 +216,8 @@ impl Cause<'_> {
     pub fn identity(&self, organization_id: &str, field: &str) -> Identity {
         let mut parts = vec!["pause".to_owned(), field.to_owned()];
         match self {
-            Self::Reached { causes } => {
+            Self::Reached { causes, cleared } => {
+                parts.push(cleared.to_string());
                 for (cause, revision) in *causes {
                     let start = cause.window_start.map_or(0, Timestamp::ms);
                     let end = cause.ends_at.map_or(0, Timestamp::ms);
@@ -223,6 +233,7 @@ impl Cause<'_> {
             Self::Control { source, id, time } => {
                 parts.extend(["control".to_owned(), (*source).to_owned(), (*id).to_owned(), time.ms().to_string()])
             }
+            Self::FreePhase => parts.push("free_phase".to_owned()),
             Self::Rules { revision } => parts.extend(["rules".to_owned(), revision.to_string()]),
             Self::Correction { generation } => parts.extend(["correction".to_owned(), generation.to_string()]),
         }

@@ -173,8 +173,8 @@ pub struct Head {
     pub newest_event_time: Timestamp,
     /// The latest instant whose due record was served: nothing that ends by then can begin any more.
     pub served_due: Timestamp,
-    /// The fingerprint of the control record that is on its way through the paused scopes, between two commits.
-    pub sweeping: Option<u64>,
+    /// The fingerprints of control records that are on their way through the scopes that follow them, between two commits.
+    pub sweeping: Vec<u64>,
     /// Periods that end by this instant are closed: what is charged to them is a correction.
     pub closed_until: Timestamp,
     /// Whether what all share has run out, and everyone who lives on it has to be looked at.
@@ -189,7 +189,7 @@ impl Default for Head {
             next_signal: 0,
             newest_event_time: Timestamp::MIN,
             served_due: Timestamp::MIN,
-            sweeping: None,
+            sweeping: Vec::new(),
             closed_until: Timestamp::MIN,
             look_at_all: false,
         }

@@ -34,6 +34,10 @@ pub(super) struct Charging<'a> {
     /// Who pays, and how it was split.
     pub(super) paid: Option<(&'a Payer, Split)>,
     pub(super) moment: Moment,
+    /// The period was over for good when this was recorded.
+    pub(super) late: bool,
+    /// It gives back what was charged before.
+    pub(super) is_refund: bool,
     pub(super) windows: &'a [(WindowKind, Window); COUNTED.len()],
     /// For each of those windows, whether the agent runs for the first time in it.
     pub(super) first_runs: [bool; COUNTED.len()],
@@ -92,6 +96,10 @@ impl Account {
             effects: Effects::default(),
         };
         for (window, first_run) in charging.windows.iter().zip(charging.first_runs) {
+            // A refund concerns the period: nobody knows which of its hours it gives back.
+            if charging.is_refund && window.0 != WindowKind::Period {
+                continue;
+            }
             counting.count(row, *window, &charging.charge, touched);
             if first_run && matches!(scope.kind(), ScopeKind::Organization | ScopeKind::Workspace) {
                 let mut active = Counters::ZERO;
@@ -108,8 +116,9 @@ impl Account {
             && payer.owner == Some(index)
         {
             let step = Step::Event { before: payer.pool_before, after: pool.drawn_micro(period.start).unwrap_or(0) };
-            let ceiling = Ceiling::of_pool(pool, period);
-            ceiling.hold(step, &self.organization_id, scope, charging.moment, &mut counting.effects);
+            if let Some(ceiling) = Ceiling::of_pool(pool, period) {
+                ceiling.hold(step, &self.organization_id, scope, charging.moment, &mut counting.effects);
+            }
         }
         let effects = counting.effects;
         self.take_effects(index, effects, charging.moment);
@@ -165,9 +174,10 @@ impl Account {
                 _ => self.open_window(kind, charging.event_time),
             };
             let counts = match kind {
+                WindowKind::Minute if charging.is_refund => false,
                 WindowKind::Minute => charging.moment.record_time < window.end.plus_ms(MINUTE_COUNTS_MS),
                 // The past does not use up the session of the present.
-                WindowKind::Session => charging.paid.is_none_or(|(payer, _)| !payer.late),
+                WindowKind::Session => !charging.late,
                 _ => true,
             };
             windows[position] = counts.then_some((kind, window));
@@ -175,8 +185,14 @@ impl Account {
         windows
     }
 
-    /// Adds counts of something that is no event to the period of one scope.
-    pub(super) fn count_in_period(&mut self, index: ScopeIndex, period: Window, charge: &Counters, moment: Moment) {
+    /// Adds counts of something that is no event to windows of one scope.
+    pub(super) fn count_something(
+        &mut self,
+        index: ScopeIndex,
+        windows: &[(WindowKind, Window)],
+        charge: &Counters,
+        moment: Moment,
+    ) {
         self.follow(index);
         let (scope, field, followed, row) = self.scopes.parts_mut(index);
         let mut counting = Counting {
@@ -190,7 +206,9 @@ impl Account {
             moment,
             effects: Effects::default(),
         };
-        counting.count(row, (WindowKind::Period, period), charge, &charge.touched());
+        for window in windows {
+            counting.count(row, *window, charge, &charge.touched());
+        }
         let effects = counting.effects;
         self.take_effects(index, effects, moment);
     }

@@ -8,10 +8,9 @@ use super::{
     changes::{self, EndingPage, Needs, WalkPage, Walked},
     layout::{LayoutError, unpack},
     row::ScopeRow,
-    scopes::ScopeIndex,
+    scopes::{ORGANIZATION, ScopeIndex},
 };
 use crate::domain::{
-    control::ControlRecord,
     pause::{Cause as PauseCause, CauseKind},
     scope::Scope,
     time::{MINUTE_MS, SECOND_MS, Timestamp},
@@ -23,6 +22,9 @@ const PAGE: usize = 500;
 
 /// A period is not closed before usage has been read up to its end; until then it is tried again after this.
 const TRY_AGAIN_MS: i64 = 5 * SECOND_MS;
+
+/// And at most after this.
+const TRY_AGAIN_MAX_MS: i64 = 10 * MINUTE_MS;
 
 /// Whether a record is through.
 pub(super) enum Progress {
@@ -103,12 +105,25 @@ impl Account {
         self.sweep = Some(sweep);
     }
 
-    fn need_row_and_workspace(&mut self, index: ScopeIndex, needs: &mut Needs) {
+    /// Asks for a scope, and for the workspace whose means it has to be held to.
+    pub(super) fn need_row_and_workspace(&mut self, index: ScopeIndex, needs: &mut Needs) {
         self.need_row(index, needs);
-        if let Scope::Agent { workspace, .. } = &self.scopes.slot(index).scope {
-            let workspace = self.scopes.index(&Scope::Workspace(workspace.clone()));
+        if let Some(workspace) = self.workspace_named_by(index) {
+            let workspace = self.scopes.index(&Scope::Workspace(workspace));
             self.need_row(workspace, needs);
         }
+    }
+
+    /// The workspace of an agent, or the one in which a user wanted for money.
+    pub(super) fn workspace_named_by(&self, index: ScopeIndex) -> Option<Box<str>> {
+        let name = match &self.scopes.slot(index).scope {
+            Scope::Agent { workspace, .. } => Some(workspace.clone()),
+            Scope::User(_) if self.scopes.is_loaded(index) => {
+                self.scopes.row(index).member.as_ref().and_then(|member| member.wanting_in.clone())
+            }
+            _ => None,
+        };
+        name.filter(|name| !name.is_empty())
     }
 
     /// Takes in what was loaded for the page that a sweep is at.
@@ -138,16 +153,23 @@ impl Account {
     }
 
     fn free_phase_agents(&mut self, stored: &[StoredRow]) -> Vec<ScopeIndex> {
+        let until = self.settings.free_until.unwrap_or(Timestamp::MIN);
         let of_free_phase = |stored: &&StoredRow| {
             matches!(stored.scope, Scope::Agent { .. })
-                && stored.row.registered.as_ref().is_some_and(|registered| registered.in_free_phase)
+                && stored.row.registered.as_ref().is_some_and(|registered| registered.created_at < until)
         };
         stored.iter().filter(of_free_phase).map(|stored| self.scopes.index(&stored.scope)).collect()
     }
 
+    /// Up to when a due record serves: all that is over by its record time, so that a thousand ends that were missed are
+    /// one record and not a thousand.
+    fn served_by(&self, at: Timestamp, moment: Moment) -> Timestamp {
+        at.max(self.head.served_due).max(moment.record_time.min(moment.clock))
+    }
+
     /// Begins the next thing that is due at `at`. Looking comes last: it tells when the next thing is due.
     pub(super) fn begin_due(&mut self, at: Timestamp, moment: Moment, policy: &Policy) {
-        let now = at.max(self.head.served_due);
+        let now = self.served_by(at, moment);
         let stage = if self.head.look_at_all {
             Stage::Looking(EndingPage { until: Timestamp::MAX, offset: 0, limit: PAGE })
         } else if let Some(period) = self.period_to_close(now, moment, policy) {
@@ -155,7 +177,7 @@ impl Account {
         } else if self.free_phase_end().is_some_and(|end| end <= now) {
             Stage::FreePhase(first_page())
         } else {
-            Stage::Looking(EndingPage { until: at, offset: 0, limit: PAGE })
+            Stage::Looking(EndingPage { until: now, offset: 0, limit: PAGE })
         };
         self.sweep = Some(Sweep::new(stage));
     }
@@ -173,14 +195,15 @@ impl Account {
         let found = sweep.found.expect("the page was loaded before the record is decided");
         match (sweep.stage, found) {
             (Stage::Looking(page), Found::Scopes(scopes, next)) => {
-                if self.look_at_page(page, &scopes, caused_by, moment, policy) {
+                let unfinished = self.look_at_page(page, &scopes, caused_by, moment, policy);
+                if self.sweep.is_some() {
                     return Progress::More;
                 }
                 if page.until == Timestamp::MAX {
                     self.head.look_at_all = false;
                     return Progress::More;
                 }
-                self.finish_due(at, next, moment, policy);
+                self.finish_due(at, next, page.offset + unfinished > 0, moment, policy);
                 return Progress::Done(String::new());
             }
             (Stage::Closing(period, _), Found::Rows(rows, next)) => {
@@ -193,7 +216,7 @@ impl Account {
                 }
             }
             (Stage::FreePhase(_), Found::Agents(agents, next)) => {
-                agents.iter().for_each(|agent| self.end_free_phase(*agent, caused_by, moment, policy));
+                agents.iter().for_each(|agent| self.end_free_phase(*agent, moment, policy));
                 match next {
                     None => (self.settings.free_phase_ends, self.settings_changed) = (false, true),
                     next => self.sweep = Some(Sweep::new(Stage::FreePhase(WalkPage { cursor: next, limit: PAGE }))),
@@ -205,22 +228,23 @@ impl Account {
     }
 
     /// Looks at every scope that follows rules, a page at a time, after a record has changed what they follow.
-    pub(super) fn sweep_all(&mut self, record: &ControlRecord, moment: Moment, policy: &Policy) -> Progress {
-        let caused_by = Cause::Control { source: &record.source, id: &record.id, time: record.time };
+    pub(super) fn sweep_all(&mut self, caused_by: &Cause<'_>, moment: Moment, policy: &Policy) -> Progress {
         let sweep = self.sweep.take().expect("the page was loaded before the record is decided");
         let (Stage::Looking(page), Some(Found::Scopes(scopes, _))) = (sweep.stage, sweep.found) else {
             unreachable!("a record that sweeps all looks at scopes")
         };
-        self.head.sweeping = None;
-        if !self.look_at_page(page, &scopes, &caused_by, moment, policy) {
-            return Progress::Done(sweep.answer);
+        self.look_at_page(page, &scopes, caused_by, moment, policy);
+        match &mut self.sweep {
+            None => Progress::Done(sweep.answer),
+            Some(next) => {
+                next.answer = sweep.answer;
+                Progress::More
+            }
         }
-        self.head.sweeping = Some(record.fingerprint().0);
-        self.sweep.as_mut().expect("there is a next page").answer = sweep.answer;
-        Progress::More
     }
 
-    /// Looks at the scopes of a page. Returns whether there may be another page, which the sweep then stands at.
+    /// Looks at the scopes of a page, and lets the sweep stand at the next one if there may be one. Returns how many are
+    /// still to be looked at by the time of the page.
     fn look_at_page(
         &mut self,
         page: EndingPage,
@@ -228,22 +252,21 @@ impl Account {
         caused_by: &Cause<'_>,
         moment: Moment,
         policy: &Policy,
-    ) -> bool {
+    ) -> usize {
         let place = |account: &Self, index: ScopeIndex, at: Timestamp| (at, account.scopes.slot(index).field.clone());
         let page_end = scopes.last().map(|(index, at)| place(self, *index, *at));
-        let mut still_within = 0;
+        let mut still_within: usize = 0;
         for (index, _) in scopes {
             self.look(*index, false, caused_by, moment, policy);
-            self.attend(*index, moment);
+            self.attend(*index);
             let next = self.paused_scope(*index).look_at.map(|at| place(self, *index, at));
             still_within += usize::from(next.is_some() && next <= page_end);
         }
-        let full = scopes.len() >= page.limit;
-        if full {
+        if scopes.len() >= page.limit {
             let offset = page.offset + still_within;
             self.sweep = Some(Sweep::new(Stage::Looking(EndingPage { offset, ..page })));
         }
-        full
+        still_within
     }
 
     /// Brings one scope up to date: with the rules, with the time, with who can pay. At most one change of its pauses is
@@ -259,24 +282,30 @@ impl Account {
         self.bring_up_to_date(index, moment);
         let clock = moment.clock;
         let row = self.scopes.row_mut(index);
-        let mut changed = row.pauses.clear(|cause| cause.ends_at.is_some_and(|end| end <= clock));
+        // A want of money is looked at anew below: another may stand in its place.
+        let is_over = |cause: &PauseCause| cause.ends_at.is_some_and(|end| end <= clock);
+        let mut changed = row.pauses.clear(|cause| is_over(cause) && !cause.kind.is_want_of_money());
         if let Some(member) = &mut row.member {
             member.seat_spent_until = member.seat_spent_until.filter(|until| *until > clock);
         }
         let mut revised = revised;
         if let Some(pool) = &mut row.pool {
-            revised |= pool.expire(clock);
+            // Not before usage was read that far: what came in time is paid by what was there then.
+            let settled = moment.record_time.min(moment.read_until);
+            revised |= pool.begin_and_expire(settled);
             if let Some(reload) = &mut pool.reload {
-                reload.lapse(clock);
+                reload.lapse(settled);
             }
         }
         if revised {
             self.announce_pool(index, moment);
+            if index == ORGANIZATION && self.settings.payment().mode.has_seats() {
+                self.head.look_at_all = true;
+            }
         }
-        changed |= self.clear_what_is_below(index, moment);
-        if let Some(wanted) = self.money_wanted(index, moment, policy) {
-            changed |= self.scopes.row_mut(index).pauses.set_want_of_money(wanted);
-        }
+        changed |= self.clear_what_is_below(index);
+        let wanted = self.money_wanted(index, moment, policy);
+        changed |= self.scopes.row_mut(index).pauses.set_want_of_money(wanted);
         let waits = |cause: &PauseCause| cause.kind == CauseKind::FreePhase;
         if self.scopes.row(index).pauses.causes.iter().any(waits) && !self.is_unfunded(index, moment, policy) {
             changed |= self.scopes.row_mut(index).pauses.clear(waits);
@@ -293,14 +322,15 @@ impl Account {
     }
 
     /// An agent of the free phase pauses if its pool has no credits (row A7).
-    fn end_free_phase(&mut self, agent: ScopeIndex, caused_by: &Cause<'_>, moment: Moment, policy: &Policy) {
+    fn end_free_phase(&mut self, agent: ScopeIndex, moment: Moment, policy: &Policy) {
         if !self.is_unfunded(agent, moment, policy) {
             return;
         }
-        let cause =
-            PauseCause { kind: CauseKind::FreePhase, limit_id: Box::default(), window_start: None, ends_at: None };
+        // The next period may include credits again.
+        let ends_at = self.payer_now(agent, moment, policy).and_then(|payer| self.pool_returns(&payer));
+        let cause = PauseCause { kind: CauseKind::FreePhase, limit_id: Box::default(), window_start: None, ends_at };
         if self.scopes.row_mut(agent).pauses.add(cause) {
-            self.announce_pauses(agent, caused_by, moment);
+            self.announce_pauses(agent, &Cause::FreePhase, moment);
         }
     }
 
@@ -320,15 +350,27 @@ impl Account {
         self.calendar.periods_ending_after(self.head.closed_until).filter(over).min_by_key(|period| period.end)
     }
 
-    fn finish_due(&mut self, at: Timestamp, next_look: Option<Timestamp>, moment: Moment, policy: &Policy) {
-        self.head.served_due = self.head.served_due.max(at);
+    fn finish_due(
+        &mut self,
+        at: Timestamp,
+        next_look: Option<Timestamp>,
+        unfinished: bool,
+        moment: Moment,
+        policy: &Policy,
+    ) {
+        let at = self.served_by(at, moment);
+        self.head.served_due = at;
         self.send_digest(at, moment);
         let looks = self.pauses_changed.iter().filter_map(|index| self.paused_scope(*index).look_at).chain(next_look);
         let looks = looks.filter(|look| *look > at && *look < changes::NO_TIME).min();
         let closes = self.calendar.periods_ending_after(self.head.closed_until);
         let closes = closes.map(|period| period.end.plus_ms(policy.grace_ms)).min();
-        // One that is due and not done was not read up to; it is tried again.
-        let closes = closes.map(|close| if close <= at { moment.clock.max(at).plus_ms(TRY_AGAIN_MS) } else { close });
+        // What is due and not done was not read up to; it is tried again.
+        // The further usage is behind, the longer: a backlog does not flood the control topic.
+        let behind_ms = moment.clock.since_ms(moment.read_until) / 4;
+        let again = moment.clock.max(at).plus_ms(behind_ms.clamp(TRY_AGAIN_MS, TRY_AGAIN_MAX_MS));
+        let closes = closes.map(|close| if close <= at { again } else { close });
+        let looks = if unfinished { looks.into_iter().chain([again]).min() } else { looks };
         let all = self.head.look_at_all.then(|| at.plus_ms(1));
         let next = [looks, closes, all, self.free_phase_end(), self.settings.requests.next_digest];
         self.head.due = next.into_iter().flatten().map(|next| next.max(at.plus_ms(1))).min();
@@ -337,8 +379,10 @@ impl Account {
 
     /// Sees to it that a period is closed when its grace is over.
     pub(super) fn close_in_time(&mut self, period: Window, policy: &Policy) {
-        if period.end > self.head.closed_until {
-            self.be_due(period.end.plus_ms(policy.grace_ms));
+        let closes_at = period.end.plus_ms(policy.grace_ms);
+        // One that was due already and could not be closed is tried again by who found that.
+        if period.end > self.head.closed_until && closes_at > self.head.served_due {
+            self.be_due(closes_at);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::domain::{
     limit::Limit,
     meter::{Counters, Meter},
     pause::{Cause as PauseCause, CauseKind},
-    payment::{Means, Mode, Payment, Source, Split},
+    payment::{Means, Mode, Payment, Source, Split, Switches},
     scope::{Scope, ScopeKind},
     signal::{RequestKind, RequestSignal, Signal},
     time::Timestamp,
@@ -49,6 +49,8 @@ pub(super) struct Payer {
     seat: [Option<(Window, i64)>; ALLOWANCES_MAX],
     tightest: Option<Tightest>,
     consent_missing: bool,
+    /// What the pool has, whoever it may pay for.
+    pool_total_micro: i64,
 }
 
 /// The limit on extra credits with the least room.
@@ -113,6 +115,7 @@ impl Account {
             seat: [None; ALLOWANCES_MAX],
             tightest: None,
             consent_missing: false,
+            pool_total_micro: 0,
         };
         self.find_means(&mut payer, scopes);
         Some(payer)
@@ -134,8 +137,9 @@ impl Account {
         payer.means.postpaid = is_on(Source::Postpaid);
         if let Some(owner) = payer.owner {
             let pool = self.pool(owner);
+            payer.pool_total_micro = pool.left_micro(payer.period, payer.event_time);
             if pool_on {
-                payer.means.pool_micro = pool.left_micro(payer.period, payer.event_time);
+                payer.means.pool_micro = payer.pool_total_micro;
                 if let (Some(cap_micro), Some(user)) = (pool.user_cap_micro, payer.user) {
                     let drawn = self.count_of(user, WindowKind::Period, payer.period, Meter::PoolCreditsMicro);
                     payer.means.pool_micro = payer.means.pool_micro.min(cap_micro.saturating_sub(drawn)).max(0);
@@ -205,6 +209,7 @@ impl Account {
     /// The limit on extra credits with the least room; of several with the same, that of the narrowest scope.
     fn tightest(&self, scopes: &[ScopeIndex], event_time: Timestamp) -> Option<Tightest> {
         let mut tightest: Option<Tightest> = None;
+        let has_seats = self.settings.payment().mode.has_seats();
         for index in scopes.iter().rev() {
             let row = self.scopes.row(*index);
             let followed = &self.scopes.slot(*index).followed;
@@ -213,7 +218,10 @@ impl Account {
                 self.settings.rules_revision + 1,
                 "rules are followed before they bind"
             );
-            if !followed.has_spend_limit {
+            // Where members pause one by one, extra usage is bounded for members, their seat types and the organization.
+            let kind = self.scopes.slot(*index).scope.kind();
+            let bounds = !has_seats || matches!(kind, ScopeKind::User | ScopeKind::Organization);
+            if !followed.has_spend_limit || !bounds {
                 continue;
             }
             let own = row.limits.iter().enumerate().map(|(place, limit)| (LimitPlace::Own(place), limit));
@@ -266,29 +274,43 @@ impl Account {
     /// What follows from a charge that was paid: who has nothing left pauses, and more may be asked for.
     pub(super) fn after_payment(&mut self, payer: &Payer, split: &Split, moment: Moment) {
         let left = payer.means.after(split);
-        if split.uncovered_micro > 0 {
-            let want = self.want(payer, &left, split);
-            let PauseCause { kind, limit_id, window_start, .. } = want.cause;
-            let start = window_start.unwrap_or(payer.period.start);
-            self.scopes.row_mut(want.scope).book_overshoot(kind, &limit_id, start, split.uncovered_micro);
+        if split.uncovered_micro > 0
+            && let Some(Want { scope, cause, .. }) = self.want(payer, &left, split)
+        {
+            let start = cause.window_start.unwrap_or(payer.period.start);
+            self.scopes.row_mut(scope).book_overshoot(cause.kind, &cause.limit_id, start, split.uncovered_micro);
+        }
+        if let Some(owner) = payer.owner.filter(|_| !payer.late) {
+            self.ask_for_reload(owner, moment);
         }
         if payer.period.end <= moment.clock || payer.late {
             return;
         }
         self.note_spent_seat(payer, split, moment);
-        if left.is_spent() {
-            let Want { scope, cause, revision } = self.want(payer, &left, split);
+        if left.is_spent()
+            && let Some(Want { scope, cause, revision }) = self.want(payer, &left, split)
+        {
             // What stands in the way of an old window is no matter now.
             let matters = cause.ends_at.is_none_or(|end| end > moment.clock);
             if matters && self.scopes.row(scope).pauses.want_of_money().is_none() {
+                self.note_where_it_wants(scope, payer);
                 let mut effects = Effects::default();
                 effects.causes.push((cause, revision));
                 self.take_effects(scope, effects, moment);
             }
         }
         self.note_shared_exhaustion(payer, &left, moment);
-        if let Some(owner) = payer.owner.filter(|_| split.prepaid_micro > 0) {
-            self.ask_for_reload(owner, moment);
+    }
+
+    /// A user who wants for money is held to the means of the workspace in which that was.
+    fn note_where_it_wants(&mut self, scope: ScopeIndex, payer: &Payer) {
+        if payer.user == Some(scope) {
+            let workspace = payer.workspace.map(|workspace| self.scopes.slot(workspace).scope.clone());
+            let name = match workspace {
+                Some(Scope::Workspace(name)) => Some(name),
+                _ => None,
+            };
+            self.scopes.row_mut(scope).member.get_or_insert_default().wanting_in = name;
         }
     }
 
@@ -304,7 +326,7 @@ impl Account {
         if until.is_some() && facts != until {
             let row = self.scopes.row_mut(member);
             row.member.get_or_insert_default().seat_spent_until = until;
-            self.attend(member, moment);
+            self.attend(member);
         }
     }
 
@@ -322,17 +344,16 @@ impl Account {
         }
     }
 
-    /// What stands in the way: the first thing that would have to change, and whom it pauses.
-    fn want(&self, payer: &Payer, left: &Means, split: &Split) -> Want {
+    /// What stands in the way: the first thing that would have to change, and whom it pauses; `None` if nobody does.
+    fn want(&self, payer: &Payer, left: &Means, split: &Split) -> Option<Want> {
         let own = payer.user.and_then(|user| self.scopes.row(user).member.as_ref());
         let switches = own.map(|member| &member.switches);
-        let extra_on =
-            payer.payment.is_on(Source::Prepaid, switches) || payer.payment.is_on(Source::Postpaid, switches);
-        let off_for_user = [Source::Prepaid, Source::Postpaid]
-            .into_iter()
-            .any(|source| switches.is_some_and(|own| own.get(source) == Some(false)));
+        let is_on = |source| payer.payment.is_on(source, switches);
+        let is_off_for_user =
+            |source| switches.is_some_and(|own| own.get(source) == Some(false)) && payer.payment.is_on(source, None);
+        let extra_on = is_on(Source::Prepaid) || is_on(Source::Postpaid);
         let limit = payer.tightest.as_ref().filter(|_| left.extra_room_micro <= 0);
-        let kind = if !extra_on && off_for_user {
+        let kind = if Source::ALL.into_iter().any(is_off_for_user) || (!extra_on && own_switch_is_off(switches)) {
             CauseKind::ExtraUsageOff
         } else if !extra_on {
             if payer.member.is_some() { CauseKind::SeatAllowance } else { CauseKind::Pool }
@@ -344,21 +365,13 @@ impl Account {
             CauseKind::Pool
         };
         let limit = limit.filter(|_| kind == CauseKind::SpendLimit);
-        // Where workspaces have pools of their own, one without does not pause the others.
-        let apart = payer.workspace.filter(|_| self.settings.workspace_pools > 0);
-        let pool = payer.owner.or(apart).unwrap_or(ORGANIZATION);
-        let scope = match (payer.member, limit) {
-            (Some(member), _) => member,
-            // Usage of nobody in an organization of members: its agent pauses, the others go on.
-            (None, _) if payer.payment.mode.has_seats() => payer.narrowest,
-            (None, Some(limit)) => self.narrower(limit.scope, pool),
-            (None, None) if kind == CauseKind::ExtraUsageOff => payer.user.unwrap_or(pool),
-            (None, None) => pool,
-        };
+        // The pool has credits, but not for this user.
+        let bounded = payer.user.is_some() && payer.pool_total_micro > split.pool_micro;
+        let of_user = bounded || kind == CauseKind::ExtraUsageOff;
+        let scope = self.who_wants(payer, of_user, limit)?;
         let seat_back = payer.seat.iter().flatten().filter(|(_, left_micro)| *left_micro <= split.seat_micro);
         let seat_end = seat_back.clone().map(|(window, _)| window.end).max();
-        let pool_end = payer.owner.and_then(|owner| self.pool_returns(owner, payer));
-        let ends = [seat_end, pool_end, limit.map(|limit| limit.window.end)];
+        let ends = [seat_end, self.pool_returns(payer), limit.map(|limit| limit.window.end)];
         let seat_start = seat_back.map(|(window, _)| window.start).max();
         let window_start = limit.map(|limit| limit.window.start).or(seat_start).unwrap_or(payer.period.start);
         // Whatever is granted, allowed or given back makes one of them grow, and so another signal of the next want.
@@ -369,7 +382,33 @@ impl Account {
             window_start: Some(window_start),
             ends_at: ends.into_iter().flatten().min(),
         };
-        Want { scope, cause, revision }
+        Some(Want { scope, cause, revision })
+    }
+
+    /// Whom a want of money pauses: the narrowest scope whose means they were.
+    fn who_wants(&self, payer: &Payer, of_user: bool, limit: Option<&Tightest>) -> Option<ScopeIndex> {
+        if payer.member.is_some() {
+            return payer.member;
+        }
+        if payer.payment.mode.has_seats() {
+            // Usage of nobody in an organization of members: its agent pauses, the others go on.
+            let is_agent = self.scopes.slot(payer.narrowest).scope.kind() == ScopeKind::Agent;
+            return Some(payer.narrowest).filter(|_| is_agent);
+        }
+        if of_user {
+            return payer.user;
+        }
+        // Where workspaces have pools of their own, one without does not pause the others.
+        let apart = payer.workspace.filter(|_| self.settings.workspace_pools > 0);
+        let owner = payer.owner.filter(|owner| *owner != ORGANIZATION || apart.is_none());
+        let pool = owner.or(apart).unwrap_or(ORGANIZATION);
+        Some(limit.map_or(pool, |limit| self.narrower(limit.scope, pool)))
+    }
+
+    /// When the payer's pool has something again by itself: at the next period, if that includes anything.
+    pub(super) fn pool_returns(&self, payer: &Payer) -> Option<Timestamp> {
+        let owner = payer.owner?;
+        (self.pool(owner).included_micro(payer.period.end) > 0).then_some(payer.period.end)
     }
 
     fn id_of(&self, tightest: &Tightest) -> Box<str> {
@@ -377,11 +416,6 @@ impl Account {
             LimitPlace::Own(place) => self.scopes.row(tightest.scope).limits[place].id.clone(),
             LimitPlace::Rule(place) => self.settings.every[place].1.id.clone(),
         }
-    }
-
-    /// When a pool has something again by itself: at the next period, if that includes anything.
-    fn pool_returns(&self, owner: ScopeIndex, payer: &Payer) -> Option<Timestamp> {
-        (self.pool(owner).included_micro(payer.period.end) > 0).then_some(payer.period.end)
     }
 
     /// Of two scopes of one charge, the one that lies within the other.
@@ -395,38 +429,11 @@ impl Account {
         if breadth(a) <= breadth(b) { a } else { b }
     }
 
-    /// What a scope wants for money now: `Some(None)` if it wants for nothing, `None` if that cannot be told from the
-    /// scope alone.
-    pub(super) fn money_wanted(
-        &mut self,
-        index: ScopeIndex,
-        moment: Moment,
-        policy: &Policy,
-    ) -> Option<Option<PauseCause>> {
-        let payer = self.payer_now(index, moment, policy);
-        let row = self.scopes.row(index);
-        let kind = self.scopes.slot(index).scope.kind();
-        let mode = self.settings.payment().mode;
-        let is_member = kind == ScopeKind::User && mode.has_seats();
-        // Without pools of workspaces, everything that pays is told by the organization and the scope itself.
-        let is_told = mode == Mode::UsageEnterprise && self.settings.workspace_pools == 0;
-        if !is_member && row.pool.is_none() && !is_told {
-            // Somebody within a pool that is not told here: only what stands in the way can be looked at.
-            let known = row.pauses.want_of_money()?;
-            let holds = payer.is_some_and(|payer| match known.kind {
-                CauseKind::SpendLimit => payer.tightest.as_ref().is_some_and(|tightest| tightest.room_micro <= 0),
-                CauseKind::ExtraUsageOff => !payer.means.has_extra(),
-                _ => payer.means.is_spent(),
-            });
-            return Some(Some(known.clone()).filter(|_| holds));
-        }
-        let Some(payer) = payer.filter(|payer| payer.means.is_spent()) else { return Some(None) };
-        // The members of a mode with seats pause one by one, and never their organization.
-        if !is_member && payer.payment.mode.has_seats() {
-            return Some(None);
-        }
-        let want = self.want(&payer, &payer.means, &Split::default());
-        Some((want.scope == index).then_some(want.cause))
+    /// What a scope wants for money now.
+    pub(super) fn money_wanted(&mut self, index: ScopeIndex, moment: Moment, policy: &Policy) -> Option<PauseCause> {
+        let payer = self.payer_now(index, moment, policy).filter(|payer| payer.means.is_spent())?;
+        let want = self.want(&payer, &payer.means, &Split::default())?;
+        (want.scope == index).then_some(want.cause)
     }
 
     /// Who would pay for a charge to a scope now; `None` if nobody has to.
@@ -438,17 +445,15 @@ impl Account {
         for index in &scopes {
             self.follow(*index);
         }
-        let now = moment.clock.max(moment.record_time);
+        // Pauses are of the present; but what the present is, usage must have been read up to.
+        let now = moment.clock.min(moment.read_until).max(moment.record_time);
         let period = self.calendar.window(&self.settings.zones, WindowKind::Period, now);
         self.payer(&scopes, now, period, Moment { record_time: now, ..moment }, policy)
     }
 
-    /// The workspace of an agent, if it was named since the account came into memory.
+    /// The workspace whose means a scope has to be held to, if it was named since the account came into memory.
     pub(super) fn workspace_of(&self, index: ScopeIndex) -> Option<ScopeIndex> {
-        match &self.scopes.slot(index).scope {
-            Scope::Agent { workspace, .. } => self.scopes.known_workspace(workspace),
-            _ => None,
-        }
+        self.workspace_named_by(index).and_then(|workspace| self.scopes.known_workspace(&workspace))
     }
 
     /// Holds a pool's thresholds against what it now contains: a new revision.
@@ -460,8 +465,9 @@ impl Account {
         let mut effects = Effects::default();
         let (pool, scope) = (self.pool(index), &self.scopes.slot(index).scope);
         let used = pool.drawn_micro(period.start).unwrap_or(0);
-        let ceiling = Ceiling::of_pool(pool, period);
-        ceiling.hold(Step::Revision { used }, &self.organization_id, scope, moment, &mut effects);
+        if let Some(ceiling) = Ceiling::of_pool(pool, period) {
+            ceiling.hold(Step::Revision { used }, &self.organization_id, scope, moment, &mut effects);
+        }
         self.take_effects(index, effects, moment);
     }
 
@@ -471,25 +477,42 @@ impl Account {
             return;
         }
         self.follow(ORGANIZATION);
-        let day = self.calendar.window(&self.settings.zones, WindowKind::Day, moment.record_time).start;
+        let day = self.calendar.window(&self.settings.zones, WindowKind::Day, moment.record_time);
         let row = self.scopes.row(owner);
         let Some(pool) = row.pool.as_ref() else { return };
-        let Some(reload) = pool.reload.as_ref().filter(|reload| reload.may_ask(day)) else { return };
+        let Some(reload) = pool.reload.as_ref().filter(|reload| reload.enabled && reload.open.is_none()) else {
+            return;
+        };
         let balance_micro = pool.prepaid_left_micro(moment.record_time);
+        if balance_micro > reload.below_micro || !self.settings.payment().is_on(Source::Prepaid, None) {
+            return;
+        }
         // Never above what the organization may spend in the month: what is spent, what is left, and what is bought.
         let room_micro = self.tightest(&[ORGANIZATION], moment.record_time).map_or(i64::MAX, |limit| limit.room_micro);
         let amount_micro = reload.amount_micro.min(room_micro.saturating_sub(balance_micro));
-        if balance_micro > reload.below_micro || amount_micro <= 0 {
-            return;
-        }
+        let may_ask = reload.may_ask(day.start) && amount_micro > 0;
         let slot = self.scopes.slot(owner);
-        let last = reload.last.map_or_else(String::new, |last| last.to_string());
+        let last = reload.last.clone().unwrap_or_default();
         let identity = super::identity(&self.organization_id, &["reload", &slot.field, &last]);
         let scope = slot.scope.clone();
         let pool = self.scopes.row_mut(owner).pool.as_mut().expect("it was looked at above");
-        pool.reload.as_mut().expect("it was looked at above").ask(identity, moment.record_time, day);
-        self.attend(owner, moment);
+        let reload = pool.reload.as_mut().expect("it was looked at above");
+        if !may_ask {
+            // Tomorrow there may be room again.
+            if reload.again_at.replace(day.end) != Some(day.end) {
+                self.attend(owner);
+            }
+            return;
+        }
+        reload.ask(identity, moment.record_time, day.start);
+        self.attend(owner);
         let kind = RequestKind::ReloadRequested { amount_micro, balance_micro };
         self.decided.push(Signal::Request(RequestSignal { identity, scope, kind, record_time: moment.record_time }));
     }
+}
+
+/// Whether a source that the organization has not switched on either is switched off for this very member.
+fn own_switch_is_off(switches: Option<&Switches>) -> bool {
+    let is_off = |source| switches.is_some_and(|own| own.get(source) == Some(false));
+    is_off(Source::Prepaid) || is_off(Source::Postpaid)
 }

@@ -48,6 +48,9 @@ use crate::domain::{
     time::Timestamp,
 };
 
+/// At most this many signals are forgotten by one commit.
+const FORGET_MAX: usize = 2_000;
+
 /// What decisions depend on besides state and events. The same for all workers, or a replay decides otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -255,7 +258,7 @@ impl Account {
         let mut changes = Changes {
             expected: self.stored_head.clone().expect("an account is loaded before it changes"),
             seen: self.seen.take_changes(self.head.newest_event_time),
-            forget: std::mem::take(&mut self.published),
+            forget: self.published.drain(..self.published.len().min(FORGET_MAX)).collect(),
             ..Changes::default()
         };
         for index in self.scopes.take_dirty() {

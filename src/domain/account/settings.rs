@@ -18,6 +18,9 @@ pub const SETTINGS_MAX: usize = 64;
 /// How many opened windows of each kind the calendar remembers.
 const OPENED_KEPT: usize = 4;
 
+/// How many billing periods: those that wait for their statement must not be forgotten.
+const PERIODS_OPEN_MAX: usize = 25;
+
 /// At most this many names of products and triggers; what comes after them is counted under the last, `other`.
 const LABELS_MAX: usize = 64;
 
@@ -189,7 +192,9 @@ impl Calendar {
         }
         let place = opened.partition_point(|known| known.start > window.start);
         opened.insert(place, window);
-        opened.truncate(OPENED_KEPT);
+        // Periods are kept until they are closed, and a bound beyond that.
+        let kept = if kind == WindowKind::Period { PERIODS_OPEN_MAX } else { OPENED_KEPT };
+        opened.truncate(kept);
         true
     }
 

@@ -10,6 +10,9 @@ use crate::domain::{
     window::{Window, WindowKind},
 };
 
+/// So many requests go into one record of a digest.
+const DIGEST_PART: usize = 200;
+
 impl Account {
     /// Asks for the counters of rows that no longer keep the period.
     pub(super) fn need_closed(&mut self, rows: &[StoredRow], period: Window, needs: &mut Needs) {
@@ -83,9 +86,11 @@ impl Account {
         let pending: Vec<Pending> = self.settings.requests.open.iter().map(pending).collect();
         self.settings.requests.next_digest = (!pending.is_empty()).then(|| self.next_digest(at));
         self.settings_changed = true;
-        if !pending.is_empty() {
-            let identity = super::identity(&self.organization_id, &["digest", &due.ms().to_string()]);
-            let (scope, kind) = (Scope::Organization, RequestKind::Digest { pending });
+        // In parts, so that each fits one record however long the names are.
+        for (part, pending) in pending.chunks(DIGEST_PART).enumerate() {
+            let parts = ["digest", &due.ms().to_string(), &part.to_string()];
+            let identity = super::identity(&self.organization_id, &parts);
+            let (scope, kind) = (Scope::Organization, RequestKind::Digest { pending: pending.to_vec() });
             self.decided.push(Signal::Request(RequestSignal {
                 identity,
                 scope,

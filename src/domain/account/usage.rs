@@ -2,7 +2,7 @@
 
 use super::{
     Account, Moment, Outcome, Policy,
-    ceiling::{Cause, Ceiling, Effects, Step},
+    ceiling::{Cause as CausedBy, Ceiling, Effects, Step},
     changes::{Needs, OlderKey},
     counting::Charging,
     row::{Place, ScopeRow},
@@ -11,8 +11,9 @@ use super::{
 };
 use crate::domain::{
     event::{RunPhase, Usage, UsageEvent},
+    limit::Limit,
     meter::{Counters, Meter},
-    pause::CauseKind,
+    pause::{Cause, CauseKind},
     reason::Reason,
     scope::{Scope, ScopeKind},
     signal::Signal,
@@ -117,6 +118,8 @@ impl Account {
         let charging = Charging {
             event_time: event.event_time,
             charge,
+            late: paid.is_some_and(|(payer, _)| payer.late),
+            is_refund: false,
             paid,
             moment,
             windows: &windows,
@@ -194,7 +197,8 @@ impl Account {
         let pauses = &mut self.scopes.row_mut(index).pauses;
         let new: Vec<_> = effects.causes.into_iter().filter(|(cause, _)| pauses.add(cause.clone())).collect();
         if !new.is_empty() {
-            self.announce_pauses(index, &Cause::Reached { causes: &new }, moment);
+            let cleared = self.scopes.row(index).pauses.cleared;
+            self.announce_pauses(index, &CausedBy::Reached { causes: &new, cleared }, moment);
         }
     }
 
@@ -229,29 +233,34 @@ impl Account {
         let pauses = &mut self.scopes.row_mut(index).pauses;
         let added = effects.causes.into_iter().filter(|(cause, _)| pauses.add(cause.clone())).count();
         if cleared || added > 0 {
-            self.announce_pauses(index, &Cause::Rules { revision }, moment);
+            self.announce_pauses(index, &CausedBy::Rules { revision }, moment);
         }
     }
 
-    /// Clears causes of limits that are no longer reached, after a refund. Returns whether there was one.
-    pub(super) fn clear_what_is_below(&mut self, index: ScopeIndex, moment: Moment) -> bool {
+    /// Clears causes of limits that are no longer reached in the window that they are of, after a refund. Returns whether
+    /// there was one.
+    pub(super) fn clear_what_is_below(&mut self, index: ScopeIndex) -> bool {
         let row = self.scopes.row(index);
+        if !row.pauses.causes.iter().any(|cause| cause.kind == CauseKind::Limit) {
+            return false;
+        }
         let kind = self.scopes.slot(index).scope.kind();
-        let is_reached = |limit: &crate::domain::limit::Limit| {
-            let window = self.window_of(row, limit.window, moment.record_time);
-            limit.cap.is_some_and(|cap| self.counted(index, limit.window, window).get(limit.meter) >= cap)
+        let is_reached = |limit: &Limit, start: Timestamp| {
+            let window = Window { start, end: start };
+            let count = self.counters(index, limit.window, window).map_or(0, |counters| counters.get(limit.meter));
+            limit.cap.is_some_and(|cap| count >= cap)
         };
-        let rules = self.settings.rules_for(kind, row.seat_type());
-        let below: Vec<Box<str>> = row
-            .limits
-            .iter()
-            .chain(rules)
-            .filter(|limit| row.pauses.causes.iter().any(|cause| cause.limit_id == limit.id) && !is_reached(limit))
-            .map(|limit| limit.id.clone())
-            .collect();
-        let clears =
-            |cause: &crate::domain::pause::Cause| cause.kind == CauseKind::Limit && below.contains(&cause.limit_id);
-        !below.is_empty() && self.scopes.row_mut(index).pauses.clear(clears)
+        // A cause whose limit is gone is cleared by who removes it.
+        let below = |cause: &Cause| {
+            let mut limits = row.limits.iter().chain(self.settings.rules_for(kind, row.seat_type()));
+            let mut of_cause = limits.by_ref().filter(|limit| limit.id == cause.limit_id).peekable();
+            let start = cause.window_start.unwrap_or(Timestamp::MIN);
+            cause.kind == CauseKind::Limit
+                && of_cause.peek().is_some()
+                && of_cause.all(|limit| !is_reached(limit, start))
+        };
+        let below: Vec<Cause> = row.pauses.causes.iter().filter(|cause| below(cause)).cloned().collect();
+        !below.is_empty() && self.scopes.row_mut(index).pauses.clear(|cause| below.contains(cause))
     }
 
     /// Publishes crossings, each with those who contributed most.

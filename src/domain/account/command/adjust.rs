@@ -2,12 +2,18 @@
 
 use super::{Answer, Said, checks::check_id};
 use crate::domain::{
-    account::{Account, changes::Needs, counting::Charging, scopes::ChargedScopes},
+    account::{
+        Account,
+        changes::Needs,
+        counting::Charging,
+        scopes::{ChargedScopes, ScopeIndex},
+    },
     control::Adjustment,
     event::EVENT_TIMES_MS,
     meter::{Counters, Meter},
     payment::Split,
     rate_card::MICRO_MAX,
+    time::Timestamp,
     window::{Window, WindowKind},
 };
 
@@ -26,7 +32,7 @@ impl Account {
     pub(super) fn needs_for_adjustment(&mut self, adjustment: &Adjustment, needs: &mut Needs) {
         let charged = self.charged_by(adjustment);
         for index in charged.as_slice() {
-            self.need_row(*index, needs);
+            self.need_row_and_workspace(*index, needs);
         }
         self.need_older_windows(adjustment.event_time, charged, needs);
     }
@@ -46,12 +52,13 @@ impl Account {
         charge.set(Meter::CreditsMicro, adjustment.credits_micro);
         charge.set(Meter::AdjustedCreditsMicro, adjustment.credits_micro);
         self.check_counts(charged, &windows, &charge)?;
-        let is_refund = adjustment.credits_micro < 0;
-        if is_refund {
-            self.give_back(charged, period, &mut charge)?;
-        }
         for index in charged.as_slice() {
             self.follow(*index);
+        }
+        let is_refund = adjustment.credits_micro < 0;
+        let late = moment.record_time >= period.end.plus_ms(policy.grace_ms);
+        if is_refund {
+            self.give_back(charged, adjustment.event_time, period, late, &mut charge)?;
         }
         let payer = self.payer(charged.as_slice(), adjustment.event_time, period, moment, policy);
         let payer = payer.filter(|_| !is_refund);
@@ -66,6 +73,8 @@ impl Account {
         let charging = Charging {
             event_time,
             charge,
+            late,
+            is_refund,
             paid,
             moment,
             windows: &windows,
@@ -122,10 +131,31 @@ impl Account {
     }
 
     /// Gives a refund back to the sources, in reverse order, within what each paid for every scope in that period.
-    fn give_back(&mut self, charged: ChargedScopes, period: Window, charge: &mut Counters) -> Result<(), String> {
+    fn give_back(
+        &mut self,
+        charged: ChargedScopes,
+        event_time: Timestamp,
+        period: Window,
+        late: bool,
+        charge: &mut Counters,
+    ) -> Result<(), String> {
+        // A seat also gets back what its week and session have of it, and no more.
+        let of_seat = |index: &ScopeIndex| {
+            let row = self.scopes.row(*index);
+            let kinds = [WindowKind::Session, WindowKind::Week].into_iter().zip([1, 2]);
+            let used = kinds.filter(|(_, place)| self.scopes.slot(*index).followed.where_used[*place]);
+            let used = used.filter(|(kind, _)| !(late && *kind == WindowKind::Session));
+            let of_window = |(kind, _)| {
+                self.counted(*index, kind, self.window_of(row, kind, event_time)).get(Meter::SeatCreditsMicro)
+            };
+            used.map(of_window).min().unwrap_or(i64::MAX)
+        };
         let paid = |meter: Meter| {
-            let counts = charged.as_slice().iter();
-            counts.map(|index| self.counted(*index, WindowKind::Period, period).get(meter)).min().unwrap_or(0).max(0)
+            let of = |index: &ScopeIndex| {
+                let in_period = self.counted(*index, WindowKind::Period, period).get(meter);
+                if meter == Meter::SeatCreditsMicro { in_period.min(of_seat(index)) } else { in_period }
+            };
+            charged.as_slice().iter().map(of).min().unwrap_or(0).max(0)
         };
         let mut rest = -charge.get(Meter::CreditsMicro);
         let mut back = Split::default();

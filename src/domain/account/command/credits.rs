@@ -84,18 +84,23 @@ impl Account {
         if grant.expires_at.is_some_and(|expiry| expiry <= now) {
             return Err("the grant has expired already".to_owned());
         }
-        let period_start = self.open_window(WindowKind::Period, now).start;
+        let period = self.open_window(WindowKind::Period, now);
+        if grant.kind == GrantKind::Purchased && grant.effective_from.is_some_and(|from| from >= period.end) {
+            return Err(format!("a purchased grant ends with its period at {}, before it starts", period.end));
+        }
+        let period_start = period.start;
         let (index, pool) = self.pool_to_change(&grant.scope)?;
         if pool.grants.iter().any(|known| known.id == grant.grant_id) {
             return Ok(format!("grant {} was given before; nothing is added", grant.grant_id));
         }
-        if pool.grants.len() >= GRANTS_MAX {
+        if !pool.has_room(period_start) {
             return Err(format!("{} has {GRANTS_MAX} grants already", grant.scope));
         }
+        let mut answer = String::new();
         if let Some(reload_id) = &grant.reload_id {
             let answered = pool.reload.as_mut().is_some_and(|reload| reload.answer(reload_id));
             if !answered {
-                return Err(format!("reload {reload_id} is not open; without its id this grant stands for itself"));
+                answer = format!("reload {reload_id} is not open; the grant stands for itself");
             }
         }
         pool.add(Grant {
@@ -108,10 +113,11 @@ impl Account {
             effective_from: grant.effective_from,
             expires_at: grant.expires_at,
             period_start,
+            begun: grant.effective_from.is_none_or(|from| from <= now),
         });
         self.revise();
         self.look_for(index, grant.kind == GrantKind::Purchased, said);
-        Ok(String::new())
+        Ok(answer)
     }
 
     pub(super) fn void_grant(&mut self, scope: &Scope, grant_id: &str, said: &Said<'_>) -> Answer {
@@ -123,16 +129,19 @@ impl Account {
             return Err(format!("nothing is left of grant {grant_id}: what is spent is not taken back"));
         }
         grant.voided_micro += left_micro;
+        let is_purchased = grant.kind == GrantKind::Purchased;
         pool.revision += 1;
         self.revise();
-        self.look_for(index, true, said);
+        self.look_for(index, is_purchased, said);
         Ok(format!("{left_micro} micro-credits are taken back"))
     }
 
     pub(super) fn set_auto_reload(&mut self, scope: &Scope, rule: Option<ReloadRule>, said: &Said<'_>) -> Answer {
         let (index, pool) = self.pool_to_change(scope)?;
         let Some(ReloadRule { below_micro, amount_micro, per_day_max, lapse_ms }) = rule else {
-            pool.reload = None;
+            if let Some(reload) = &mut pool.reload {
+                reload.enabled = false;
+            }
             return Ok(String::new());
         };
         check_amount("below_micro", below_micro, 0)?;
@@ -147,18 +156,20 @@ impl Account {
             Some(before) => (before.open, before.last, before.asked),
             None => (None, None, (Timestamp::MIN, 0)),
         };
-        pool.reload = Some(Box::new(Reload { below_micro, amount_micro, per_day_max, lapse_ms, open, last, asked }));
+        let (enabled, again_at) = (true, None);
+        let reload = Reload { below_micro, amount_micro, per_day_max, lapse_ms, open, last, enabled, again_at, asked };
+        pool.reload = Some(Box::new(reload));
         self.look_for(index, false, said);
         Ok(String::new())
     }
 
-    pub(super) fn refuse_reload(&mut self, scope: &Scope, reload_id: &str, said: &Said<'_>) -> Answer {
+    pub(super) fn refuse_reload(&mut self, scope: &Scope, reload_id: &str) -> Answer {
         let (index, pool) = self.pool_to_change(scope)?;
         if !pool.reload.as_mut().is_some_and(|reload| reload.answer(reload_id)) {
             return Err(format!("reload {reload_id} is not open"));
         }
         // The next one is asked for by the next charge, so that a refusal is not answered by the same question.
-        self.attend(index, said.moment);
+        self.attend(index);
         Ok(String::new())
     }
 }

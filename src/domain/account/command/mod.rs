@@ -19,6 +19,7 @@ use super::{
     ceiling::Cause,
     changes::Needs,
     due::{Progress, Sweep},
+    row::ScopeRow,
     scopes::{ORGANIZATION, ScopeIndex},
     seen::Sighting,
 };
@@ -55,12 +56,13 @@ impl Account {
         self.need_segment(record.time, needs);
         for scope in self.scopes_of(record) {
             let index = self.scopes.index(&scope);
-            self.need_row(index, needs);
+            self.need_row_and_workspace(index, needs);
         }
         if let Command::Adjust(adjustment) = &record.command {
             self.needs_for_adjustment(adjustment, needs);
         }
-        if self.sweep.is_none() && self.follows_many(&record.command) {
+        let is_sweeping = self.head.sweeping.contains(&record.fingerprint().0);
+        if self.sweep.is_none() && (is_sweeping || self.follows_many(&record.command)) {
             self.sweep = Some(Sweep::through_all());
         }
         self.needs_for_sweep(needs);
@@ -94,9 +96,15 @@ impl Account {
         policy: &Policy,
     ) -> Outcome {
         let (fingerprint, check) = (record.fingerprint(), record.content_check());
+        let is_sweeping = self.head.sweeping.contains(&fingerprint.0);
         match self.seen.look_up(record.time, fingerprint, check) {
             Sighting::Fresh => {}
-            Sighting::Duplicate => return Outcome::Duplicate,
+            // Its change is made, and it is still on its way through the scopes that follow it.
+            Sighting::Duplicate if is_sweeping => {}
+            Sighting::Duplicate => {
+                self.be_due_after_all(record);
+                return Outcome::Duplicate;
+            }
             Sighting::Reused => return Outcome::DeadLetter(Reason::IdReused),
         }
         if record.time > moment.record_time.plus_ms(policy.early_ms) {
@@ -104,17 +112,48 @@ impl Account {
             let (event_time, record_time) = (record.time, moment.record_time);
             return Outcome::DeadLetter(Reason::TooEarly { event_time, record_time });
         }
+        let is_due = matches!(record.command, Command::Due { .. });
+        if !is_due && record.time < moment.record_time.plus_ms(-policy.horizon_ms) {
+            // Older than ids are remembered: it cannot be told from a resend, and would be done twice.
+            let (event_time, record_time) = (record.time, moment.record_time);
+            return Outcome::DeadLetter(Reason::TooLate { event_time, record_time });
+        }
         let caused_by = Cause::Control { source: &record.source, id: &record.id, time: record.time };
         let said = Said { record, caused_by, moment, policy };
         let (outcome, answer) = match self.obey(&said) {
-            Ok(Progress::More) => return Outcome::Continue,
+            Ok(Progress::More) if is_due => return Outcome::Continue,
+            Ok(Progress::More) => {
+                // The id goes with the change, in the first commit.
+                if !is_sweeping {
+                    self.remember(record, policy);
+                    self.head.sweeping.push(fingerprint.0);
+                }
+                return Outcome::Continue;
+            }
             Ok(Progress::Done(answer)) => (Outcome::Applied, answer),
             Err(why) => (Outcome::DeadLetter(Reason::ControlRefused(why)), String::new()),
         };
         self.journal(record, position, moment, &outcome, answer);
+        if is_sweeping {
+            self.head.sweeping.retain(|known| *known != fingerprint.0);
+        } else {
+            self.remember(record, policy);
+        }
+        outcome
+    }
+
+    fn remember(&mut self, record: &ControlRecord, policy: &Policy) {
+        let (fingerprint, check) = (record.fingerprint(), record.content_check());
         self.seen.insert(record.time, fingerprint, check, self.head.newest_event_time, policy.horizon_ms);
         self.head.newest_event_time = self.head.newest_event_time.max(record.time);
-        outcome
+    }
+
+    /// A due record that was served before came again: if something is due still, it needs a record of its own.
+    fn be_due_after_all(&mut self, record: &ControlRecord) {
+        if matches!(record.command, Command::Due { .. }) && self.head.due.is_some() {
+            self.head.due = self.head.due.map(|due| due.max(self.head.served_due.plus_ms(1)));
+            self.due_changed = true;
+        }
     }
 
     fn obey(&mut self, said: &Said<'_>) -> Result<Progress, String> {
@@ -127,7 +166,7 @@ impl Account {
         }
         // The change is made with the first page of a record, and not again with the pages that follow, nor when the
         // record is taken up again after a crash between two of them.
-        if self.head.sweeping != Some(said.record.fingerprint().0) {
+        if !self.head.sweeping.contains(&said.record.fingerprint().0) {
             let answer = self.change(said)?;
             if let Some(sweep) = &mut self.sweep {
                 sweep.answer = answer;
@@ -135,7 +174,7 @@ impl Account {
                 return Ok(Progress::Done(answer));
             }
         }
-        Ok(self.sweep_all(said.record, said.moment, said.policy))
+        Ok(self.sweep_all(&said.caused_by, said.moment, said.policy))
     }
 
     fn change(&mut self, said: &Said<'_>) -> Answer {
@@ -157,7 +196,7 @@ impl Account {
             Command::Grant(grant) => self.grant(grant, said),
             Command::VoidGrant { scope, grant_id } => self.void_grant(scope, grant_id, said),
             Command::SetAutoReload { scope, rule } => self.set_auto_reload(scope, *rule, said),
-            Command::RefuseReload { scope, reload_id } => self.refuse_reload(scope, reload_id, said),
+            Command::RefuseReload { scope, reload_id } => self.refuse_reload(scope, reload_id),
             Command::SetSeatType(seat_type) => self.set_seat_type(seat_type),
             Command::SetMember { user_id, seat_type, role } => {
                 self.set_member(user_id, seat_type.as_deref(), *role, said)
@@ -177,6 +216,11 @@ impl Account {
     }
 
     fn pause(&mut self, scope: &Scope, said: &Said<'_>) -> Answer {
+        let known = self.scopes.index(scope);
+        let is_one = matches!(scope, Scope::Agent { .. } | Scope::User(_));
+        if is_one && *self.scopes.row(known) == ScopeRow::default() {
+            return Err(format!("{scope} is not known: it was neither used nor registered"));
+        }
         let cause = PauseCause { kind: CauseKind::Admin, limit_id: "".into(), window_start: None, ends_at: None };
         let index = self.scopes.index(scope);
         if self.scopes.row_mut(index).pauses.add(cause) {
@@ -198,7 +242,7 @@ impl Account {
     /// Brings a scope up to date after a change that concerns it.
     fn look_for(&mut self, index: ScopeIndex, revised: bool, said: &Said<'_>) {
         self.look(index, revised, &said.caused_by, said.moment, said.policy);
-        self.attend(index, said.moment);
+        self.attend(index);
     }
 
     /// A change of who pays: rows are held against it when they are next touched, and signals of it are new ones.
@@ -268,9 +312,7 @@ impl Account {
             | Command::SetConsent { .. }
             | Command::SetSeatType(_)
             | Command::SetFreePhase { .. } => true,
-            Command::SetPool { .. } | Command::Grant(_) | Command::VoidGrant { .. } | Command::Adjust(_) => {
-                self.settings.payment().mode.has_seats() || self.settings.free_until.is_some()
-            }
+            Command::SetPool { .. } | Command::Grant(_) | Command::VoidGrant { .. } | Command::Adjust(_) => true,
             _ => false,
         }
     }

@@ -133,13 +133,12 @@ impl Account {
 
     fn registered_now(&self, said: &Said<'_>) -> Registered {
         let created_at = said.moment.record_time;
-        let in_free_phase = self.settings.free_until.is_some_and(|until| created_at < until);
-        Registered { created_by: said.record.actor.clone(), created_at, in_free_phase }
+        Registered { created_by: said.record.actor.clone(), created_at }
     }
 
     /// Counts the agent for its creator, and the creator once per period as a builder (row A12).
     fn count_builder(&mut self, creator: ScopeIndex, workspace: Option<ScopeIndex>, said: &Said<'_>) {
-        let windows = self.open_counted(said.record.time, said.policy);
+        let windows = self.open_counted(said.moment.record_time, said.policy);
         let period = windows[2].1;
         let built_before = |account: &Self, name: &str| {
             let member = account.scopes.row(creator).member.as_ref();
@@ -160,7 +159,7 @@ impl Account {
             let mut charge = Counters::ZERO;
             charge.set(Meter::AgentsCreated, 1);
             charge.set(Meter::Builders, i64::from(builders));
-            self.count_in_period(index, period, &charge, said.moment);
+            self.count_something(index, &windows, &charge, said.moment);
         }
     }
 }

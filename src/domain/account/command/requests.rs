@@ -76,6 +76,10 @@ impl Account {
         let index = self.scopes.index(&scope);
         match (&request.wants, cap) {
             (Wants::HigherLimit, Some(cap)) => {
+                let own = self.scopes.row(index).limits.iter().find(|limit| &*limit.id == SPEND_LIMIT);
+                if let Some(before) = own.and_then(|limit| limit.cap).filter(|before| cap <= *before) {
+                    return Err(format!("cap {cap} does not raise the member's limit, which is {before}"));
+                }
                 let set = SetLimit {
                     limit_id: SPEND_LIMIT.into(),
                     selector: Selector::One(scope.clone()),

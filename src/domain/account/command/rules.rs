@@ -11,6 +11,7 @@ use crate::domain::{
     },
     control::SetLimit,
     limit::{Limit, Selector},
+    meter::Meter,
     organization::Feature,
     pause::CauseKind,
     scope::{Scope, ScopeKind},
@@ -38,6 +39,17 @@ impl Account {
 
     pub(super) fn set_limit(&mut self, set: &SetLimit, said: &Said<'_>) -> Answer {
         check_limit(set)?;
+        let inner = match &set.selector {
+            Selector::One(scope) => Some(scope.kind()),
+            Selector::Every(kind) => Some(*kind),
+            Selector::Seat(_) => None,
+        };
+        let is_inner = matches!(inner, Some(ScopeKind::Workspace | ScopeKind::Agent));
+        if is_inner && set.meter == Meter::ExtraCreditsMicro && self.settings.payment().mode.has_seats() {
+            return Err(
+                "where members have seats, extra usage is bounded for members, seat types and the organization".into(),
+            );
+        }
         match &set.selector {
             Selector::One(scope) => self.set_limit_on(scope, set, said)?,
             many => {
@@ -56,6 +68,16 @@ impl Account {
         let (index, moment) = (self.scopes.index(scope), said.moment);
         self.bring_up_to_date(index, moment);
         let known = |limits: &[Limit]| limits.iter().any(|limit| limit.id == set.limit_id);
+        let is_taken = |(selector, limit): &(Selector, Limit)| {
+            limit.id == set.limit_id && matches!(selector, Selector::Every(kind) if *kind == scope.kind())
+        };
+        if let Some((selector, _)) = self.settings.every.iter().find(|rule| is_taken(rule)) {
+            return Err(format!(
+                "{:?} is the id of the limit on {}; choose another",
+                set.limit_id,
+                selector.describe()
+            ));
+        }
         let limits = &self.scopes.row(index).limits;
         if !known(limits) && limits.len() >= LIMITS_MAX {
             return Err(format!("{scope} has {LIMITS_MAX} limits already"));
@@ -82,11 +104,11 @@ impl Account {
             pauses.add(cause);
         }
         let wanted = self.money_wanted(index, moment, said.policy);
-        let pauses = &mut self.scopes.row_mut(index).pauses;
-        let want_changed = wanted.is_some_and(|wanted| pauses.set_want_of_money(wanted));
+        let want_changed = self.scopes.row_mut(index).pauses.set_want_of_money(wanted);
         if cleared || added || want_changed {
             self.announce_pauses(index, &said.caused_by, moment);
         }
+        self.ask_for_reload(index, moment);
         Ok(())
     }
 
