@@ -48,6 +48,21 @@ impl Groups {
         self.all[number].items.push(u32::try_from(item).expect("a batch is bounded far below 2^32"));
     }
 
+    /// The accounts that are being worked on.
+    pub fn accounts_mut(&mut self) -> impl Iterator<Item = &mut Account> {
+        self.all.iter_mut().filter_map(|group| group.account.as_mut())
+    }
+
+    /// Gives the accounts back.
+    pub fn into_accounts(self) -> impl Iterator<Item = Account> {
+        self.all.into_iter().filter_map(|group| group.account)
+    }
+
+    /// How many signals are written and not yet published.
+    pub(super) fn signals_waiting(&self) -> usize {
+        self.all.iter().filter_map(|group| group.account.as_ref()).map(|account| account.outbox().len()).sum()
+    }
+
     /// Puts the items of accounts that have control records into the order of record time; at the same time, control
     /// comes first.
     pub fn merge(&mut self, items: &[Item<'_>]) {

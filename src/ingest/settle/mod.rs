@@ -34,6 +34,10 @@ const ACCOUNTS_PER_FLIGHT: usize = 128;
 /// Signals that one commit may carry, before the event that brings the last of them.
 const COMMIT_SIGNALS_MAX: usize = 1_000;
 
+/// Signals of a batch that are written and not yet published, before they are: a record that concerns many thousands of
+/// scopes is not held in memory as a whole.
+const SIGNALS_WAITING_MAX: usize = 10_000;
+
 /// Rows that one event may touch at most.
 const EVENT_ROWS_MAX: usize = 4;
 
@@ -88,8 +92,8 @@ pub struct Settled {
     pub dead: Vec<(usize, Reason)>,
     /// Corrections that were needed.
     pub corrections: u64,
-    /// The accounts that were touched, with what they have to publish.
-    pub touched: Vec<Account>,
+    /// Whether there is more to settle, once what waits has been published.
+    pub has_more: bool,
 }
 
 /// What a group has decided and not yet committed.
@@ -113,7 +117,7 @@ impl Settler {
         Self { ledger, policy, metrics, tokens: StdRng::from_os_rng() }
     }
 
-    /// Settles everything. `low_water` tells what ids may be forgotten.
+    /// Settles everything, or as much as may wait to be published. `low_water` tells what ids may be forgotten.
     ///
     /// # Errors
     /// An [`Interrupt`]: what was committed stays, and is found as duplicate when the batch comes again.
@@ -121,7 +125,7 @@ impl Settler {
     pub async fn settle(
         &mut self,
         items: &mut [Item<'_>],
-        mut groups: Groups,
+        groups: &mut Groups,
         accounts: &mut Accounts,
         present: Present,
         low_water: Timestamp,
@@ -129,7 +133,7 @@ impl Settler {
         consumer: &Consumer,
         patience: &Patience,
     ) -> Result<Settled, Interrupt> {
-        for group in &mut groups.all {
+        for group in groups.all.iter_mut().filter(|group| group.account.is_none()) {
             group.account = Some(accounts.take(&group.organization_id));
         }
         let oldest = low_water.plus_ms(-self.policy.horizon_ms);
@@ -139,7 +143,11 @@ impl Settler {
                 .filter(|number| groups.all[*number].settled < groups.all[*number].items.len())
                 .collect();
             if open.is_empty() {
-                break;
+                return Ok(total);
+            }
+            if groups.signals_waiting() >= SIGNALS_WAITING_MAX {
+                total.has_more = true;
+                return Ok(total);
             }
             self.load(items, &mut groups.all, &open, consumer, patience).await?;
             self.decide_and_commit(
@@ -155,8 +163,6 @@ impl Settler {
             )
             .await?;
         }
-        total.touched = groups.all.into_iter().filter_map(|group| group.account).collect();
-        Ok(total)
     }
 
     /// Loads what the open groups lack, until they lack nothing.
@@ -330,7 +336,8 @@ impl Settler {
 }
 
 impl Settled {
-    fn add(&mut self, other: Self) {
+    /// Adds what another piece of the batch came to.
+    pub fn add(&mut self, other: Self) {
         self.applied += other.applied;
         self.duplicate += other.duplicate;
         self.dead.extend(other.dead);

@@ -30,7 +30,7 @@ use super::{
     lanes::{ControlLane, control_is_read_for_usage},
     patience::Patience,
     positions::{Positions, Start},
-    settle::{Groups, Item, Settler, Work},
+    settle::{Groups, Item, Settled, Settler, Work},
 };
 use crate::{
     clock::Clock,
@@ -286,7 +286,7 @@ impl Worker {
         &mut self,
         tenure: &mut Tenure,
         items: &mut [Item<'_>],
-        groups: Groups,
+        mut groups: Groups,
         mut dead: Vec<DeadLetter>,
         consumed: u64,
         batch: &Batch,
@@ -296,17 +296,26 @@ impl Worker {
         let inputs: Vec<InputPartition> =
             tenure.positions.all().iter().map(|position| position.input.clone()).collect();
         let position_of = |number: usize| inputs[number].clone();
-        let settled = self.settler.settle(
-            items,
-            groups,
-            &mut self.accounts,
-            present,
-            self.low_water,
-            &position_of,
-            &self.consumer,
-            &self.around.patience,
-        );
-        let settled = settled.await?;
+        let mut settled = Settled::default();
+        loop {
+            let part = self.settler.settle(
+                items,
+                &mut groups,
+                &mut self.accounts,
+                present,
+                self.low_water,
+                &position_of,
+                &self.consumer,
+                &self.around.patience,
+            );
+            let part = part.await?;
+            let has_more = part.has_more;
+            settled.add(part);
+            if !has_more {
+                break;
+            }
+            self.publish(&mut groups, &[]).await?;
+        }
         let reasons: Vec<&'static str> = dead
             .iter()
             .map(|letter| &letter.reason)
@@ -317,7 +326,10 @@ impl Worker {
         let metrics = self.around.metrics.clone();
         let (applied, duplicate) = (settled.applied, settled.duplicate);
         metrics.corrections.inc_by(settled.corrections);
-        self.publish(settled.touched, &dead).await?;
+        self.publish(&mut groups, &dead).await?;
+        for account in groups.into_accounts() {
+            self.accounts.put(account);
+        }
         self.advance(tenure).await?;
         // Counted once the batch can no longer come again within this process.
         metrics.consumed.inc_by(consumed);
@@ -335,8 +347,9 @@ impl Worker {
     }
 
     /// Publishes the outboxes of the touched accounts and the dead letters, and waits for every acknowledgement.
-    async fn publish(&mut self, mut touched: Vec<Account>, dead: &[DeadLetter]) -> Result<(), Interrupt> {
+    async fn publish(&mut self, groups: &mut Groups, dead: &[DeadLetter]) -> Result<(), Interrupt> {
         let Surroundings { publisher, patience, metrics, .. } = &self.around;
+        let touched: Vec<&mut Account> = groups.accounts_mut().collect();
         let signals: Vec<(&str, &Signal)> = touched
             .iter()
             .flat_map(|account| account.outbox().iter().map(|(_, signal)| (account.organization_id(), signal)))
@@ -352,15 +365,12 @@ impl Worker {
         if !dead.is_empty() {
             patience.publish(&self.consumer, || publisher.dead_letters(dead)).await?;
         }
-        for account in &mut touched {
+        for account in touched {
             let published = account.outbox().len();
             if published > 0 {
                 account.acknowledge(published);
                 self.to_forget.insert(account.organization_id().into());
             }
-        }
-        for account in touched {
-            self.accounts.put(account);
         }
         Ok(())
     }
