@@ -41,7 +41,8 @@
 //! [`domain`] uses nothing of the others. [`ingest`] and [`notify`] know each other: the worker publishes, and what
 //! watches the clock and the pauses topic waits with the worker's [`ingest::patience`].
 //!
-//! - [`domain`]: what usage means. Events, prices, windows, limits, pools, pauses, and the account that decides.
+//! - [`domain`]: what usage means. Events, prices, windows, who pays, limits, pauses, and the account that decides. The
+//!   specification is `docs/specification.md`; `tests/scenarios` shows every behaviour in plain text.
 //! - [`contract`]: what events, control records and signals look like in bytes.
 //! - [`ledger`]: where accounts and progress are kept, in Redis or in memory.
 //! - [`ingest`]: Kafka in. The worker's story is in [`ingest::worker`].

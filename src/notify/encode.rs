@@ -1,5 +1,7 @@
 //! Signals as bytes. Each is built once, as a value of its Avro schema; JSON is derived from that value.
 
+mod lines;
+
 use std::str::FromStr;
 
 use apache_avro::{to_avro_datum, types::Value};
@@ -7,14 +9,10 @@ use apache_avro::{to_avro_datum, types::Value};
 use crate::{
     contract::{Kind, json, newest},
     domain::{
-        meter::{Counters, Meter},
         pause::{Cause, CauseKind},
         reason::Reason,
         scope::Scope,
-        signal::{
-            JournalEntry, PauseChanged, Pending, Refusal, RequestKind, RequestSignal, Signal, StatementLine,
-            ThresholdCrossed,
-        },
+        signal::{JournalEntry, PauseChanged, Refusal, Signal, ThresholdCrossed},
         time::Timestamp,
     },
 };
@@ -107,10 +105,10 @@ pub fn signal(organization_id: &str, signal: &Signal, format: Format) -> Outgoin
             (Kind::DeadLetter, organization_id.to_owned(), refusal.record_time, refused(refusal))
         }
         Signal::Statement(line) => {
-            (Kind::Statement, organization_id.to_owned(), line.record_time, statement(organization_id, line))
+            (Kind::Statement, organization_id.to_owned(), line.record_time, lines::statement(organization_id, line))
         }
         Signal::Request(signal) => {
-            (Kind::Request, organization_id.to_owned(), signal.record_time, request(organization_id, signal))
+            (Kind::Request, organization_id.to_owned(), signal.record_time, lines::request(organization_id, signal))
         }
     };
     // The key of a pause names the scope, but all pauses of an organization go to one partition.
@@ -231,96 +229,6 @@ fn refused(refusal: &Refusal) -> Value {
     ])
 }
 
-fn statement(organization_id: &str, line: &StatementLine) -> Value {
-    let workspace = match &line.scope {
-        Scope::Workspace(id) => Some(id),
-        Scope::Agent { workspace, .. } if !workspace.is_empty() => Some(workspace),
-        _ => None,
-    };
-    let (delta, class, why) = match &line.correction {
-        None => (Counters::ZERO, None, "usage of the period"),
-        Some(correction) => (correction.delta, Some(text("Correction")), &*correction.why),
-    };
-    let is_adjustment = delta.get(Meter::AdjustedCreditsMicro) != 0;
-    record([
-        ("identity", text(line.identity.to_string())),
-        ("billing_account_id", text(organization_id)),
-        ("sub_account_id", optional(workspace.map(|id| text(&**id)))),
-        ("resource_id", text(line.scope.to_string())),
-        ("resource_type", text(line.scope.kind().name())),
-        ("billing_period_start", instant(line.period.start)),
-        ("billing_period_end", instant(line.period.end)),
-        ("charge_category", text(if is_adjustment { "Adjustment" } else { "Usage" })),
-        ("charge_class", optional(class)),
-        ("charge_description", text(why)),
-        ("pricing_currency", text(&*line.unit)),
-        ("meters", counts(&line.totals)),
-        ("delta", counts(&delta)),
-        ("record_time", instant(line.record_time)),
-    ])
-}
-
-fn counts(counters: &Counters) -> Value {
-    let there = counters.iter().filter(|(_, count)| *count != 0);
-    Value::Map(there.map(|(meter, count)| (meter.name().to_owned(), Value::Long(count))).collect())
-}
-
-/// The parts of a request signal that depend on its kind.
-#[derive(Default)]
-struct RequestParts<'a> {
-    symbol: u32,
-    amounts: [Option<i64>; 2],
-    pending: &'a [Pending],
-    texts: [Option<&'a str>; 3],
-    still_binding: &'a [Box<str>],
-}
-
-fn request(organization_id: &str, signal: &RequestSignal) -> Value {
-    let none = RequestParts::default();
-    let parts = match &signal.kind {
-        RequestKind::ReloadRequested { amount_micro, balance_micro } => {
-            RequestParts { amounts: [Some(*amount_micro), Some(*balance_micro)], ..none }
-        }
-        RequestKind::Opened(pending) => RequestParts { symbol: 1, pending: std::slice::from_ref(pending), ..none },
-        RequestKind::Approved { request_id, actor, still_binding } => {
-            RequestParts { symbol: 2, texts: [Some(request_id), Some(actor), None], still_binding, ..none }
-        }
-        RequestKind::Declined { request_id, actor, reason } => {
-            RequestParts { symbol: 3, texts: [Some(request_id), Some(actor), Some(reason)], ..none }
-        }
-        RequestKind::Digest { pending } => RequestParts { symbol: 4, pending, ..none },
-        RequestKind::CreationRefused { actor, message } => {
-            RequestParts { symbol: 5, texts: [None, Some(actor), Some(message)], ..none }
-        }
-    };
-    let [amount, balance] = parts.amounts.map(|amount| optional(amount.map(Value::Long)));
-    let [request_id, actor, message] = parts.texts.map(|part| optional(part.map(text)));
-    record([
-        ("identity", text(signal.identity.to_string())),
-        ("organization_id", text(organization_id)),
-        ("scope", text(signal.scope.to_string())),
-        ("kind", Value::Enum(parts.symbol, signal.kind.name().to_owned())),
-        ("amount_micro", amount),
-        ("balance_micro", balance),
-        ("pending", Value::Array(parts.pending.iter().map(pending_request).collect())),
-        ("request_id", request_id),
-        ("actor", actor),
-        ("message", message),
-        ("still_binding", Value::Array(parts.still_binding.iter().map(|limit| text(&**limit)).collect())),
-        ("record_time", instant(signal.record_time)),
-    ])
-}
-
-fn pending_request(pending: &Pending) -> Value {
-    record([
-        ("request_id", text(&*pending.request_id)),
-        ("user_id", text(&*pending.user_id)),
-        ("seat_type", optional(pending.seat_type.as_deref().map(text))),
-        ("since", instant(pending.since)),
-        ("wants", text(&*pending.wants)),
-    ])
-}
-
 fn limit_id(kind: CauseKind, id: &str) -> Value {
     optional(matches!(kind, CauseKind::Limit | CauseKind::SpendLimit).then(|| text(id)))
 }
@@ -348,7 +256,8 @@ fn optional(value: Option<Value>) -> Value {
 mod tests {
     use super::*;
     use crate::domain::{
-        signal::{Correction, Identity},
+        meter::{Counters, Meter},
+        signal::{Correction, Identity, RequestKind, RequestSignal, StatementLine},
         window::{Window, WindowKind},
     };
 

@@ -32,8 +32,12 @@ def limit(limit_id, meter, window, cap, **on):
     return {"set_limit": {"limit_id": limit_id, "meter": meter, "window": window, "cap": cap, **on}}
 
 
-def opening():
-    """What is said before the month, by organization."""
+def opening(scale):
+    """What is said before the month, by organization; amounts grow with the number of rows."""
+
+    def micro(amount):
+        return int(amount * scale)
+
     said = collections.defaultdict(list)
     zones = {"org-1": "America/New_York", "org-2": "Europe/Berlin", "org-3": "Asia/Kolkata"}
     for organization in ORGANIZATIONS:
@@ -42,31 +46,34 @@ def opening():
             {"set_rate_card": {"effective_from": "2026-01-01T00:00:00Z", **PRICES}},
         ]
     said["org-1"] += [
-        {"set_pool": {"scope": f"ws:ws-{n}", "included_micro": micro}} for n, micro in [(1, 30_000_000), (2, 20_000_000)]
-    ] + [limit("daily", "runs_started", "day", 120, every="agent"), limit("burst", "runs_started", "hour", 20, every="agent")]
+        {"set_pool": {"scope": "ws:ws-1", "included_micro": micro(4_000_000)}},
+        {"set_pool": {"scope": "ws:ws-2", "included_micro": micro(3_000_000)}},
+        limit("daily", "runs_started", "day", micro(6), every="agent"),
+        limit("burst", "runs_started", "hour", micro(3), every="agent"),
+    ]
     said["org-2"] += [
         {"set_mode": {"mode": "team"}},
         {"set_source": {"source": "prepaid", "on": True}},
-        {"set_seat_type": {"seat_type": "standard", "session_micro": 300_000, "week_micro": 900_000}},
-        {"set_seat_type": {"seat_type": "premium", "session_micro": 900_000}},
-        {"set_pool": {"scope": "org", "included_micro": 5_000_000, "user_cap_micro": 500_000}},
-        {"grant": {"scope": "org", "grant_id": "first", "amount_micro": 8_000_000, "kind": "prepaid"}},
-        {"set_auto_reload": {"scope": "org", "below_micro": 1_000_000, "amount_micro": 5_000_000, "per_day_max": 2}},
-        limit("month", "extra_credits_micro", "period", 20_000_000, scope="org"),
-        limit("each", "extra_credits_micro", "period", 2_500_000, seat_type="standard"),
+        {"set_seat_type": {"seat_type": "standard", "session_micro": micro(15_000), "week_micro": micro(60_000)}},
+        {"set_seat_type": {"seat_type": "premium", "session_micro": micro(60_000)}},
+        {"set_pool": {"scope": "org", "included_micro": micro(800_000), "user_cap_micro": micro(80_000)}},
+        {"grant": {"scope": "org", "grant_id": "first", "amount_micro": micro(600_000), "kind": "prepaid"}},
+        {"set_auto_reload": {"scope": "org", "below_micro": micro(150_000), "amount_micro": micro(600_000), "per_day_max": 2}},
+        limit("month", "extra_credits_micro", "period", micro(3_000_000), scope="org"),
+        limit("each", "extra_credits_micro", "period", micro(250_000), seat_type="standard"),
     ] + [{"set_member": {"user_id": f"user-{n}", "seat_type": "premium" if n <= 3 else "standard"}} for n in range(1, 21)]
     said["org-3"] += [{"set_mode": {"mode": "usage_enterprise"}}]
     return said
 
 
-def midway():
+def midway(scale):
     """What is said on the way: the share of the month, the organization, the command."""
     refund = {"reference": "ticket-1", "event_time": "2026-10-05T12:00:00Z", "workspace_id": "ws-1", "agent_id": "agent-1",
               "user_id": "user-1", "credits_micro": -2_000}
     return [
-        (0.30, "org-1", {"grant": {"scope": "ws:ws-1", "grant_id": "g-1", "amount_micro": 20_000_000}}),
+        (0.30, "org-1", {"grant": {"scope": "ws:ws-1", "grant_id": "g-1", "amount_micro": int(2_000_000 * scale)}}),
         (0.40, "org-3", {"adjust": refund}),
-        (0.50, "org-2", limit("each", "extra_credits_micro", "period", 4_000_000, seat_type="standard")),
+        (0.50, "org-2", limit("each", "extra_credits_micro", "period", int(400_000 * scale), seat_type="standard")),
         (0.60, "org-1", {"pause": {"scope": "agent:ws-1/agent-2"}}),
         (0.70, "org-1", {"resume": {"scope": "agent:ws-1/agent-2"}}),
         (0.75, "org-2", {"set_member": {"user_id": "user-5", "seat_type": "premium"}}),
@@ -150,7 +157,9 @@ def live(month, traces, speed):
     import calendar
     start_ms = calendar.timegm(time.strptime(START, "%Y-%m-%dT%H:%M:%SZ")) * 1000
     number = 0
-    for organization, commands in opening().items():
+    rows = sum(len(pathlib.Path(trace).read_text().splitlines()) - 1 for trace in traces)
+    scale = rows / 3_000
+    for organization, commands in opening(scale).items():
         for command in commands:
             number += 1
             month.say(organization, command, start_ms - 3_600_000 + number, number)
@@ -158,7 +167,7 @@ def live(month, traces, speed):
               "--record-time-is-event-time", "--organizations", "3", "--quiet"]
     began = time.time()
     playing = subprocess.Popen(replay, env=month.environment, stdout=subprocess.DEVNULL)
-    to_say = midway()
+    to_say = midway(scale)
     answered = set()
     while playing.poll() is None:
         share = (time.time() - began) * 1000 * speed / (DAYS * 86_400_000)

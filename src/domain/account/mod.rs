@@ -7,7 +7,7 @@
 //! is dropped, rows *and* ids, and everything is decided again.
 //!
 //! - [`usage`] decides an event; [`counting`] adds its charge to every window of its scopes and holds it against limits.
-//! - [`funding`] finds who pays, and who pauses when nobody can.
+//! - [`funding`] finds who pays, [`want`] who pauses when nobody can.
 //! - [`statement`] closes periods and corrects what was closed.
 //! - [`command`] does what an admin says; [`due`] what time brings.
 //! - [`attention`] keeps pauses, and when a scope has to be looked at.
@@ -29,6 +29,7 @@ pub mod seen;
 pub mod settings;
 mod statement;
 pub mod usage;
+mod want;
 
 use hashbrown::HashMap;
 
