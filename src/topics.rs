@@ -82,16 +82,7 @@ fn missing(admin: &AdminClient<DefaultClientContext>, config: &Config) -> Result
 
 fn all(config: &Config) -> Vec<String> {
     let topics = &config.topics;
-    let ours = [
-        &topics.control,
-        &topics.thresholds,
-        &topics.pauses,
-        &topics.journal,
-        &topics.statements,
-        &topics.requests,
-        &topics.dead_letters,
-    ];
-    topics.usage.iter().chain(ours).cloned().collect()
+    topics.usage.iter().chain([&topics.control]).chain(topics.written()).cloned().collect()
 }
 
 async fn create(

@@ -87,18 +87,7 @@ pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Fa
 fn of_its_own(config: &Config, arguments: &BenchArguments) -> Config {
     let mut config = config.clone();
     let name = format!("bench-{:08x}", rand::random::<u32>());
-    for topic in [
-        &mut config.topics.usage[0],
-        &mut config.topics.control,
-        &mut config.topics.thresholds,
-        &mut config.topics.pauses,
-        &mut config.topics.journal,
-        &mut config.topics.statements,
-        &mut config.topics.requests,
-        &mut config.topics.dead_letters,
-    ] {
-        *topic = format!("{name}.{topic}");
-    }
+    config.topics = config.topics.under(&name);
     config.topics.usage.truncate(1);
     config.kafka.group_id = name.clone();
     config.kafka.create_topics = true;

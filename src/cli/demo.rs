@@ -97,17 +97,8 @@ impl Broker {
         let (alive, until) = std::sync::mpsc::channel::<()>();
         std::thread::spawn(move || {
             let topics = Config::default().topics;
-            let outputs = [
-                &topics.thresholds,
-                &topics.pauses,
-                &topics.journal,
-                &topics.statements,
-                &topics.requests,
-                &topics.dead_letters,
-                &topics.control,
-            ];
             let cluster = MockCluster::<DefaultProducerContext>::new(1).and_then(|cluster| {
-                for topic in topics.usage.iter().chain(outputs) {
+                for topic in topics.usage.iter().chain([&topics.control]).chain(topics.written()) {
                     cluster.create_topic(topic, 4, 1)?;
                 }
                 Ok(cluster)

@@ -79,6 +79,26 @@ impl Default for TopicsConfig {
 }
 
 impl TopicsConfig {
+    /// Every topic that only we write to.
+    pub const fn written(&self) -> [&String; 6] {
+        [&self.thresholds, &self.pauses, &self.journal, &self.statements, &self.requests, &self.dead_letters]
+    }
+
+    /// The same topics under names that begin with a prefix, for those who need topics of their own.
+    pub fn under(&self, prefix: &str) -> Self {
+        let name = |topic: &String| format!("{prefix}.{topic}");
+        Self {
+            usage: self.usage.iter().map(name).collect(),
+            control: name(&self.control),
+            thresholds: name(&self.thresholds),
+            pauses: name(&self.pauses),
+            journal: name(&self.journal),
+            statements: name(&self.statements),
+            requests: name(&self.requests),
+            dead_letters: name(&self.dead_letters),
+        }
+    }
+
     /// The topics that we write to.
     pub fn outputs(&self) -> OutputTopics {
         OutputTopics {

@@ -92,16 +92,7 @@ impl Pipeline {
         }
         let client = client();
         let producer: BaseProducer = client.clone().set("linger.ms", "0").create().expect("a producer");
-        let topics = &config.topics;
-        let outputs = [
-            &topics.thresholds,
-            &topics.pauses,
-            &topics.journal,
-            &topics.statements,
-            &topics.requests,
-            &topics.dead_letters,
-        ];
-        let readers = outputs.into_iter().map(|topic| {
+        let readers = config.topics.written().into_iter().map(|topic| {
             let reader = TopicReader::open(&client, topic, Offset::Beginning, PATIENCE).expect("the topic is there");
             (topic.clone(), reader)
         });
@@ -214,18 +205,6 @@ fn config(name: &str) -> Config {
     config.rules.clock = ClockSource::Records;
     config.work.workers = Some(1);
     config.observe.listen = ([127, 0, 0, 1], 0).into();
-    let topics = &mut config.topics;
-    for topic in [
-        &mut topics.usage[0],
-        &mut topics.control,
-        &mut topics.thresholds,
-        &mut topics.pauses,
-        &mut topics.journal,
-        &mut topics.statements,
-        &mut topics.requests,
-        &mut topics.dead_letters,
-    ] {
-        *topic = format!("{name}.{topic}");
-    }
+    config.topics = config.topics.under(name);
     config
 }

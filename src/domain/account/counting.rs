@@ -79,12 +79,10 @@ impl Account {
         }
     }
 
-    fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>, touched: &Touched) {
-        self.bring_up_to_date(index, charging.moment);
-        self.follow(index);
-        let more = self.windows_where_used(index, charging);
+    /// What counting in a scope needs, beside its row.
+    fn counting(&mut self, index: ScopeIndex, moment: Moment) -> (Counting<'_>, &mut ScopeRow) {
         let (scope, field, followed, row) = self.scopes.parts_mut(index);
-        let mut counting = Counting {
+        let counting = Counting {
             settings: &self.settings,
             rules: &followed.places,
             organization_id: &self.organization_id,
@@ -92,16 +90,24 @@ impl Account {
             older_changed: &mut self.older_changed,
             scope,
             field,
-            moment: charging.moment,
+            moment,
             effects: Effects::default(),
         };
+        (counting, row)
+    }
+
+    fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>, touched: &Touched) {
+        self.bring_up_to_date(index, charging.moment);
+        self.follow(index);
+        let more = self.windows_where_used(index, charging);
+        let (mut counting, row) = self.counting(index, charging.moment);
         for (window, first_run) in charging.windows.iter().zip(charging.first_runs) {
             // A refund concerns the period: nobody knows which of its hours it gives back.
             if charging.is_refund && window.0 != WindowKind::Period {
                 continue;
             }
             counting.count(row, *window, &charging.charge, touched);
-            if first_run && matches!(scope.kind(), ScopeKind::Organization | ScopeKind::Workspace) {
+            if first_run && matches!(counting.scope.kind(), ScopeKind::Organization | ScopeKind::Workspace) {
                 let mut active = Counters::ZERO;
                 active.set(Meter::ActiveAgents, 1);
                 counting.count(row, *window, &active, &active.touched());
@@ -111,13 +117,13 @@ impl Account {
             counting.count(row, window, &charging.charge, touched);
         }
         let period = charging.windows[2].1;
-        add_part(row, scope.kind(), charging, period);
+        add_part(row, counting.scope.kind(), charging, period);
         if let (Some((payer, _)), Some(pool)) = (charging.paid, &row.pool)
             && payer.owner == Some(index)
         {
             let step = Step::Event { before: payer.pool_before, after: pool.drawn_micro(period.start).unwrap_or(0) };
             if let Some(ceiling) = Ceiling::of_pool(pool, period) {
-                ceiling.hold(step, &self.organization_id, scope, charging.moment, &mut counting.effects);
+                ceiling.hold(step, counting.organization_id, counting.scope, charging.moment, &mut counting.effects);
             }
         }
         let effects = counting.effects;
@@ -194,18 +200,7 @@ impl Account {
         moment: Moment,
     ) {
         self.follow(index);
-        let (scope, field, followed, row) = self.scopes.parts_mut(index);
-        let mut counting = Counting {
-            settings: &self.settings,
-            rules: &followed.places,
-            organization_id: &self.organization_id,
-            older: &mut self.older,
-            older_changed: &mut self.older_changed,
-            scope,
-            field,
-            moment,
-            effects: Effects::default(),
-        };
+        let (mut counting, row) = self.counting(index, moment);
         for window in windows {
             counting.count(row, *window, charge, &charge.touched());
         }

@@ -182,6 +182,8 @@ impl ScopeRow {
         match oldest.filter(|_| of_kind >= 2) {
             Some(oldest) => (oldest, Some(std::mem::replace(&mut self.windows[oldest], fresh))),
             None => {
+                // Rows are many, and have few windows: no room is kept for more.
+                self.windows.reserve_exact(1);
                 self.windows.push(fresh);
                 (self.windows.len() - 1, None)
             }
@@ -310,19 +312,49 @@ mod tests {
         assert_eq!(kept, [(2_000, 10), (3_000, 5)]);
     }
 
-    /// What a scope costs in Redis, without the field's name: three windows of a busy agent.
+    /// What a scope costs in Redis by part, without the field's name and Redis's own (docs/specification.md states it).
     #[test]
     fn a_row_is_small() {
+        let size = |row: &ScopeRow| super::super::layout::pack(row).len();
         let mut row = ScopeRow::default();
         for kind in [WindowKind::Hour, WindowKind::Day, WindowKind::Period] {
-            let (position, _) = row.open(kind, Timestamp::from_ms(1_700_000_000_000));
-            let counters = &mut row.windows[position].counters;
-            counters.set(crate::domain::meter::Meter::InputTokens, 1_000_000);
-            counters.set(crate::domain::meter::Meter::OutputTokens, 200_000);
-            counters.set(crate::domain::meter::Meter::CreditsMicro, 20_000_000);
+            for start in [1_700_000_000_000, 1_710_000_000_000] {
+                let (position, _) = row.open(kind, Timestamp::from_ms(start));
+                let counters = &mut row.windows[position].counters;
+                counters.set(Meter::InputTokens, 1_000_000);
+                counters.set(Meter::OutputTokens, 200_000);
+                counters.set(Meter::CreditsMicro, 20_000_000);
+            }
         }
-        let packed = super::super::layout::pack(&row);
-        assert!(packed.len() <= 80, "{} bytes", packed.len());
-        assert_eq!(super::super::layout::unpack::<ScopeRow>("row", &packed), Ok(row));
+        let mut open = row.clone();
+        open.windows.retain(|window| window.start > Timestamp::from_ms(1_705_000_000_000));
+        let mut with_limit = row.clone();
+        with_limit.limits.push(Limit {
+            id: "daily".into(),
+            meter: Meter::CreditsMicro,
+            window: WindowKind::Day,
+            cap: Some(5_000_000),
+            thresholds_percent: vec![80, 100],
+            action: crate::domain::limit::Action::Pause,
+            revision: 7,
+        });
+        let mut with_seat = row.clone();
+        with_seat.member = Some(Box::new(Member { seat_type: Some("standard".into()), ..Member::default() }));
+        let mut with_part = row.clone();
+        with_part.add_part(1, Timestamp::from_ms(1_710_000_000_000), &row.windows[0].counters);
+        let parts = [
+            ("open windows", size(&open), 80),
+            ("closed windows", size(&row) - size(&open), 78),
+            ("a limit", size(&with_limit) - size(&row), 60),
+            ("a seat", size(&with_seat) - size(&row), 40),
+            ("a product or trigger", size(&with_part) - size(&row), 30),
+        ];
+        for (part, bytes, most) in parts {
+            assert!(bytes <= most, "{part}: {bytes} bytes");
+        }
+        assert_eq!(
+            super::super::layout::unpack::<ScopeRow>("row", &super::super::layout::pack(&with_seat)),
+            Ok(with_seat)
+        );
     }
 }
