@@ -175,10 +175,7 @@ impl Account {
         let used = self.scopes.slot(index).followed.where_used;
         let mut windows = [None; COUNTED_WHERE_USED.len()];
         for (position, kind) in COUNTED_WHERE_USED.into_iter().enumerate().filter(|(position, _)| used[*position]) {
-            let window = match kind {
-                WindowKind::Session => self.scopes.row(index).session(charging.event_time),
-                _ => self.open_window(kind, charging.event_time),
-            };
+            let window = self.window_of(self.scopes.row(index), kind, charging.event_time);
             let counts = match kind {
                 WindowKind::Minute if charging.is_refund => false,
                 WindowKind::Minute => charging.moment.record_time < window.end.plus_ms(MINUTE_COUNTS_MS),
@@ -186,6 +183,9 @@ impl Account {
                 WindowKind::Session => !charging.late,
                 _ => true,
             };
+            if counts && kind != WindowKind::Session {
+                self.open_window(kind, charging.event_time);
+            }
             windows[position] = counts.then_some((kind, window));
         }
         windows
