@@ -72,6 +72,11 @@ pub fn control_json(
     cloud_event(Kind::Control, "scenario", &id, at, data).to_string()
 }
 
+/// A moment at which everything recorded before has been applied.
+fn moment(at: Timestamp) -> Moment {
+    Moment { record_time: at, clock: at, read_until: at, clock_follows_records: true }
+}
+
 /// An account on a ledger in memory.
 pub struct Stage {
     pub ledger: MemoryLedger,
@@ -155,7 +160,7 @@ impl Stage {
 
     /// Does what a step says.
     pub fn act(&mut self, number: usize, step: &Step) {
-        let moment = Moment { record_time: step.at, clock: step.at, read_until: step.at };
+        let moment = moment(step.at);
         match &step.action {
             Action::Pass => {}
             Action::Use(event) => {
@@ -197,17 +202,25 @@ impl Stage {
     fn serve_due(&mut self, now: Timestamp) {
         self.commit();
         for _ in 0..100 {
-            self.load(|account, needs| {
-                account.needs_for_correction(&bursar::domain::scope::Scope::Organization, needs);
-            });
-            let Some(at) = self.account.due().filter(|due| *due <= now) else { return };
-            let data = json!({ "organization_id": ORGANIZATION, "actor": "bursar", "due": { "at": at.to_string() } });
-            let record = cloud_event(Kind::Control, "bursar", &format!("due-{}", at.ms()), at, data).to_string();
-            let record = read_control(record.as_bytes()).expect("a due record");
-            self.say(&record, Moment { record_time: now, clock: now, read_until: now });
-            self.commit();
+            if !self.serve_one_due(moment(now)) {
+                return;
+            }
         }
         panic!("something is due again and again: {:?}", self.account.due());
+    }
+
+    /// Serves a due record, if something is due by then. Returns whether it was.
+    pub fn serve_one_due(&mut self, moment: Moment) -> bool {
+        self.load(|account, needs| {
+            account.needs_for_correction(&bursar::domain::scope::Scope::Organization, needs);
+        });
+        let Some(at) = self.account.due().filter(|due| *due <= moment.clock) else { return false };
+        let data = json!({ "organization_id": ORGANIZATION, "actor": "bursar", "due": { "at": at.to_string() } });
+        let record = cloud_event(Kind::Control, "bursar", &format!("due-{}", at.ms()), at, data).to_string();
+        let record = read_control(record.as_bytes()).expect("a due record");
+        self.say(&record, moment);
+        self.commit();
+        true
     }
 
     /// The account as it is stored.

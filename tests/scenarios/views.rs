@@ -3,7 +3,7 @@
 use bursar::{
     domain::{
         account::{
-            Account,
+            Account, Moment,
             changes::{Loaded, LoadedBase, Needs},
             layout::{LAYOUT, LayoutError, pack_as, unpack, unpack_up_to},
             row::{Overshoot, Part, ScopeRow, WindowCounters},
@@ -14,7 +14,7 @@ use bursar::{
         organization::{Member, Registered},
         pause::Pauses,
         pool::Pool,
-        time::Timestamp,
+        time::{Timestamp, parse_rfc3339},
         window::{WindowKind, window_at},
     },
     ledger::Ledger,
@@ -54,6 +54,48 @@ fn u_4_signals_that_a_crash_left_behind_are_published() {
     let left: Vec<String> = crashed.account.outbox().iter().map(|(_, signal)| signal.identity().to_string()).collect();
     assert!(stage.identities.len() == 4 && stage.identities.iter().all(|identity| left.contains(identity)), "{left:?}");
     assert_eq!(crashed.seen().answer("org input_tokens per day is 120"), "org input_tokens per day is 120");
+}
+
+/// After a downtime the clock is past the end of a period while its usage still waits to be read. The period closes only
+/// when that is done, once, and what is due after it is not lost.
+#[test]
+fn a10_a_period_closes_only_when_its_usage_was_read() {
+    let time = |text: &str| parse_rfc3339(text).expect("a time of this test");
+    let steps = parse(
+        "2026-01-15 10:00 use 5 by a in w for u
+         2026-01-15 10:01 use 7 by a in w for u
+         2026-02-01 09:00 admin says set_limit limit_id=cap scope=ws:w meter=input_tokens window=hour cap=5 thresholds_percent=100 action=pause
+         2026-02-01 09:01 use 6 by a in w for u",
+    );
+    let mut stage = Stage::new();
+    stage.act(0, &steps[0]);
+    stage.commit();
+    let now = time("2026-02-01T00:20:00Z");
+    let behind =
+        Moment { record_time: now, clock: now, read_until: time("2026-01-15T10:00:00Z"), clock_follows_records: false };
+    assert!(stage.serve_one_due(behind));
+    // The backlog goes on, and names the same period again.
+    stage.act(1, &steps[1]);
+    stage.commit();
+    assert!(!stage.serve_one_due(behind), "it is tried again later, and not for ever at once");
+    assert!(stage.told.is_empty(), "{:?}", stage.told);
+    let later = now.plus_ms(3_600_000);
+    assert!(stage.serve_one_due(Moment {
+        record_time: later,
+        clock: later,
+        read_until: later,
+        clock_follows_records: false
+    }));
+    let lines = stage.told.iter().filter(|line| line.starts_with("statement of org"));
+    assert_eq!(lines.count(), 1, "{:?}", stage.told);
+    assert_eq!(stage.seen().answer("org input_tokens per period is 12"), "org input_tokens per period is 12");
+    stage.told.clear();
+    for (number, step) in steps.iter().enumerate().skip(2) {
+        stage.play(number, step);
+    }
+    let end = time("2026-02-01T10:00:00Z");
+    while stage.serve_one_due(Moment { record_time: end, clock: end, read_until: end, clock_follows_records: false }) {}
+    assert_eq!(stage.told.last().map(String::as_str), Some("ws:w runs again"), "{:?}", stage.told);
 }
 
 /// Times that no calendar has end as dead letters, and hold nobody up.

@@ -259,7 +259,7 @@ mod tests {
         };
         let mut effects = Effects::default();
         let now = Timestamp::from_ms(5);
-        let moment = Moment { record_time: now, clock: now, read_until: now };
+        let moment = Moment { record_time: now, clock: now, read_until: now, clock_follows_records: false };
         let ceiling = Ceiling::of_limit(&limit, window).expect("the limit has a cap");
         ceiling.hold(step, "acme", &Scope::Organization, moment, &mut effects);
         let mut seen = Vec::new();

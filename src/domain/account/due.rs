@@ -368,7 +368,12 @@ impl Account {
         // What is due and not done was not read up to; it is tried again.
         // The further usage is behind, the longer: a backlog does not flood the control topic.
         let behind_ms = moment.clock.since_ms(moment.read_until) / 4;
-        let again = moment.clock.max(at).plus_ms(behind_ms.clamp(TRY_AGAIN_MS, TRY_AGAIN_MAX_MS));
+        let again = if moment.clock_follows_records {
+            // Nothing that lies ahead of such a clock would come by itself.
+            at.plus_ms(1)
+        } else {
+            moment.clock.max(at).plus_ms(behind_ms.clamp(TRY_AGAIN_MS, TRY_AGAIN_MAX_MS))
+        };
         let closes = closes.map(|close| if close <= at { again } else { close });
         let looks = if unfinished { looks.into_iter().chain([again]).min() } else { looks };
         let all = self.head.look_at_all.then(|| at.plus_ms(1));

@@ -72,6 +72,8 @@ pub struct Present {
     pub clock: Timestamp,
     /// Up to which record time all usage has been read; the clock, if nothing waits.
     pub read_until: Timestamp,
+    /// Whether the clock stands still while no record comes.
+    pub clock_follows_records: bool,
 }
 
 /// When something is decided.
@@ -83,12 +85,15 @@ pub struct Moment {
     pub clock: Timestamp,
     /// Up to which record time all usage has been applied; the clock, if nothing waits.
     pub read_until: Timestamp,
+    /// Whether the clock stands still while no record comes.
+    pub clock_follows_records: bool,
 }
 
 impl Moment {
     /// The moment of a record within a batch.
     pub const fn of(record_time: Timestamp, present: Present) -> Self {
-        Self { record_time, clock: present.clock, read_until: present.read_until }
+        let Present { clock, read_until, clock_follows_records } = present;
+        Self { record_time, clock, read_until, clock_follows_records }
     }
 }
 

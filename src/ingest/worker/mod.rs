@@ -292,7 +292,9 @@ impl Worker {
         batch: &Batch,
     ) -> Result<(), Interrupt> {
         let clock = self.around.clock.now();
-        let present = Present { clock, read_until: tenure.positions.usage_read_until(clock) };
+        let read_until = tenure.positions.usage_read_until(clock);
+        let clock_follows_records = self.around.clock.follows_records();
+        let present = Present { clock, read_until, clock_follows_records };
         let inputs: Vec<InputPartition> =
             tenure.positions.all().iter().map(|position| position.input.clone()).collect();
         let position_of = |number: usize| inputs[number].clone();
