@@ -38,12 +38,29 @@ fn spoken() -> impl Iterator<Item = Spoken> {
     })
 }
 
-/// What an optional value holds.
+/// What an optional value holds; an enum that is only named there, where it is defined.
 fn held(schema: &Schema) -> &Schema {
     match schema {
-        Schema::Union(union) => union.variants().last().unwrap_or(schema),
+        Schema::Union(union) => held(union.variants().last().unwrap_or(schema)),
+        Schema::Ref { name } => enum_named(&name.name).unwrap_or(schema),
         other => other,
     }
+}
+
+/// The enum of that name among the fields of all commands.
+fn enum_named(name: &str) -> Option<&'static Schema> {
+    let Schema::Record(control) = &newest(Kind::Control).schema else { unreachable!("control records are records") };
+    let optional = |schema: &'static Schema| match schema {
+        Schema::Union(union) => union.variants().last(),
+        other => Some(other),
+    };
+    let commands = control.fields.iter().skip(ENVELOPE_FIELDS).filter_map(|field| optional(&field.schema));
+    let fields = commands.filter_map(|command| match command {
+        Schema::Record(record) => Some(record.fields.iter()),
+        _ => None,
+    });
+    let held = fields.flatten().filter_map(|field| optional(&field.schema));
+    held.into_iter().find(|schema| matches!(schema, Schema::Enum(known) if known.name.name == name))
 }
 
 impl Spoken {
@@ -162,6 +179,8 @@ mod tests {
             "control set-limit daily --scope ws:w --meter credits_micro --window day --cap 5 --thresholds-percent 50,80 --action pause",
             r#"{"set_limit":{"action":"pause","cap":5,"limit_id":"daily","meter":"credits_micro","scope":"ws:w","thresholds_percent":[50,80],"window":"day"}}"#,
         );
+        check("control remove-limit l --every user", r#"{"remove_limit":{"every":"user","limit_id":"l"}}"#);
+        check("control remove-limit l --every team", "[possible values: organization, workspace");
         check("control set-consent --required true", r#"{"set_consent":{"required":true}}"#);
         check("control adjust --reference t --event-time x --credits-micro -5", r#""credits_micro":-5"#);
         check(
