@@ -266,7 +266,10 @@ impl Account {
     /// Publishes crossings, each with those who contributed most.
     pub(super) fn announce_crossings(&mut self, crossings: Vec<Signal>) {
         for mut signal in crossings {
-            if let Signal::Threshold(crossed) = &mut signal {
+            // Nothing lies within an agent or a user; and they may be many.
+            if let Signal::Threshold(crossed) = &mut signal
+                && matches!(crossed.scope, Scope::Organization | Scope::Workspace(_))
+            {
                 let contributors = |scope: &Scope| match (&crossed.scope, scope) {
                     (Scope::Organization, Scope::Agent { .. }) => true,
                     (Scope::Workspace(of), Scope::Agent { workspace, .. }) => of == workspace,
