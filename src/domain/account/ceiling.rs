@@ -86,7 +86,7 @@ impl<'a> Ceiling<'a> {
     }
 
     /// A pool as a ceiling: what was drawn, against all that it holds in the period. It announces only: whether anybody
-    /// pauses depends on every source of payment (see [`super::funding`]). So it is with limits on extra credits.
+    /// pauses depends on every source of payment (see `funding`). So it is with limits on extra credits.
     /// `None` where there is nothing but a prepaid balance.
     pub fn of_pool(pool: &'a Pool, window: Window) -> Option<Self> {
         let cap = pool.size_micro(window.start);

@@ -6,10 +6,10 @@
 //! ([`Account::take_changes`]). A commit that is refused means that somebody else moved the account: the whole view
 //! is dropped, rows *and* ids, and everything is decided again.
 //!
-//! - [`usage`] decides an event; [`counting`] adds its charge to every window of its scopes and holds it against limits.
-//! - [`funding`] finds who pays, [`want`] who pauses when nobody can.
-//! - [`statement`] closes periods and corrects what was closed.
-//! - [`command`] does what an admin says; [`due`] what time brings.
+//! - [`usage`] decides an event; `counting` adds its charge to every window of its scopes and holds it against limits.
+//! - `funding` finds who pays, `want` who pauses when nobody can.
+//! - `statement` closes periods and corrects what was closed.
+//! - [`command`] does what an admin says; `due` what time brings.
 //! - [`attention`] keeps pauses, and when a scope has to be looked at.
 //! - [`ceiling`] knows when a limit or pool announces and pauses.
 //! - [`seen`] remembers which events were applied.

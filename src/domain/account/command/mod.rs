@@ -1,10 +1,10 @@
 //! Does what a control record says. A record is applied, a duplicate, or refused with a sentence. Applied or refused, it
 //! is in the journal, and its id is remembered; one that is too early or reuses an id is a dead letter only.
 //!
-//! - [`organization`]: calendar, prices, plan, who pays, the free phase.
-//! - [`rules`]: limits, of one scope and for many.
-//! - [`credits`]: pools, grants, reloads. [`adjust`]: corrections of usage.
-//! - [`people`]: seats, members, agents. [`requests`]: what members ask for.
+//! - `organization`: calendar, prices, plan, who pays, the free phase.
+//! - `rules`: limits, of one scope and for many.
+//! - `credits`: pools, grants, reloads. `adjust`: corrections of usage.
+//! - `people`: seats, members, agents. `requests`: what members ask for.
 
 mod adjust;
 mod checks;
