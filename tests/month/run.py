@@ -96,7 +96,8 @@ class Month:
                     "WORK__BATCH_RECORDS": "200", "OBSERVE__LISTEN": "127.0.0.1:0"}
         settings.update({f"TOPICS__{name.upper()}": topic for name, topic in topics.items()})
         self.environment = os.environ | {f"BURSAR__{name}": value for name, value in settings.items()}
-        self.bursar = os.environ.get("BURSAR_BIN", str(ROOT / "target/debug/bursar"))
+        target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+        self.bursar = os.environ.get("BURSAR_BIN", str(target / "debug/bursar"))
         self.member = None
 
     def servers(self, command):
