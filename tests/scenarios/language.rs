@@ -163,8 +163,7 @@ fn use_of(mut event: Use, pairs: &[&str], day: &str) -> Use {
     event
 }
 
-/// Numbers, true and false, lists with commas where the field is a list, JSON in braces; else a text, in which `_`
-/// stands for a space where the field is prose.
+/// Numbers, true and false, lists with commas where the field is a list, JSON in braces; else a text.
 fn value_of(name: &str, value: &str) -> Json {
     let is_list = matches!(name, "thresholds_percent" | "members");
     if is_list {
