@@ -17,6 +17,8 @@ pub enum Clock {
     System,
     /// The newest record time over all partitions of this process.
     Records(Arc<AtomicI64>),
+    /// What a simulation says, in milliseconds.
+    Told(Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -32,7 +34,7 @@ impl Clock {
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp::from_ms(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
             }
-            Self::Records(newest) => Timestamp::from_ms(newest.load(Ordering::Relaxed)),
+            Self::Records(now) | Self::Told(now) => Timestamp::from_ms(now.load(Ordering::Relaxed)),
         }
     }
 

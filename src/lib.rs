@@ -38,8 +38,7 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`domain`] uses nothing of the others. [`ingest`] and [`notify`] know each other: the worker publishes, and what
-//! watches the clock and the pauses topic waits with the worker's [`ingest::patience`].
+//! [`domain`] uses nothing of the others but [`faults`]; arrows go down this list.
 //!
 //! - [`domain`]: what usage means. Events, prices, windows, who pays, limits, pauses, and the account that decides. The
 //!   specification is `docs/specification.md`; `tests/scenarios` shows every behaviour in plain text.
@@ -50,12 +49,14 @@
 //! - [`observe`]: metrics, health.
 //! - [`service`]: puts all of it together; [`config`], [`topics`] and [`clock`] are what it needs for that.
 //! - [`cli`]: the program.
+//! - [`faults`]: what tests break; constant, and so absent, in every other build.
 
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod domain;
+pub mod faults;
 pub mod ingest;
 pub mod ledger;
 pub mod notify;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rand::{SeedableRng, rngs::StdRng};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tracing::info;
@@ -20,6 +21,7 @@ use crate::{
     domain::account::Policy,
     ingest::{
         Fatal,
+        consumer::Consumer,
         patience::Patience,
         worker::{Surroundings, Worker, WorkerOptions},
     },
@@ -160,9 +162,7 @@ impl Service {
         let around =
             Surroundings { ledger, publisher: publisher.clone(), readback, clock, metrics: metrics.clone(), patience };
         let options = WorkerOptions {
-            consumer: config.consumer()?,
             control_topic: config.topics.control.clone(),
-            usage_topics: config.topics.usage.clone(),
             start: config.kafka.start,
             batch_records_max: config.work.batch_records(),
             rows_held_max: config.work.rows_held(),
@@ -170,9 +170,12 @@ impl Service {
             registry: config.registry()?,
         };
         watch(&around, &config.topics.pauses, client);
-        let mut workers = Vec::new();
+        let (consumer, mut workers) = (config.consumer()?, Vec::new());
+        let usage_topics: Vec<&str> = config.topics.usage.iter().map(String::as_str).collect();
         for number in 0..config.work.workers() {
-            workers.push(spawn_worker(number, Worker::join(options.clone(), around.clone())?));
+            let source = Consumer::join(&consumer, &options.control_topic, &usage_topics)?;
+            let worker = Worker::new(options.clone(), around.clone(), Box::new(source), StdRng::from_os_rng());
+            workers.push(spawn_worker(number, worker));
         }
         info!(workers = workers.len(), metrics = %format!("http://{address}/metrics"), "running");
         let Patience { health, stop } = around.patience;
@@ -231,12 +234,14 @@ fn spawn_worker(number: usize, worker: Worker) -> JoinHandle<Result<(), Fatal>> 
 /// Starts what looks after the process beside the workers.
 fn watch(around: &Surroundings, pauses_topic: &str, client: rdkafka::ClientConfig) {
     let due = around.clone();
-    tokio::spawn(async move { due::watch(&*due.ledger, &due.publisher, &due.clock, &due.patience).await });
+    tokio::spawn(async move {
+        due::watch(&*due.ledger, &due.publisher, &due.clock, &due.patience.health, &due.patience.stop).await
+    });
     let probe = around.clone();
     tokio::spawn(async move { probe_dependencies(probe).await });
     let (follow, topic) = (around.clone(), pauses_topic.to_owned());
     std::thread::spawn(move || {
-        reader::follow_pauses(&client, &topic, &follow.readback, &follow.metrics, &follow.patience)
+        reader::follow_pauses(&client, &topic, &follow.readback, &follow.metrics, &follow.patience.stop)
     });
 }
 

@@ -146,6 +146,12 @@ impl Counters {
         }
     }
 
+    /// The stored counts without the zeros at the end: as they are packed.
+    pub fn stored(&self) -> &[i64] {
+        let used = self.0.iter().rposition(|count| *count != 0).map_or(0, |last| last + 1);
+        &self.0[..used]
+    }
+
     /// Sets the count of one stored meter.
     pub const fn set(&mut self, meter: Meter, count: i64) {
         self.0[meter as usize] = count;
@@ -197,8 +203,7 @@ pub struct Touched {
 
 impl Serialize for Counters {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let used = self.0.iter().rposition(|count| *count != 0).map_or(0, |last| last + 1);
-        self.0[..used].serialize(serializer)
+        self.stored().serialize(serializer)
     }
 }
 

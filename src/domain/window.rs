@@ -123,7 +123,7 @@ pub fn local_hour(zones: &[Zone], day: Window, hour: u8) -> Timestamp {
 }
 
 /// The stretch of `length_ms`, counted from the start of `day`, that contains `time`.
-fn nested(day: Window, length_ms: i64, time: Timestamp) -> Window {
+pub fn nested(day: Window, length_ms: i64, time: Timestamp) -> Window {
     let start = day.start.plus_ms(time.since_ms(day.start) / length_ms * length_ms);
     Window { start, end: start.plus_ms(length_ms).min(day.end) }
 }
@@ -147,9 +147,9 @@ fn calendar_window(zones: &[Zone], kind: WindowKind, time: Timestamp) -> Window 
 fn after_take_over(zone: &Zone, kind: WindowKind, taken_over_at: Timestamp, time: Timestamp) -> Window {
     let window = boundaries(zone, kind, time);
     if window.start > taken_over_at || taken_over_at == Timestamp::MIN {
-        let before = boundaries(zone, kind, window.start.plus_ms(-1));
-        let joined =
-            kind == WindowKind::Period && before.start < taken_over_at && window.start.since_ms(taken_over_at) < DAY_MS;
+        let joined = kind == WindowKind::Period
+            && window.start.since_ms(taken_over_at) < DAY_MS
+            && boundaries(zone, kind, window.start.plus_ms(-1)).start < taken_over_at;
         let start = if joined { taken_over_at } else { window.start };
         return Window { start, end: window.end };
     }
@@ -178,14 +178,17 @@ fn boundaries(zone: &Zone, kind: WindowKind, time: Timestamp) -> Window {
 /// The n-th stretch around `time`, where `guess` may be one off in either direction.
 fn around(time: Timestamp, guess: i64, start: impl Fn(i64) -> Timestamp) -> Window {
     let mut n = guess;
+    let mut window = Window { start: start(n), end: start(n + 1) };
     // At the ends of the calendar stretches are empty; there the search stops.
-    while start(n) > time && start(n - 1) < start(n) {
+    while window.start > time && start(n - 1) < window.start {
         n -= 1;
+        window = Window { start: start(n), end: window.start };
     }
-    while start(n + 1) <= time && start(n + 1) < start(n + 2) {
+    while window.end <= time && window.end < start(n + 2) {
         n += 1;
+        window = Window { start: window.end, end: start(n + 1) };
     }
-    Window { start: start(n), end: start(n + 1) }
+    window
 }
 
 fn date_of_day(day: i64) -> NaiveDate {

@@ -1,7 +1,7 @@
 //! Kafka in: from a partition's records to committed accounts, published signals and written progress.
 //!
 //! - [`worker`] tells the story: join, begin, take a batch, settle it, publish, advance.
-//! - [`consumer`] is the group member: what Kafka gives, and when partitions come and go.
+//! - [`source`] is what a worker asks of its membership in the group; [`consumer`] is Kafka's; [`batch`] is what comes.
 //! - [`positions`] knows how far each partition was read and applied, and where to begin.
 //! - [`lanes`] merges control records and usage by record time.
 //! - [`decode`] turns bytes into events, or into a reason.
@@ -10,12 +10,14 @@
 //! - [`patience`] waits for what is away, without losing the membership.
 
 pub mod accounts;
+pub mod batch;
 pub mod consumer;
 pub mod decode;
 pub mod lanes;
 pub mod patience;
 pub mod positions;
 pub mod settle;
+pub mod source;
 pub mod worker;
 
 use thiserror::Error;
@@ -24,7 +26,7 @@ use thiserror::Error;
 #[derive(Debug)]
 pub enum Interrupt {
     /// Partitions come or go.
-    Rebalanced(consumer::Rebalance),
+    Rebalanced(source::Rebalance),
     /// The ledger is not the one any more that positions were read from.
     FenceMoved,
     /// The process was asked to stop.

@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::BoxFuture;
 
-use super::{Fatal, Interrupt, consumer::Consumer};
+use super::{Fatal, Interrupt, source::Source};
 use crate::{
     ledger::LedgerError,
     notify::publisher::NotPublished,
@@ -41,7 +41,7 @@ impl Patience {
     /// An [`Interrupt`], if the worker has to leave what it does: then it is not known what was written.
     pub async fn ledger<'a, T>(
         &self,
-        consumer: &Consumer,
+        source: &dyn Source,
         mut call: impl FnMut() -> BoxFuture<'a, Result<T, LedgerError>>,
     ) -> Result<T, Interrupt> {
         loop {
@@ -50,7 +50,7 @@ impl Patience {
                     self.health.regain(Dependency::Redis);
                     return Ok(answer);
                 }
-                Err(LedgerError::Unavailable(why)) => self.wait_for(consumer, Dependency::Redis, &why).await?,
+                Err(LedgerError::Unavailable(why)) => self.wait_for(source, Dependency::Redis, &why).await?,
                 Err(LedgerError::Misconfigured(why)) => return Err(Fatal::Ledger(why).into()),
             }
         }
@@ -62,7 +62,7 @@ impl Patience {
     /// An [`Interrupt`], if the worker has to leave what it does: what was not acknowledged comes again.
     pub async fn publish<F: Future<Output = Result<(), NotPublished>>>(
         &self,
-        consumer: &Consumer,
+        source: &dyn Source,
         mut send: impl FnMut() -> F,
     ) -> Result<(), Interrupt> {
         loop {
@@ -71,8 +71,8 @@ impl Patience {
                     self.health.regain(Dependency::Kafka);
                     return Ok(());
                 }
-                Err(error) if error.is_fatal() => return Err(Fatal::Kafka(error.to_string()).into()),
-                Err(error) => self.wait_for(consumer, Dependency::Kafka, &error.to_string()).await?,
+                Err(error) if error.is_fatal => return Err(Fatal::Kafka(error.to_string()).into()),
+                Err(error) => self.wait_for(source, Dependency::Kafka, &error.to_string()).await?,
             }
         }
     }
@@ -81,12 +81,12 @@ impl Patience {
     ///
     /// # Errors
     /// [`Interrupt::Rebalanced`] and [`Interrupt::Stopped`].
-    pub async fn wait_for(&self, consumer: &Consumer, dependency: Dependency, why: &str) -> Result<(), Interrupt> {
+    pub async fn wait_for(&self, source: &dyn Source, dependency: Dependency, why: &str) -> Result<(), Interrupt> {
         self.health.lose(dependency, why);
         if self.is_stopped() {
             return Err(Interrupt::Stopped);
         }
-        if let Some(rebalance) = consumer.poll_membership() {
+        if let Some(rebalance) = source.poll_membership() {
             return Err(Interrupt::Rebalanced(rebalance));
         }
         tokio::time::sleep(PAUSE).await;

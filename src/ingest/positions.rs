@@ -2,13 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::Offset;
-
-use super::{
-    Fatal, Interrupt,
-    consumer::{Consumer, Message},
-    patience::Patience,
-};
+use super::{Fatal, Interrupt, batch::Message, patience::Patience, source::Source};
 use crate::{
     domain::time::Timestamp,
     ledger::{Fence, InputPartition, Ledger, Progress},
@@ -72,13 +66,13 @@ impl Positions {
         control_topic: &str,
         start: Start,
         ledger: &dyn Ledger,
-        consumer: &Consumer,
+        source: &dyn Source,
         patience: &Patience,
     ) -> Result<Self, Interrupt> {
-        let begun = patience.ledger(consumer, || ledger.begin(partitions)).await?;
+        let begun = patience.ledger(source, || ledger.begin(partitions)).await?;
         let mut all = Vec::with_capacity(partitions.len());
         for (input, progress) in partitions.iter().zip(begun.progress) {
-            let (low, high) = watermarks(input, consumer, patience).await?;
+            let (low, high) = watermarks(input, source, patience).await?;
             all.push(Position {
                 input: input.clone(),
                 is_control: &*input.topic == control_topic,
@@ -98,8 +92,8 @@ impl Positions {
     }
 
     /// Where each partition begins.
-    pub fn offsets(&self) -> Vec<(InputPartition, Offset)> {
-        self.all.iter().map(|position| (position.input.clone(), Offset::Offset(position.next_offset))).collect()
+    pub fn offsets(&self) -> Vec<(InputPartition, i64)> {
+        self.all.iter().map(|position| (position.input.clone(), position.next_offset)).collect()
     }
 
     /// The fence that the positions were read with.
@@ -176,14 +170,14 @@ impl Positions {
     }
 }
 
-async fn watermarks(input: &InputPartition, consumer: &Consumer, patience: &Patience) -> Result<(i64, i64), Interrupt> {
+async fn watermarks(input: &InputPartition, source: &dyn Source, patience: &Patience) -> Result<(i64, i64), Interrupt> {
     loop {
-        match consumer.watermarks(input, WATERMARK_WAIT) {
+        match source.watermarks(input, WATERMARK_WAIT) {
             Ok(bounds) => {
                 patience.health.regain(Dependency::Kafka);
                 return Ok(bounds);
             }
-            Err(error) => patience.wait_for(consumer, Dependency::Kafka, &error.to_string()).await?,
+            Err(error) => patience.wait_for(source, Dependency::Kafka, &error.to_string()).await?,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What ends by itself: when the clock reaches an entry of the index of due times, a due record goes to the control
 //! topic. There it is served like any other, at a place that a replay finds again (design section 5, "Due work").
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -9,21 +12,20 @@ use crate::{
     clock::Clock,
     contract::{Kind, json::cloud_event},
     domain::time::Timestamp,
-    ingest::patience::Patience,
     ledger::Ledger,
     notify::{encode::Outgoing, publisher::Publisher},
-    observe::health::Dependency,
+    observe::health::{Dependency, Health},
 };
 
 /// How often the index is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Looks at the index until the process stops. Every process does; two records of one instant have one identity.
-pub async fn watch(ledger: &dyn Ledger, publisher: &Publisher, clock: &Clock, patience: &Patience) {
-    while !patience.stop.load(Ordering::Relaxed) {
+pub async fn watch(ledger: &dyn Ledger, publisher: &Publisher, clock: &Clock, health: &Health, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
         if let Err(why) = look(ledger, publisher, clock).await {
             // The workers notice the same and say so; what is due stays in the index.
-            patience.health.lose(Dependency::Redis, &why);
+            health.lose(Dependency::Redis, &why);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

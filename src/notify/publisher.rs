@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, FutureExt, join_all};
 use rdkafka::{
     ClientConfig,
     error::{KafkaError, RDKafkaErrorCode},
@@ -40,32 +40,47 @@ pub struct OutputTopics {
 
 /// Not every record was acknowledged. Those that were may come again: their identity tells.
 #[derive(Debug, Error)]
-#[error("Kafka did not take a record for {topic}: {error}")]
+#[error("Kafka did not take a record for {topic}: {why}")]
 pub struct NotPublished {
-    topic: String,
-    error: KafkaError,
+    /// The topic.
+    pub topic: String,
+    /// Why not.
+    pub why: String,
+    /// Whether sending again cannot help.
+    pub is_fatal: bool,
 }
 
 impl NotPublished {
-    /// Whether sending again cannot help: the producer has lost its place in a partition and must be made anew, or the
-    /// topic takes only smaller records.
-    pub fn is_fatal(&self) -> bool {
-        matches!(self.error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::MessageSizeTooLarge))
+    fn by(topic: &str, error: &KafkaError) -> Self {
+        // The producer has lost its place in a partition and must be made anew, or the topic takes only smaller records.
+        let fatal = [RDKafkaErrorCode::Fatal, RDKafkaErrorCode::MessageSizeTooLarge];
+        let is_fatal = error.rdkafka_error_code().is_some_and(|code| fatal.contains(&code));
+        Self { topic: topic.to_owned(), why: error.to_string(), is_fatal }
     }
 }
 
-/// The producer of the process, shared by its workers.
+/// Where records go. [`KafkaSink`] is the real one; the simulation has one in memory.
+pub trait Sink: Send + Sync {
+    /// Sends records and waits until all of them are acknowledged.
+    fn send_all<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Result<(), NotPublished>>;
+
+    /// Whether the brokers answer. Blocks up to `wait`.
+    fn brokers_answer(&self, wait: Duration) -> bool;
+
+    /// Waits until nothing is under way. Blocks up to `wait`.
+    fn flush(&self, wait: Duration);
+}
+
+/// What sends for the process, shared by its workers.
 #[derive(Clone)]
 pub struct Publisher {
-    producer: FutureProducer,
-    topics: Arc<OutputTopics>,
-    pause_partitions: i32,
+    sink: Arc<dyn Sink>,
     format: Format,
 }
 
 impl Publisher {
-    /// A publisher. The producer is idempotent and waits for all replicas, whatever `config` says. Blocks until the
-    /// broker has told how many partitions the pauses topic has, up to `wait`.
+    /// A publisher to Kafka. The producer is idempotent and waits for all replicas, whatever `config` says. Blocks until
+    /// the broker has told how many partitions the pauses topic has, up to `wait`.
     ///
     /// # Errors
     /// [`KafkaError`] if the configuration is refused, or the broker does not answer.
@@ -75,12 +90,12 @@ impl Publisher {
         format: Format,
         wait: Duration,
     ) -> Result<Self, KafkaError> {
-        let mut config = config.clone();
-        config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");
-        let producer: FutureProducer = config.create()?;
-        let partitions = partitions_of(producer.client(), &topics.pauses, wait)?;
-        let pause_partitions = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
-        Ok(Self { producer, topics: Arc::new(topics), pause_partitions, format })
+        Ok(Self::to(Arc::new(KafkaSink::new(config, topics, wait)?), format))
+    }
+
+    /// A publisher to any sink.
+    pub fn to(sink: Arc<dyn Sink>, format: Format) -> Self {
+        Self { sink, format }
     }
 
     /// Sends signals of organizations, in their order.
@@ -90,7 +105,7 @@ impl Publisher {
     pub async fn signals(&self, signals: &[(&str, &Signal)]) -> Result<(), NotPublished> {
         let encoded =
             signals.iter().map(|(organization_id, signal)| encode::signal(organization_id, signal, self.format));
-        self.send_all(&encoded.collect::<Vec<_>>()).await
+        self.sink.send_all(&encoded.collect::<Vec<_>>()).await
     }
 
     /// Sends dead letters.
@@ -100,7 +115,7 @@ impl Publisher {
     pub async fn dead_letters(&self, letters: &[DeadLetter]) -> Result<(), NotPublished> {
         for piece in letters.chunks(IN_FLIGHT_MAX) {
             let encoded: Vec<_> = piece.iter().map(|letter| encode::dead_letter(letter, self.format)).collect();
-            self.send_all(&encoded).await?;
+            self.sink.send_all(&encoded).await?;
         }
         Ok(())
     }
@@ -110,17 +125,35 @@ impl Publisher {
     /// # Errors
     /// [`NotPublished`]; send all of them again.
     pub async fn records(&self, records: &[Outgoing]) -> Result<(), NotPublished> {
-        self.send_all(records).await
+        self.sink.send_all(records).await
     }
 
-    async fn send_all(&self, records: &[Outgoing]) -> Result<(), NotPublished> {
-        for piece in records.chunks(IN_FLIGHT_MAX) {
-            let sent: Vec<_> = piece.iter().map(|record| self.send(record)).collect();
-            for result in join_all(sent).await {
-                result?;
-            }
-        }
-        Ok(())
+    /// Whether the brokers answer. Blocks up to `wait`.
+    pub fn brokers_answer(&self, wait: Duration) -> bool {
+        self.sink.brokers_answer(wait)
+    }
+
+    /// Waits until nothing is under way. Blocks up to `wait`.
+    pub fn flush(&self, wait: Duration) {
+        self.sink.flush(wait)
+    }
+}
+
+/// Kafka's producer.
+struct KafkaSink {
+    producer: FutureProducer,
+    topics: OutputTopics,
+    pause_partitions: i32,
+}
+
+impl KafkaSink {
+    fn new(config: &ClientConfig, topics: OutputTopics, wait: Duration) -> Result<Self, KafkaError> {
+        let mut config = config.clone();
+        config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");
+        let producer: FutureProducer = config.create()?;
+        let partitions = partitions_of(producer.client(), &topics.pauses, wait)?;
+        let pause_partitions = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        Ok(Self { producer, topics, pause_partitions })
     }
 
     async fn send(&self, outgoing: &Outgoing) -> Result<(), NotPublished> {
@@ -133,7 +166,7 @@ impl Publisher {
             record = record.timestamp(timestamp.ms());
         }
         let sent = self.producer.send(record, Duration::from_secs(5)).await;
-        sent.map(|_| ()).map_err(|(error, _)| NotPublished { topic: topic.to_owned(), error })
+        sent.map(|_| ()).map_err(|(error, _)| NotPublished::by(topic, &error))
     }
 
     fn topic(&self, kind: Kind) -> &str {
@@ -147,14 +180,27 @@ impl Publisher {
             Kind::Control | Kind::Run | Kind::Token => &self.topics.control,
         }
     }
+}
 
-    /// Whether the brokers answer. Blocks up to `wait`.
-    pub fn brokers_answer(&self, wait: Duration) -> bool {
+impl Sink for KafkaSink {
+    fn send_all<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Result<(), NotPublished>> {
+        async move {
+            for piece in records.chunks(IN_FLIGHT_MAX) {
+                let sent: Vec<_> = piece.iter().map(|record| self.send(record)).collect();
+                for result in join_all(sent).await {
+                    result?;
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn brokers_answer(&self, wait: Duration) -> bool {
         self.producer.client().fetch_metadata(Some(&self.topics.control), wait).is_ok()
     }
 
-    /// Waits until nothing is under way. Blocks up to `wait`.
-    pub fn flush(&self, wait: Duration) {
+    fn flush(&self, wait: Duration) {
         if let Err(error) = self.producer.flush(wait) {
             tracing::warn!(%error, "records were still under way when the time to stop was over; they come again");
         }

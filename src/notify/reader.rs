@@ -1,7 +1,10 @@
 //! Reads the topics that we write: the pauses topic for [`super::readback`], and the journal for those who wait for an
 //! answer.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use apache_avro::from_avro_datum;
 use rdkafka::{
@@ -15,7 +18,6 @@ use serde_json::Value as Json;
 use super::readback::Readback;
 use crate::{
     contract::{PUBLISHED, json},
-    ingest::patience::Patience,
     observe::metrics::Metrics,
 };
 
@@ -109,9 +111,9 @@ fn end_of(consumer: &BaseConsumer, topic: &str, partition: i32, wait: Duration) 
 }
 
 /// Keeps the readback up to date until the process stops. Blocks; runs on a thread of its own.
-pub fn follow_pauses(client: &ClientConfig, topic: &str, readback: &Readback, metrics: &Metrics, patience: &Patience) {
+pub fn follow_pauses(client: &ClientConfig, topic: &str, readback: &Readback, metrics: &Metrics, stop: &AtomicBool) {
     let reader = loop {
-        if patience.is_stopped() {
+        if stop.load(Ordering::Relaxed) {
             return;
         }
         match TopicReader::open(client, topic, Offset::Beginning, Duration::from_secs(5)) {
@@ -119,7 +121,7 @@ pub fn follow_pauses(client: &ClientConfig, topic: &str, readback: &Readback, me
             Err(error) => tracing::debug!(%error, "the pauses topic cannot be read back yet"),
         }
     };
-    while !patience.is_stopped() {
+    while !stop.load(Ordering::Relaxed) {
         let Some((partition, _, payload)) = reader.next(LOOK) else {
             show_paused(readback, metrics);
             continue;

@@ -16,7 +16,11 @@ use super::{per_second, ratio};
 use crate::{
     cli::Failure,
     config::Config,
-    ingest::consumer::{Batch, Consumer, Lane, Rebalance},
+    ingest::{
+        batch::Batch,
+        consumer::Consumer,
+        source::{Lane, Rebalance, Source},
+    },
     ledger::{keys::Keys, redis::Connection},
     notify::reader::partitions_of,
 };
@@ -74,7 +78,7 @@ impl BareReader {
                 let until = Instant::now() + Duration::from_secs(30);
                 while Instant::now() < until {
                     if let Some(Rebalance::Assigned(partitions)) = consumer.poll_membership() {
-                        let begin: Vec<_> = partitions.into_iter().map(|input| (input, Offset::Beginning)).collect();
+                        let begin: Vec<_> = partitions.into_iter().map(|input| (input, 0)).collect();
                         consumer.assign(&begin)?;
                         return Ok(Self::Batch(consumer));
                     }
@@ -86,7 +90,7 @@ impl BareReader {
     }
 
     /// Reads on and returns how many messages there were.
-    fn read(&self) -> u64 {
+    fn read(&mut self) -> u64 {
         match self {
             Self::Poll(consumer) => u64::from(matches!(consumer.poll(Duration::from_millis(10)), Some(Ok(_)))),
             Self::Batch(consumer) => {
@@ -99,7 +103,7 @@ impl BareReader {
 }
 
 /// Reads all events with a bare reader.
-pub fn bare(case: &'static str, reader: &BareReader, events: u64, measures: &mut Measures) -> Result<(), Failure> {
+pub fn bare(case: &'static str, reader: &mut BareReader, events: u64, measures: &mut Measures) -> Result<(), Failure> {
     let mut read = 0;
     while read == 0 {
         read = reader.read();

@@ -184,7 +184,7 @@ impl Account {
                 _ => true,
             };
             if counts && kind != WindowKind::Session {
-                self.open_window(kind, charging.event_time);
+                self.calendar_changed |= self.calendar.open(kind, window);
             }
             windows[position] = counts.then_some((kind, window));
         }

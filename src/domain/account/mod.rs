@@ -13,7 +13,7 @@
 //! - [`attention`] keeps pauses, and when a scope has to be looked at.
 //! - [`ceiling`] knows when a limit or pool announces and pauses.
 //! - [`seen`] remembers which events were applied.
-//! - [`row`], [`settings`], [`scopes`], [`changes`], [`layout`] are the state and how it is stored.
+//! - [`row`], [`settings`], [`scopes`], [`changes`], [`layout`], `packing` are the state and how it is stored.
 
 pub mod attention;
 pub mod ceiling;
@@ -23,6 +23,7 @@ mod counting;
 mod due;
 mod funding;
 pub mod layout;
+mod packing;
 pub mod row;
 pub mod scopes;
 pub mod seen;
@@ -37,6 +38,7 @@ use self::{
     changes::{Changes, Head, Loaded, Needs, OlderKey},
     due::Sweep,
     layout::{LayoutError, pack, unpack},
+    packing::pack_row,
     row::ScopeRow,
     scopes::{ScopeIndex, Scopes, SlotState},
     seen::SeenIds,
@@ -268,7 +270,7 @@ impl Account {
             ..Changes::default()
         };
         for index in self.scopes.take_dirty() {
-            changes.fields.push((self.scopes.slot(index).field.clone(), pack(self.scopes.row(index))));
+            changes.fields.push((self.scopes.slot(index).field.clone(), pack_row(self.scopes.row(index))));
         }
         if std::mem::take(&mut self.settings_changed) {
             changes.fields.push(("settings".into(), pack(&self.settings)));

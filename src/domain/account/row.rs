@@ -1,6 +1,6 @@
 //! The row of one scope: its open windows, the rules set on it, and its pauses.
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     limit::Limit,
@@ -87,8 +87,7 @@ pub struct Overshoot {
     pub amount_micro: i64,
 }
 
-/// All that is stored of one scope in one field of the account. Packed as a list without what is empty at its end: most
-/// rows are counters and nothing else.
+/// All that is stored of one scope in one field of the account. [`super::packing`] packs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ScopeRow {
@@ -110,39 +109,6 @@ pub struct ScopeRow {
     pub parts: Vec<Part>,
     /// What nothing covered.
     pub overshoots: Vec<Overshoot>,
-}
-
-impl Serialize for ScopeRow {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { windows, limits, pool, pauses, rules_revision, member, registered, parts, overshoots } = self;
-        let there = [
-            !windows.is_empty(),
-            !limits.is_empty(),
-            pool.is_some(),
-            *pauses != Pauses::default(),
-            *rules_revision != 0,
-            member.is_some(),
-            registered.is_some(),
-            !parts.is_empty(),
-            !overshoots.is_empty(),
-        ];
-        let count = there.iter().rposition(|there| *there).map_or(0, |last| last + 1);
-        let mut list = serializer.serialize_seq(Some(count))?;
-        for field in 0..count {
-            match field {
-                0 => list.serialize_element(windows)?,
-                1 => list.serialize_element(limits)?,
-                2 => list.serialize_element(pool)?,
-                3 => list.serialize_element(pauses)?,
-                4 => list.serialize_element(rules_revision)?,
-                5 => list.serialize_element(member)?,
-                6 => list.serialize_element(registered)?,
-                7 => list.serialize_element(parts)?,
-                _ => list.serialize_element(overshoots)?,
-            }
-        }
-        list.end()
-    }
 }
 
 /// Where the counters of a window are.
@@ -315,7 +281,7 @@ mod tests {
     /// What a scope costs in Redis by part, without the field's name and Redis's own (docs/specification.md states it).
     #[test]
     fn a_row_is_small() {
-        let size = |row: &ScopeRow| super::super::layout::pack(row).len();
+        let size = |row: &ScopeRow| super::super::packing::pack_row(row).len();
         let mut row = ScopeRow::default();
         for kind in [WindowKind::Hour, WindowKind::Day, WindowKind::Period] {
             for start in [1_700_000_000_000, 1_710_000_000_000] {
@@ -353,7 +319,7 @@ mod tests {
             assert!(bytes <= most, "{part}: {bytes} bytes");
         }
         assert_eq!(
-            super::super::layout::unpack::<ScopeRow>("row", &super::super::layout::pack(&with_seat)),
+            super::super::layout::unpack::<ScopeRow>("row", &super::super::packing::pack_row(&with_seat)),
             Ok(with_seat)
         );
     }

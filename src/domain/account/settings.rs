@@ -8,8 +8,8 @@ use crate::domain::{
     payment::Payment,
     rate_card::RateCard,
     scope::ScopeKind,
-    time::Timestamp,
-    window::{Window, WindowKind, Zone, window_at},
+    time::{HOUR_MS, MINUTE_MS, Timestamp},
+    window::{Window, WindowKind, Zone, nested, window_at},
 };
 
 /// At most this many rate cards, zones, seat types, or rules for many scopes.
@@ -173,7 +173,7 @@ impl Calendar {
         if let Some(window) = self.opened(kind).find(|window| window.contains(time)) {
             return *window;
         }
-        let mut window = window_at(zones, kind, time);
+        let mut window = self.cut(zones, kind, time);
         for known in self.opened(kind) {
             if known.end <= time {
                 window.start = window.start.max(known.end);
@@ -182,6 +182,17 @@ impl Calendar {
             }
         }
         window
+    }
+
+    /// A window that was not opened: minutes and hours of a day that was, else as the zones have it.
+    fn cut(&self, zones: &[Zone], kind: WindowKind, time: Timestamp) -> Window {
+        let day = || self.opened(WindowKind::Day).find(|day| day.contains(time));
+        match kind {
+            WindowKind::Minute => day().map(|day| nested(*day, MINUTE_MS, time)),
+            WindowKind::Hour => day().map(|day| nested(*day, HOUR_MS, time)),
+            _ => None,
+        }
+        .unwrap_or_else(|| window_at(zones, kind, time))
     }
 
     /// Remembers a window as opened. Returns whether that changed anything.

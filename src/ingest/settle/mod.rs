@@ -1,25 +1,29 @@
 //! Takes a batch through load, decide and commit.
 //!
-//! Records are grouped by account, in their order. A round loads what accounts lack, lets each decide as much as one
-//! commit may hold, and commits; rounds go on until nothing is left. While the ledger writes the commits of some
-//! accounts, the next ones decide. A refused commit costs its account everything that was held of it, rows and ids,
+//! Records are grouped by account, in their order. In a round each account decides as much as one commit may hold, at once
+//! if it lacks nothing, else when what it lacks is loaded; rounds go on until nothing is left. While the ledger writes
+//! the commits of some accounts, the next ones decide. A refused commit costs its account everything that was held of it, rows and ids,
 //! and the same records are decided again.
 
 mod group;
 
 use std::sync::Arc;
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{Rng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use self::group::Group;
 pub use self::group::Groups;
 use super::{
-    Fatal, Interrupt, accounts::Accounts, consumer::Consumer, decode::Decoded, lanes::ControlItem, patience::Patience,
+    Fatal, Interrupt, accounts::Accounts, decode::Decoded, lanes::ControlItem, patience::Patience, source::Source,
 };
 use crate::{
     domain::{
-        account::{Account, Policy, Present, changes::Changes, scopes::ChargedScopes},
+        account::{
+            Policy, Present,
+            changes::{Changes, Needs},
+            scopes::ChargedScopes,
+        },
         reason::Reason,
         scope::Scope,
         time::Timestamp,
@@ -103,6 +107,20 @@ struct Decided {
     tally: Settled,
 }
 
+/// Commits that travel together, and what they are of.
+#[derive(Default)]
+struct Flight {
+    decided: Vec<Decided>,
+    commits: Vec<(Box<str>, Changes)>,
+}
+
+/// One round: commits being gathered, commits on their way, and what came of the batch so far.
+struct Round {
+    flight: Flight,
+    flights: JoinSet<(Vec<Decided>, Result<Vec<Committed>, LedgerError>)>,
+    total: Settled,
+}
+
 /// Where the work of a batch is done.
 pub struct Settler {
     ledger: Arc<dyn Ledger>,
@@ -112,9 +130,9 @@ pub struct Settler {
 }
 
 impl Settler {
-    /// A settler that commits to `ledger`.
-    pub fn new(ledger: Arc<dyn Ledger>, policy: Policy, metrics: Metrics) -> Self {
-        Self { ledger, policy, metrics, tokens: StdRng::from_os_rng() }
+    /// A settler that commits to `ledger`; `random` makes the tokens of heads.
+    pub fn new(ledger: Arc<dyn Ledger>, policy: Policy, metrics: Metrics, random: StdRng) -> Self {
+        Self { ledger, policy, metrics, tokens: random }
     }
 
     /// Settles everything, or as much as may wait to be published. `low_water` tells what ids may be forgotten.
@@ -130,7 +148,7 @@ impl Settler {
         present: Present,
         low_water: Timestamp,
         position_of: &dyn Fn(usize) -> InputPartition,
-        consumer: &Consumer,
+        source: &dyn Source,
         patience: &Patience,
     ) -> Result<Settled, Interrupt> {
         for group in groups.all.iter_mut().filter(|group| group.account.is_none()) {
@@ -149,107 +167,118 @@ impl Settler {
                 total.has_more = true;
                 return Ok(total);
             }
-            self.load(items, &mut groups.all, &open, consumer, patience).await?;
-            self.decide_and_commit(
-                items,
-                &mut groups.all,
-                &open,
-                present,
-                oldest,
-                position_of,
-                &mut total,
-                consumer,
-                patience,
-            )
-            .await?;
+            let mut round = Round { flight: Flight::default(), flights: JoinSet::new(), total };
+            let mut lacking = open;
+            while !lacking.is_empty() {
+                let asking = self.decide_what_is_here(
+                    items,
+                    &mut groups.all,
+                    &lacking,
+                    (present, oldest),
+                    position_of,
+                    &mut round,
+                );
+                self.load(&mut groups.all, &asking, source, patience).await?;
+                lacking = asking.into_iter().map(|(number, _)| number).collect();
+            }
+            self.take_off(&mut round);
+            total = self.land_all(&mut groups.all, round, source, patience).await?;
         }
     }
 
-    /// Loads what the open groups lack, until they lack nothing.
-    async fn load(
+    /// Lets those groups decide that lack nothing, while what they look at is still at hand, and sends their commits on
+    /// their way. Returns the others, with what they lack.
+    fn decide_what_is_here(
         &mut self,
         items: &mut [Item<'_>],
         groups: &mut [Group],
-        open: &[usize],
-        consumer: &Consumer,
+        numbers: &[usize],
+        (present, oldest): (Present, Timestamp),
+        position_of: &dyn Fn(usize) -> InputPartition,
+        round: &mut Round,
+    ) -> Vec<(usize, Needs)> {
+        let mut asking = Vec::new();
+        for number in numbers {
+            let group = &mut groups[*number];
+            let needs = group.needs(items);
+            if !needs.is_empty() {
+                asking.push((*number, needs));
+                continue;
+            }
+            let (upto, tally) = group.decide(items, present, &self.policy, position_of);
+            let account = group.account.as_mut().expect("an open group has its account");
+            if account.has_changes() {
+                let changes = account.take_changes(self.tokens.random(), oldest);
+                round.flight.commits.push((group.organization_id.clone(), changes));
+                round.flight.decided.push(Decided { group: *number, upto, tally });
+            } else {
+                group.settle(upto);
+                round.total.add(tally);
+            }
+            if round.flight.commits.len() >= ACCOUNTS_PER_FLIGHT {
+                self.take_off(round);
+            }
+        }
+        asking
+    }
+
+    /// Loads what groups lack.
+    async fn load(
+        &mut self,
+        groups: &mut [Group],
+        asking: &[(usize, Needs)],
+        source: &dyn Source,
         patience: &Patience,
     ) -> Result<(), Interrupt> {
-        let mut lacking: Vec<usize> = open.to_vec();
-        while !lacking.is_empty() {
-            let mut requests = Vec::new();
-            let mut asking = Vec::new();
-            for number in lacking {
-                let needs = groups[number].needs(items);
-                if !needs.is_empty() {
-                    requests.push((groups[number].organization_id.clone(), needs));
-                    asking.push(number);
-                }
+        if asking.is_empty() {
+            return Ok(());
+        }
+        let request = |(number, needs): &(usize, Needs)| (groups[*number].organization_id.clone(), needs.clone());
+        let requests: Vec<(Box<str>, Needs)> = asking.iter().map(request).collect();
+        let ledger = &self.ledger;
+        let loaded = patience.ledger(source, || ledger.load(&requests)).await?;
+        for ((number, needs), loaded) in asking.iter().zip(loaded) {
+            let group = &mut groups[*number];
+            let account = group.account.as_mut().expect("an open group has its account");
+            let current = account
+                .fill(needs, loaded)
+                .map_err(|error| Fatal::Ledger(format!("{}: {error}", group.organization_id)))?;
+            if !current {
+                group.forget_account();
             }
-            let ledger = &self.ledger;
-            let loaded = if requests.is_empty() {
-                Vec::new()
-            } else {
-                patience.ledger(consumer, || ledger.load(&requests)).await?
-            };
-            for ((number, (organization_id, needs)), loaded) in asking.iter().zip(&requests).zip(loaded) {
-                let account = groups[*number].account.as_mut().expect("an open group has its account");
-                let current = account
-                    .fill(needs, loaded)
-                    .map_err(|error| Fatal::Ledger(format!("{organization_id}: {error}")))?;
-                if !current {
-                    *account = Account::new(organization_id);
-                }
-            }
-            lacking = asking;
         }
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one round of `settle`")]
-    async fn decide_and_commit(
-        &mut self,
-        items: &mut [Item<'_>],
-        groups: &mut [Group],
-        open: &[usize],
-        present: Present,
-        oldest: Timestamp,
-        position_of: &dyn Fn(usize) -> InputPartition,
-        total: &mut Settled,
-        consumer: &Consumer,
-        patience: &Patience,
-    ) -> Result<(), Interrupt> {
-        let mut flights: JoinSet<(Vec<Decided>, Result<Vec<Committed>, LedgerError>)> = JoinSet::new();
-        for piece in open.chunks(ACCOUNTS_PER_FLIGHT) {
-            let mut flight = Vec::with_capacity(piece.len());
-            let mut commits: Vec<(Box<str>, Changes)> = Vec::with_capacity(piece.len());
-            for number in piece {
-                let group = &mut groups[*number];
-                let (upto, tally) = group.decide(items, present, &self.policy, position_of);
-                let account = group.account.as_mut().expect("an open group has its account");
-                if account.has_changes() {
-                    let changes = account.take_changes(self.tokens.random(), oldest);
-                    commits.push((group.organization_id.clone(), changes));
-                    flight.push(Decided { group: *number, upto, tally });
-                } else {
-                    group.settle(upto);
-                    total.add(tally);
-                }
-            }
-            if !commits.is_empty() {
-                let (ledger, seconds) = (Arc::clone(&self.ledger), self.metrics.commit_seconds.clone());
-                flights.spawn(async move {
-                    let timer = seconds.start_timer();
-                    let results = ledger.commit(&commits).await;
-                    timer.observe_duration();
-                    (flight, results)
-                });
-            }
+    /// Sends the commits that were gathered on their way; the next ones are decided meanwhile.
+    fn take_off(&self, round: &mut Round) {
+        let Flight { decided, commits } = std::mem::take(&mut round.flight);
+        if commits.is_empty() {
+            return;
         }
+        let (ledger, seconds) = (Arc::clone(&self.ledger), self.metrics.commit_seconds.clone());
+        round.flights.spawn(async move {
+            let timer = seconds.start_timer();
+            let results = ledger.commit(&commits).await;
+            timer.observe_duration();
+            (decided, results)
+        });
+    }
+
+    /// Waits for all commits of a round.
+    async fn land_all(
+        &mut self,
+        groups: &mut [Group],
+        round: Round,
+        source: &dyn Source,
+        patience: &Patience,
+    ) -> Result<Settled, Interrupt> {
+        let Round { mut flights, mut total, .. } = round;
         let mut away = None;
         while let Some(landed) = flights.join_next().await {
             let (flight, results) = landed.map_err(|error| Fatal::Ledger(format!("a commit panicked: {error}")))?;
             match results {
-                Ok(results) => self.land(groups, flight, &results, total).await,
+                Ok(results) => self.land(groups, flight, &results, &mut total).await,
                 Err(LedgerError::Unavailable(why)) => {
                     // Not known whether anything was written: the ids will tell.
                     for decided in flight {
@@ -260,10 +289,10 @@ impl Settler {
                 Err(LedgerError::Misconfigured(why)) => return Err(Fatal::Ledger(why).into()),
             }
         }
-        match away {
-            Some(why) => patience.wait_for(consumer, crate::observe::health::Dependency::Redis, &why).await,
-            None => Ok(()),
+        if let Some(why) = away {
+            patience.wait_for(source, crate::observe::health::Dependency::Redis, &why).await?;
         }
+        Ok(total)
     }
 
     async fn land(&mut self, groups: &mut [Group], flight: Vec<Decided>, results: &[Committed], total: &mut Settled) {
@@ -299,7 +328,7 @@ impl Settler {
         &mut self,
         accounts: &mut Accounts,
         organizations: &[Box<str>],
-        consumer: &Consumer,
+        source: &dyn Source,
         patience: &Patience,
     ) -> Result<(), Interrupt> {
         let mut commits = Vec::new();
@@ -328,7 +357,7 @@ impl Settler {
                 for (organization_id, _) in &commits {
                     drop(accounts.take(organization_id));
                 }
-                patience.wait_for(consumer, crate::observe::health::Dependency::Redis, &why).await
+                patience.wait_for(source, crate::observe::health::Dependency::Redis, &why).await
             }
             Err(LedgerError::Misconfigured(why)) => Err(Fatal::Ledger(why).into()),
         }

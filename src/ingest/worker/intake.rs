@@ -7,10 +7,11 @@ use crate::{
     domain::{reason::Reason, time::Timestamp},
     ingest::{
         Fatal, Interrupt,
-        consumer::{Batch, Lane, Message},
+        batch::{Batch, Message},
         decode::Undecoded,
         lanes::ControlItem,
         settle::{Groups, Item, Settled, Work},
+        source::Lane,
     },
     ledger::InputPartition,
     notify::encode::{DEAD_LETTER_BYTES_MAX, DEAD_LETTER_KEY_BYTES_MAX, DeadLetter},
@@ -29,7 +30,7 @@ impl Worker {
             return Ok(0);
         }
         let mut batch = Batch::new(1_000);
-        self.consumer.take(Lane::Control, wait, &mut batch);
+        self.source.take(Lane::Control, wait, &mut batch);
         for message in batch.iter() {
             let Some((position, record_time)) = self.note(&message, tenure)? else { continue };
             loop {
@@ -113,10 +114,7 @@ impl Worker {
                     return Ok(());
                 }
                 Err(away) => {
-                    self.around
-                        .patience
-                        .wait_for(&self.consumer, Dependency::SchemaRegistry, &away.to_string())
-                        .await?;
+                    self.around.patience.wait_for(&*self.source, Dependency::SchemaRegistry, &away.to_string()).await?;
                 }
             }
         }

@@ -10,13 +10,10 @@
 //! Nothing is believed across a begin: accounts, ids and positions are dropped, and reading starts again at the
 //! smallest progress of all primaries (design section 4).
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use rdkafka::ClientConfig;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 mod intake;
@@ -25,12 +22,13 @@ use self::intake::dead_letters;
 use super::{
     Fatal, Interrupt,
     accounts::Accounts,
-    consumer::{Batch, Consumer, Lane, Rebalance},
+    batch::Batch,
     decode::{Decoder, Registry, RegistryOptions},
     lanes::{ControlLane, control_is_read_for_usage},
     patience::Patience,
     positions::{Positions, Start},
     settle::{Groups, Item, Settled, Settler, Work},
+    source::{Lane, Rebalance, Source},
 };
 use crate::{
     clock::Clock,
@@ -63,12 +61,8 @@ const FORGET_MAX: usize = 1_000;
 /// What a worker is told.
 #[derive(Clone)]
 pub struct WorkerOptions {
-    /// librdkafka's properties for the consumer.
-    pub consumer: ClientConfig,
     /// The topic of control records.
     pub control_topic: String,
-    /// The topics of usage events.
-    pub usage_topics: Vec<String>,
     /// Where partitions without progress begin.
     pub start: Start,
     /// Records per batch at most.
@@ -102,7 +96,7 @@ pub struct Surroundings {
 pub struct Worker {
     options: WorkerOptions,
     around: Surroundings,
-    consumer: Consumer,
+    source: Box<dyn Source>,
     decoder: Decoder,
     registry: Option<Registry>,
     settler: Settler,
@@ -110,7 +104,7 @@ pub struct Worker {
     low_water: Timestamp,
     low_water_read: Option<Instant>,
     /// Organizations with signals that are acknowledged and still stored.
-    to_forget: HashSet<Box<str>>,
+    to_forget: BTreeSet<Box<str>>,
 }
 
 /// What lasts from one assignment to the next.
@@ -122,25 +116,20 @@ struct Tenure {
 }
 
 impl Worker {
-    /// Joins the group.
-    ///
-    /// # Errors
-    /// [`Fatal::Kafka`] if the configuration is refused.
-    pub fn join(options: WorkerOptions, around: Surroundings) -> Result<Self, Fatal> {
-        let usage_topics: Vec<&str> = options.usage_topics.iter().map(String::as_str).collect();
-        let consumer = Consumer::join(&options.consumer, &options.control_topic, &usage_topics);
-        Ok(Self {
-            consumer: consumer.map_err(|error| Fatal::Kafka(error.to_string()))?,
+    /// A worker that reads from `source`; `random` makes the tokens of its commits.
+    pub fn new(options: WorkerOptions, around: Surroundings, source: Box<dyn Source>, random: StdRng) -> Self {
+        Self {
+            source,
             decoder: Decoder::new(options.registry.is_some()),
             registry: options.registry.clone().map(Registry::new),
-            settler: Settler::new(Arc::clone(&around.ledger), options.policy, around.metrics.clone()),
+            settler: Settler::new(Arc::clone(&around.ledger), options.policy, around.metrics.clone(), random),
             accounts: Accounts::new(options.rows_held_max),
             low_water: Timestamp::MIN,
             low_water_read: None,
-            to_forget: HashSet::new(),
+            to_forget: BTreeSet::new(),
             options,
             around,
-        })
+        }
     }
 
     /// Works until the process is asked to stop.
@@ -158,7 +147,10 @@ impl Worker {
             };
             self.around.metrics.partitions.set(0);
             match interrupt {
-                Interrupt::Stopped => return Ok(()),
+                Interrupt::Stopped => {
+                    self.forget_all().await;
+                    return Ok(());
+                }
                 Interrupt::Fatal(fatal) => {
                     error!(%fatal, "stopping, because it would be wrong to go on");
                     return Err(fatal);
@@ -176,7 +168,7 @@ impl Worker {
                 }
                 Interrupt::Rebalanced(Rebalance::Revoked) => {
                     info!("partitions revoked");
-                    self.consumer.unassign().map_err(|error| Fatal::Kafka(error.to_string()))?;
+                    self.source.unassign().map_err(|error| Fatal::Kafka(error.to_string()))?;
                     assigned = None;
                     fetching = false;
                 }
@@ -189,7 +181,7 @@ impl Worker {
             if self.around.patience.is_stopped() {
                 return Interrupt::Stopped;
             }
-            if let Some(rebalance) = self.consumer.poll_membership() {
+            if let Some(rebalance) = self.source.poll_membership() {
                 return Interrupt::Rebalanced(rebalance);
             }
             tokio::time::sleep(IDLE_WAIT).await;
@@ -207,7 +199,7 @@ impl Worker {
             &self.options.control_topic,
             self.options.start,
             &*self.around.ledger,
-            &self.consumer,
+            &*self.source,
             &self.around.patience,
         );
         let positions = match begun.await {
@@ -215,7 +207,7 @@ impl Worker {
             Err(interrupt) => return interrupt,
         };
         let offsets = positions.offsets();
-        let moved = if *fetching { self.consumer.seek(&offsets) } else { self.consumer.assign(&offsets) };
+        let moved = if *fetching { self.source.seek(&offsets) } else { self.source.assign(&offsets) };
         if let Err(error) = moved {
             return Fatal::Kafka(format!("partitions could not be begun: {error}")).into();
         }
@@ -239,14 +231,14 @@ impl Worker {
         if self.around.patience.is_stopped() {
             return Err(Interrupt::Stopped);
         }
-        if let Some(rebalance) = self.consumer.poll_membership() {
+        if let Some(rebalance) = self.source.poll_membership() {
             return Err(Interrupt::Rebalanced(rebalance));
         }
         let mut dead = Vec::new();
         let control_read = self.read_control(tenure, Duration::ZERO, &mut dead).await?;
         let mut batch = Batch::new(self.options.batch_records_max);
         let wait = if control_read > 0 { Duration::ZERO } else { IDLE_WAIT };
-        self.consumer.take(Lane::Usage, wait, &mut batch);
+        self.source.take(Lane::Usage, wait, &mut batch);
         let mut items = Vec::with_capacity(batch.len());
         let mut groups = Groups::default();
         self.decode_usage(&batch, tenure, &mut items, &mut groups, &mut dead).await?;
@@ -255,7 +247,7 @@ impl Worker {
             if self.around.patience.is_stopped() {
                 return Err(Interrupt::Stopped);
             }
-            if let Some(rebalance) = self.consumer.poll_membership() {
+            if let Some(rebalance) = self.source.poll_membership() {
                 return Err(Interrupt::Rebalanced(rebalance));
             }
         }
@@ -307,7 +299,7 @@ impl Worker {
                 present,
                 self.low_water,
                 &position_of,
-                &self.consumer,
+                &*self.source,
                 &self.around.patience,
             );
             let part = part.await?;
@@ -358,14 +350,14 @@ impl Worker {
             .collect();
         if !signals.is_empty() {
             metrics.outbox_depth.set(i64::try_from(signals.len()).unwrap_or(i64::MAX));
-            patience.publish(&self.consumer, || publisher.signals(&signals)).await?;
+            patience.publish(&*self.source, || publisher.signals(&signals)).await?;
             metrics.outbox_depth.set(0);
             for (_, signal) in &signals {
                 count_signal(metrics, signal);
             }
         }
         if !dead.is_empty() {
-            patience.publish(&self.consumer, || publisher.dead_letters(dead)).await?;
+            patience.publish(&*self.source, || publisher.dead_letters(dead)).await?;
         }
         for account in touched {
             let published = account.outbox().len();
@@ -380,7 +372,7 @@ impl Worker {
     async fn advance(&self, tenure: &Tenure) -> Result<(), Interrupt> {
         let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number), self.around.clock.now());
         let (ledger, fence) = (&self.around.ledger, tenure.positions.fence());
-        let holds = self.around.patience.ledger(&self.consumer, || ledger.advance(fence, &progress)).await?;
+        let holds = self.around.patience.ledger(&*self.source, || ledger.advance(fence, &progress)).await?;
         if holds { Ok(()) } else { Err(Interrupt::FenceMoved) }
     }
 
@@ -388,7 +380,7 @@ impl Worker {
     async fn tick(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
         if self.low_water_read.is_none_or(|read| read.elapsed() >= LOW_WATER_EVERY) {
             let ledger = &self.around.ledger;
-            let all = self.around.patience.ledger(&self.consumer, || ledger.progress_of_all()).await?;
+            let all = self.around.patience.ledger(&*self.source, || ledger.progress_of_all()).await?;
             self.low_water = all.iter().map(|progress| progress.low_water).min().unwrap_or(Timestamp::MIN);
             self.low_water_read = Some(Instant::now());
         }
@@ -403,13 +395,7 @@ impl Worker {
     /// Nothing to read: forget what was published, see whether the fence holds, let the low water rise.
     async fn idle(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
         if !self.to_forget.is_empty() && tenure.last_batch.elapsed() >= FORGET_AFTER {
-            let organizations: Vec<Box<str>> = self.to_forget.iter().take(FORGET_MAX).cloned().collect();
-            for organization_id in &organizations {
-                self.to_forget.remove(organization_id);
-            }
-            self.settler
-                .forget_published(&mut self.accounts, &organizations, &self.consumer, &self.around.patience)
-                .await?;
+            self.forget_some().await?;
         }
         if tenure.last_tick.elapsed() >= TICK {
             self.advance(tenure).await?;
@@ -417,16 +403,36 @@ impl Worker {
         self.tick(tenure).await
     }
 
+    /// Forgets signals that were published, of up to [`FORGET_MAX`] accounts.
+    async fn forget_some(&mut self) -> Result<(), Interrupt> {
+        let organizations: Vec<Box<str>> = self.to_forget.iter().take(FORGET_MAX).cloned().collect();
+        for organization_id in &organizations {
+            self.to_forget.remove(organization_id);
+        }
+        let (settler, patience) = (&mut self.settler, &self.around.patience);
+        settler.forget_published(&mut self.accounts, &organizations, &*self.source, patience).await
+    }
+
+    /// Before a stop, so that whoever comes next does not publish again. What cannot be forgotten is published again,
+    /// under its identity.
+    async fn forget_all(&mut self) {
+        while !self.to_forget.is_empty() {
+            if self.forget_some().await.is_err() {
+                return;
+            }
+        }
+    }
+
     fn commit_offsets(&self, tenure: &Tenure) {
         let now = self.around.clock.now();
         let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number), now);
         let offsets: Vec<_> = progress.into_iter().map(|(input, progress)| (input, progress.next_offset)).collect();
-        self.consumer.commit(&offsets);
+        self.source.commit(&offsets);
     }
 
     fn show_lag(&self, tenure: &Tenure) {
         for position in tenure.positions.all() {
-            let end = self.consumer.known_end(&position.input).unwrap_or(position.next_offset);
+            let end = self.source.known_end(&position.input).unwrap_or(position.next_offset);
             let lag = if position.caught_up { 0 } else { (end - position.next_offset).max(0) };
             let labels = [&*position.input.topic, &position.input.partition.to_string()];
             self.around.metrics.lag.with_label_values(&labels).set(lag);

@@ -17,6 +17,7 @@ pub use self::connection::{Connection, RedisOptions};
 use super::{
     Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress,
     keys::{Keys, TAGS},
+    smallest_of,
 };
 use crate::domain::{
     account::{
@@ -228,55 +229,9 @@ fn read_progress(packed: &[u8]) -> Result<Progress, LedgerError> {
     unpack("progress", packed).map_err(|error| LedgerError::Misconfigured(error.to_string()))
 }
 
-/// The smallest progress of all primaries; none if one of them has none. If the primaries differ by more than ids are
-/// kept, a replay from the smallest would count twice on the others.
-fn smallest_of(of_primaries: Vec<Option<Progress>>, horizon_ms: i64) -> Result<Option<Progress>, LedgerError> {
-    let Some(all) = of_primaries.into_iter().collect::<Option<Vec<Progress>>>() else { return Ok(None) };
-    let Some(smallest) = all.iter().min_by_key(|progress| (progress.next_offset, progress.low_water)).copied() else {
-        return Ok(None);
-    };
-    // Idle partitions differ in their low water alone, by a second or so: that needs no replay.
-    let replays = all.iter().any(|other| other.next_offset != smallest.next_offset);
-    let forgotten_before = all.iter().map(|progress| progress.low_water.plus_ms(-horizon_ms)).max();
-    if replays && Some(smallest.low_water) < forgotten_before {
-        let why = "one primary of the cluster is behind the others by more than ids are kept (rules.horizon_hours), so a \
-                   replay would count twice: restore the cluster as a whole";
-        return Err(LedgerError::Misconfigured(why.to_owned()));
-    }
-    Ok(Some(smallest))
-}
-
 /// Ids and older windows that no commit removed are swept up by Redis after four horizons, but not before this: a
 /// service that was down for that long must find them again.
 const SWEEP_UP_MS: i64 = 35 * DAY_MS;
 
 /// How long a single call may take before the server counts as away.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(of_primaries: &[Option<(i64, i64)>], expected: &str) {
-        let progress = |(next_offset, low_water): (i64, i64)| {
-            let (record_time, low_water) = (Timestamp::from_ms(0), Timestamp::from_ms(low_water));
-            Progress { next_offset, record_time, low_water }
-        };
-        let smallest = smallest_of(of_primaries.iter().map(|of_primary| of_primary.map(progress)).collect(), 100);
-        let seen = match smallest {
-            Ok(None) => "none".to_owned(),
-            Ok(Some(progress)) => progress.next_offset.to_string(),
-            Err(error) => error.to_string(),
-        };
-        assert!(seen.contains(expected), "{of_primaries:?}: {seen}");
-    }
-
-    #[test]
-    fn u_5_the_smallest_progress_counts_unless_ids_are_forgotten_by_then() {
-        check(&[Some((7, 50)), Some((5, 40))], "5");
-        check(&[Some((7, 50)), None], "none");
-        check(&[Some((7, 500)), Some((5, 40))], "restore the cluster as a whole");
-        // Idle for long, and written a second apart.
-        check(&[Some((7, 9_000)), Some((7, 8_000))], "7");
-    }
-}

@@ -1,0 +1,183 @@
+//! What tests break: defences that can be switched off, and places at which a process dies.
+//!
+//! A test of a defence proves something only if it fails without it (a *control run*). So each defence asks here whether
+//! it holds, and each step between reading a batch and forgetting its signals says here that it was reached. In a build
+//! without the feature `faults`, which is every build but those of tests, all of this is constant and vanishes.
+
+/// A defence of exactly-once (design section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defence {
+    /// An event whose id is known is a duplicate.
+    Ids,
+    /// Ids are forgotten by the low water of all partitions, and not by the clock.
+    LowWater,
+    /// A refused commit costs the account everything that was held of it, ids included.
+    DropRefused,
+    /// Progress is written after what it covers.
+    ProgressLast,
+    /// Progress is refused under another fence than the one that positions were read with.
+    Fence,
+    /// The smallest progress of all primaries counts.
+    SmallestProgress,
+    /// Nothing that was held is believed after a rewind.
+    DropAll,
+    /// Signals that a crash left in the outbox are published.
+    Outbox,
+    /// Only those signals are forgotten that this worker saw acknowledged.
+    ForgetOwn,
+    /// Signals and dead letters are acknowledged before progress is written.
+    Acknowledged,
+    /// The pauses topic is read back and corrected.
+    Readback,
+    /// The index of due times is written before the commit that needs it.
+    DueFirst,
+    /// An account that cannot be decided is parked, and the others go on.
+    Quarantine,
+}
+
+impl Defence {
+    /// Every defence.
+    pub const ALL: [Self; 13] = [
+        Self::Ids,
+        Self::LowWater,
+        Self::DropRefused,
+        Self::ProgressLast,
+        Self::Fence,
+        Self::SmallestProgress,
+        Self::DropAll,
+        Self::Outbox,
+        Self::ForgetOwn,
+        Self::Acknowledged,
+        Self::Readback,
+        Self::DueFirst,
+        Self::Quarantine,
+    ];
+}
+
+/// A step between reading and forgetting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Control records were read.
+    ControlRead,
+    /// A batch was taken.
+    Taken,
+    /// It was decoded.
+    Decoded,
+    /// Accounts were loaded.
+    Loaded,
+    /// Accounts have decided, and nothing of it is committed.
+    Decided,
+    /// The commits of some accounts are written.
+    FlightWritten,
+    /// All commits are written.
+    Committed,
+    /// Signals are acknowledged.
+    SignalsSent,
+    /// Dead letters are acknowledged.
+    DeadLettersSent,
+    /// Progress is about to be written.
+    BeforeProgress,
+    /// Progress is written.
+    ProgressWritten,
+    /// Offsets were given to Kafka.
+    OffsetsCommitted,
+    /// Signals are about to be forgotten.
+    BeforeForgetting,
+    /// Signals are forgotten.
+    Forgotten,
+    /// A due record is sent, and its entry still in the index.
+    DueSent,
+}
+
+impl Step {
+    /// Every step.
+    pub const ALL: [Self; 15] = [
+        Self::ControlRead,
+        Self::Taken,
+        Self::Decoded,
+        Self::Loaded,
+        Self::Decided,
+        Self::FlightWritten,
+        Self::Committed,
+        Self::SignalsSent,
+        Self::DeadLettersSent,
+        Self::BeforeProgress,
+        Self::ProgressWritten,
+        Self::OffsetsCommitted,
+        Self::BeforeForgetting,
+        Self::Forgotten,
+        Self::DueSent,
+    ];
+}
+
+#[cfg(not(feature = "faults"))]
+mod what_is_set {
+    use super::{Defence, Step};
+
+    /// Always.
+    #[inline(always)]
+    pub const fn holds(_: Defence) -> bool {
+        true
+    }
+
+    /// Nothing happens.
+    #[inline(always)]
+    pub const fn reach(_: Step) {}
+}
+
+#[cfg(feature = "faults")]
+mod what_is_set {
+    use std::{
+        cell::Cell,
+        sync::{
+            LazyLock,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
+
+    use super::{Defence, Step};
+
+    /// `BURSAR_FAULTS_OFF=Ids`: a defence that does not hold in this process.
+    static OFF: LazyLock<Option<Defence>> = LazyLock::new(|| {
+        let name = std::env::var("BURSAR_FAULTS_OFF").ok()?;
+        let defence = Defence::ALL.into_iter().find(|defence| format!("{defence:?}") == name);
+        Some(defence.unwrap_or_else(|| panic!("BURSAR_FAULTS_OFF={name} is no defence")))
+    });
+
+    /// `BURSAR_FAULTS_DIE_AT=Committed:3`: the process dies when it reaches the step for the third time.
+    static DIE_AT: LazyLock<Option<(Step, u32)>> = LazyLock::new(|| {
+        let text = std::env::var("BURSAR_FAULTS_DIE_AT").ok()?;
+        let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
+        let step = Step::ALL.into_iter().find(|step| format!("{step:?}") == name);
+        let step = step.unwrap_or_else(|| panic!("BURSAR_FAULTS_DIE_AT={text} names no step"));
+        Some((step, nth.parse().unwrap_or_else(|_| panic!("BURSAR_FAULTS_DIE_AT={text} has no number"))))
+    });
+
+    static REACHED: AtomicU32 = AtomicU32::new(0);
+
+    thread_local! {
+        static OFF_HERE: Cell<Option<Defence>> = const { Cell::new(None) };
+    }
+
+    /// Switches a defence off in this thread, or all of them on again: for simulations, which have one thread each.
+    pub fn switch_off(defence: Option<Defence>) {
+        OFF_HERE.set(defence);
+    }
+
+    /// Whether a defence holds.
+    pub fn holds(defence: Defence) -> bool {
+        OFF_HERE.get().or(*OFF) != Some(defence)
+    }
+
+    /// Dies, if this is the place.
+    pub fn reach(step: Step) {
+        if let Some((_, nth)) = DIE_AT.filter(|(at, _)| *at == step)
+            && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == nth
+        {
+            eprintln!("dying at {step:?}, as BURSAR_FAULTS_DIE_AT says");
+            std::process::abort();
+        }
+    }
+}
+
+pub use what_is_set::*;

@@ -1,0 +1,128 @@
+//! A Redis of two primaries that may lose their newest writes, or be emptied: the ledger in memory, and beside it the
+//! log of what was written, of which a failover keeps a prefix.
+
+use bursar::{
+    domain::{account::changes::Changes, time::Timestamp},
+    ledger::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, memory::MemoryLedger, smallest_of},
+};
+use futures::FutureExt;
+
+use crate::story::HORIZON_MS;
+
+/// How many there are.
+pub const PRIMARIES: usize = 2;
+
+/// Something that was written.
+#[derive(Clone)]
+enum Write {
+    Commit(Box<str>, Changes),
+    Progress(Vec<(InputPartition, Progress)>),
+    Token(u64),
+    ForgetDue(Box<str>, Timestamp),
+    Nothing,
+}
+
+/// One primary.
+#[derive(Default)]
+pub struct Primary {
+    ledger: MemoryLedger,
+    writes: Vec<Write>,
+    lineage: u64,
+    token: Option<u64>,
+}
+
+/// The primary of an organization.
+pub fn primary_of(organization_id: &str) -> usize {
+    organization_id.bytes().map(usize::from).sum::<usize>() % PRIMARIES
+}
+
+impl Primary {
+    /// What it holds now.
+    pub fn ledger(&self) -> &MemoryLedger {
+        &self.ledger
+    }
+
+    fn write(&mut self, write: Write) -> bool {
+        let written = self.replay(&write);
+        self.writes.push(write);
+        written
+    }
+
+    fn replay(&mut self, write: &Write) -> bool {
+        match write {
+            Write::Commit(organization_id, changes) => {
+                let commits = [(organization_id.clone(), changes.clone())];
+                let result = self.ledger.commit(&commits).now_or_never();
+                return result.expect("memory answers at once").expect("memory answers")[0] == Committed::Written;
+            }
+            Write::Progress(progress) => {
+                let begun = self.ledger.begin(&[]).now_or_never().expect("memory answers at once");
+                let fence = begun.expect("memory answers").fence;
+                let _ = self.ledger.advance(&fence, progress).now_or_never();
+            }
+            Write::Token(token) => self.token = Some(*token),
+            Write::ForgetDue(organization_id, at) => {
+                let _ = self.ledger.forget_due(&[(organization_id.clone(), *at)]).now_or_never();
+            }
+            Write::Nothing => (self.ledger, self.token) = (MemoryLedger::new(), None),
+        }
+        true
+    }
+
+    /// Commits one step.
+    pub fn commit(&mut self, organization_id: &str, changes: &Changes) -> Committed {
+        let written = self.write(Write::Commit(organization_id.into(), changes.clone()));
+        if written { Committed::Written } else { Committed::Refused }
+    }
+
+    /// Removes an entry of the index of due times.
+    pub fn forget_due(&mut self, organization_id: &str, at: Timestamp) {
+        self.write(Write::ForgetDue(organization_id.into(), at));
+    }
+
+    /// A replica takes over that has not seen the last `lost` writes.
+    pub fn fail_over(&mut self, lost: usize) {
+        let kept = self.writes.len().saturating_sub(lost);
+        let mut writes = std::mem::take(&mut self.writes);
+        writes.truncate(kept);
+        *self = Self { lineage: self.lineage + 1, ..Self::default() };
+        for write in writes {
+            self.write(write);
+        }
+    }
+
+    /// Somebody empties it; it stays the same server.
+    pub fn flush(&mut self) {
+        self.write(Write::Nothing);
+    }
+
+    fn fence(&self) -> (String, Vec<u8>) {
+        (self.lineage.to_string(), self.token.unwrap_or(0).to_le_bytes().to_vec())
+    }
+
+    /// Writes progress if the fence holds.
+    pub fn advance(&mut self, fence: &(String, Vec<u8>), progress: &[(InputPartition, Progress)]) -> bool {
+        let holds = *fence == self.fence() && self.token.is_some();
+        holds && self.write(Write::Progress(progress.to_vec()))
+    }
+
+    fn progress(&self, partitions: &[InputPartition]) -> Vec<Option<Progress>> {
+        let begun = self.ledger.begin(partitions).now_or_never().expect("memory answers at once");
+        begun.expect("memory answers").progress
+    }
+}
+
+/// Fence and smallest progress of all; a token is made where there is none.
+pub fn begin(
+    primaries: &mut [Primary],
+    partitions: &[InputPartition],
+    token: u64,
+) -> Result<Begun, LedgerError> {
+    for primary in primaries.iter_mut().filter(|primary| primary.token.is_none()) {
+        primary.write(Write::Token(token));
+    }
+    let all: Vec<Vec<Option<Progress>>> = primaries.iter().map(|primary| primary.progress(partitions)).collect();
+    let of_partition = |number: usize| smallest_of(all.iter().map(|progress| progress[number]).collect(), HORIZON_MS);
+    let progress = (0..partitions.len()).map(of_partition).collect::<Result<_, _>>()?;
+    Ok(Begun { fence: Fence(primaries.iter().map(Primary::fence).collect()), progress })
+}

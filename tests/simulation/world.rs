@@ -1,0 +1,469 @@
+//! The world around the workers: topics, the consumer group, Redis, and what goes wrong with them. One thread, one
+//! source of randomness, virtual time.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use bursar::{
+    clock::Clock,
+    domain::{
+        account::changes::{Changes, Loaded, Needs},
+        time::Timestamp,
+    },
+    contract::Kind,
+    ingest::{
+        batch::{Batch, Made},
+        source::{Lane, Rebalance, Source, SourceError},
+    },
+    ledger::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress},
+    notify::{
+        encode::Outgoing,
+        publisher::{NotPublished, Sink, partition_of},
+        readback::Readback,
+        reader::data_of,
+    },
+};
+use futures::future::{BoxFuture, FutureExt, LocalBoxFuture};
+use rand::{Rng, rngs::StdRng};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{
+    primaries::{self, PRIMARIES, Primary, primary_of},
+    story::{CONTROL, Logs, PARTITIONS, USAGE, input},
+};
+
+/// How long an empty queue is waited on.
+const EMPTY_WAIT: Duration = Duration::from_millis(40);
+
+/// A member of the group.
+#[derive(Default)]
+pub struct Member {
+    /// Whether its process runs.
+    pub alive: bool,
+    /// Whether it hears of rebalances. One that does not is a zombie once somebody else has its partitions.
+    pub deaf: bool,
+    pending: Option<Rebalance>,
+    readback: Arc<Readback>,
+}
+
+/// All that is not the code under test.
+pub struct World {
+    /// The one source of randomness.
+    pub random: StdRng,
+    /// The workers' clock, in ms.
+    pub clock: Arc<AtomicI64>,
+    /// The brokers' clock, in ms: records of later times are not there yet.
+    pub broker_ms: i64,
+    /// The input topics.
+    pub logs: Logs,
+    /// Redis.
+    pub primaries: Vec<Primary>,
+    /// The members of the group.
+    pub members: Vec<Member>,
+    /// Records that were sent, in the order of the broker.
+    pub sent: Vec<Outgoing>,
+    /// Whether nothing goes wrong any more.
+    pub quiet: bool,
+    /// How often each kind of thing went wrong.
+    pub wrong: BTreeMap<&'static str, u32>,
+    trace: Xxh3,
+}
+
+/// The world, shared by all that live in it.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<World>>);
+
+/// What becomes of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is done and answered.
+    Well,
+    /// It is never done.
+    LostBefore,
+    /// It is done, and nobody hears of it.
+    LostAfter,
+    /// It is done long after the caller gave up.
+    Late,
+}
+
+impl World {
+    /// A world with these topics, and nothing else yet.
+    pub fn new(random: StdRng, logs: Logs, begin_ms: i64) -> Shared {
+        Shared(Arc::new(Mutex::new(Self {
+            random,
+            clock: Arc::new(AtomicI64::new(begin_ms)),
+            broker_ms: begin_ms,
+            logs,
+            primaries: (0..PRIMARIES).map(|_| Primary::default()).collect(),
+            members: Vec::new(),
+            sent: Vec::new(),
+            quiet: false,
+            wrong: BTreeMap::new(),
+            trace: Xxh3::new(),
+        })))
+    }
+
+    /// Notes what happens, for the hash that tells two runs apart.
+    pub fn note(&mut self, what: &str, bytes: &[u8]) {
+        self.trace.update(what.as_bytes());
+        self.trace.update(bytes);
+    }
+
+    /// The hash of all that happened.
+    pub fn trace(&self) -> u64 {
+        self.trace.digest()
+    }
+
+    /// Counts something that goes wrong.
+    pub fn break_something(&mut self, what: &'static str) {
+        *self.wrong.entry(what).or_insert(0) += 1;
+        self.note(what, &[]);
+    }
+
+    /// A new member, which has not heard of anything yet.
+    pub fn join(&mut self, readback: Arc<Readback>) -> usize {
+        for outgoing in self.sent.iter().filter(|outgoing| outgoing.kind == Kind::Pause) {
+            note_pause(&readback, outgoing);
+        }
+        self.members.push(Member { alive: true, readback, ..Member::default() });
+        self.members.len() - 1
+    }
+
+    /// Gives the partitions out anew. Who is deaf does not hear of it and gets none.
+    pub fn rebalance(&mut self) {
+        let hearing: Vec<usize> =
+            (0..self.members.len()).filter(|number| self.members[*number].alive && !self.members[*number].deaf).collect();
+        if hearing.is_empty() {
+            return;
+        }
+        let shift = self.random.random_range(0..hearing.len());
+        for (place, number) in hearing.iter().enumerate() {
+            let ours = (0..PARTITIONS).filter(|partition| (*partition as usize + shift) % hearing.len() == place);
+            let inputs = ours.flat_map(|partition| [input(CONTROL, partition), input(USAGE, partition)]).collect();
+            self.members[*number].pending = Some(Rebalance::Assigned(inputs));
+        }
+    }
+
+    /// How far a partition can be read now.
+    fn end(&self, partition: &InputPartition) -> i64 {
+        let there = |made: &&Made| made.timestamp.ms() <= self.broker_ms;
+        self.logs[partition].iter().take_while(there).count() as i64
+    }
+
+    fn fate(&mut self) -> (Fate, [Duration; 2]) {
+        let mut wait = |most: u64| Duration::from_millis(self.random.random_range(0..most));
+        if self.quiet {
+            return (Fate::Well, [wait(3), wait(3)]);
+        }
+        let waits = [wait(8), wait(8)];
+        let (fate, waits) = match self.random.random_range(0..200) {
+            0..3 => (Fate::LostBefore, waits),
+            3..8 => (Fate::LostAfter, waits),
+            8..11 => (Fate::Late, [wait(4_000), waits[1]]),
+            11..14 => (Fate::Well, [wait(3_000), wait(3_000)]),
+            _ => (Fate::Well, waits),
+        };
+        if fate != Fate::Well {
+            self.break_something(match fate {
+                Fate::LostBefore => "a call is lost",
+                Fate::LostAfter => "a reply is lost",
+                _ => "a call is done late",
+            });
+        }
+        (fate, waits)
+    }
+
+    fn append_control(&mut self, outgoing: &Outgoing) {
+        let partition = partition_of(&outgoing.key, PARTITIONS);
+        let timestamp = Timestamp::from_ms(self.broker_ms);
+        let log = self.logs.get_mut(&input(CONTROL, partition)).expect("the topic is there");
+        // Before what the story says later: a broker gives the next offset to what comes next.
+        let place = log.iter().position(|made| made.timestamp > timestamp).unwrap_or(log.len());
+        let topic = log.first().map_or_else(|| CONTROL.into(), |made| Arc::clone(&made.topic));
+        let payload = Some(outgoing.payload.clone());
+        log.insert(place, Made { topic, partition, offset: 0, timestamp, key: outgoing.key.clone().into_bytes(), payload });
+        for (offset, made) in log.iter_mut().enumerate() {
+            made.offset = offset as i64;
+        }
+    }
+
+    fn append(&mut self, outgoing: &Outgoing) {
+        self.note("sent", &outgoing.payload);
+        if outgoing.kind == Kind::Control {
+            self.append_control(outgoing);
+            return;
+        }
+        if outgoing.kind == Kind::Pause {
+            for member in self.members.iter().filter(|member| member.alive) {
+                note_pause(&member.readback, outgoing);
+            }
+        }
+        self.sent.push(outgoing.clone());
+    }
+}
+
+/// Tells a process's readback of a record of the pauses topic.
+fn note_pause(readback: &Readback, outgoing: &Outgoing) {
+    let data = data_of(&outgoing.payload).expect("what we send can be read");
+    let (organization, scope) = (data["organization_id"].as_str(), data["scope"].as_str());
+    let (organization, scope) = (organization.expect("a pause has one"), scope.expect("a pause has one"));
+    let causes = data["causes"].as_array().into_iter().flatten();
+    let causes = causes.filter_map(|cause| cause["kind"].as_str()).map(Into::into).collect();
+    let generation = data["generation"].as_i64().expect("a pause has one");
+    readback.note(partition_of(organization, PARTITIONS), organization, scope, generation, causes);
+}
+
+impl Shared {
+    /// The world, for a moment in which nothing is awaited.
+    pub fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().expect("nobody panics with the world")
+    }
+
+    /// The clock that workers are told.
+    pub fn clock(&self) -> Clock {
+        Clock::Told(Arc::clone(&self.lock().clock))
+    }
+
+    /// Calls Redis: `apply` is done at one moment, or never, or once it is too late.
+    async fn call<T: Send + 'static>(
+        &self,
+        apply: impl FnOnce(&mut World) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (fate, [before, after]) = self.lock().fate();
+        let away = || LedgerError::Unavailable("the simulation says so".to_owned());
+        if fate == Fate::Late {
+            let world = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(before).await;
+                let _ = apply(&mut world.lock());
+            });
+            tokio::time::sleep(after).await;
+            return Err(away());
+        }
+        tokio::time::sleep(before).await;
+        if fate == Fate::LostBefore {
+            return Err(away());
+        }
+        let answer = apply(&mut self.lock());
+        tokio::time::sleep(after).await;
+        if fate == Fate::LostAfter { Err(away()) } else { answer }
+    }
+}
+
+impl Ledger for Shared {
+    fn load<'a>(&'a self, requests: &'a [(Box<str>, Needs)]) -> BoxFuture<'a, Result<Vec<Loaded>, LedgerError>> {
+        let requests = requests.to_vec();
+        self.call(move |world| {
+            let load = |request: (Box<str>, Needs)| {
+                let ledger = world.primaries[primary_of(&request.0)].ledger();
+                let mut loaded = ledger.load(std::slice::from_ref(&request)).now_or_never().expect("at once")?;
+                Ok(loaded.remove(0))
+            };
+            requests.into_iter().map(load).collect()
+        })
+        .boxed()
+    }
+
+    fn commit<'a>(&'a self, commits: &'a [(Box<str>, Changes)]) -> BoxFuture<'a, Result<Vec<Committed>, LedgerError>> {
+        let mut commits = commits.to_vec();
+        async move {
+            // What travels together is no unit: each account is on its own.
+            let mut results = Vec::with_capacity(commits.len());
+            for commit in commits.drain(..) {
+                let one = self.call(move |world| {
+                    let committed = world.primaries[primary_of(&commit.0)].commit(&commit.0, &commit.1);
+                    world.note(if committed == Committed::Written { "commit" } else { "refused" }, &commit.1.head);
+                    Ok(committed)
+                });
+                results.push(one.await?);
+            }
+            Ok(results)
+        }
+        .boxed()
+    }
+
+    fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
+        let partitions = partitions.to_vec();
+        self.call(move |world| {
+            let token = world.random.random();
+            primaries::begin(&mut world.primaries, &partitions, token)
+        })
+        .boxed()
+    }
+
+    fn advance<'a>(
+        &'a self,
+        fence: &'a Fence,
+        progress: &'a [(InputPartition, Progress)],
+    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
+        async move {
+            let mut all_written = true;
+            for (number, fence) in fence.0.iter().cloned().enumerate() {
+                let progress = progress.to_vec();
+                let one = self.call(move |world| {
+                    let written = world.primaries[number].advance(&fence, &progress);
+                    world.note(if written { "progress" } else { "fence moved" }, &[]);
+                    Ok(written)
+                });
+                all_written &= one.await?;
+            }
+            Ok(all_written)
+        }
+        .boxed()
+    }
+
+    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<Progress>, LedgerError>> {
+        self.call(|world| world.primaries[0].ledger().progress_of_all().now_or_never().expect("at once")).boxed()
+    }
+
+    fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>> {
+        self.call(move |world| {
+            let mut due = Vec::new();
+            for primary in &world.primaries {
+                due.extend(primary.ledger().due(until).now_or_never().expect("at once")?);
+            }
+            Ok(due)
+        })
+        .boxed()
+    }
+
+    fn forget_due<'a>(&'a self, served: &'a [(Box<str>, Timestamp)]) -> BoxFuture<'a, Result<(), LedgerError>> {
+        let served = served.to_vec();
+        self.call(move |world| {
+            for (organization_id, at) in &served {
+                world.primaries[primary_of(organization_id)].forget_due(organization_id, *at);
+            }
+            Ok(())
+        })
+        .boxed()
+    }
+}
+
+impl Sink for Shared {
+    fn send_all<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Result<(), NotPublished>> {
+        async move {
+            let (fate, [before, after]) = self.lock().fate();
+            let refused = || NotPublished { topic: "any".to_owned(), why: "so it is told".to_owned(), is_fatal: false };
+            let records = records.to_vec();
+            if fate == Fate::Late {
+                let world = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(before).await;
+                    records.iter().for_each(|record| world.lock().append(record));
+                });
+                return Err(refused());
+            }
+            tokio::time::sleep(before).await;
+            {
+                let mut world = self.lock();
+                let taken = match fate {
+                    Fate::LostBefore => world.random.random_range(0..=records.len()),
+                    _ => records.len(),
+                };
+                records[..taken].iter().for_each(|record| world.append(record));
+            }
+            tokio::time::sleep(after).await;
+            if fate == Fate::Well { Ok(()) } else { Err(refused()) }
+        }
+        .boxed()
+    }
+
+    fn brokers_answer(&self, _: Duration) -> bool {
+        true
+    }
+
+    fn flush(&self, _: Duration) {}
+}
+
+/// The membership of one process.
+pub struct Membership {
+    world: Shared,
+    number: usize,
+    /// Where each partition is read next, and up to which end that was said.
+    fetching: BTreeMap<InputPartition, (i64, Option<i64>)>,
+}
+
+impl Membership {
+    /// Of a member.
+    pub fn new(world: Shared, number: usize) -> Self {
+        Self { world, number, fetching: BTreeMap::new() }
+    }
+
+    fn fetch(&mut self, lane: Lane, batch: &mut Batch) -> bool {
+        let mut world = self.world.lock();
+        let mut any = false;
+        let topic = if lane == Lane::Control { CONTROL } else { USAGE };
+        for (partition, (next, said_end)) in self.fetching.iter_mut().filter(|(partition, _)| &*partition.topic == topic) {
+            let end = world.end(partition);
+            let most = world.random.random_range(1..12);
+            while *next < end && batch.len() < most {
+                batch.push(world.logs[partition][*next as usize].clone());
+                *next += 1;
+                any = true;
+            }
+            if *next == end && *said_end != Some(end) {
+                let topic = Arc::from(&*partition.topic);
+                let timestamp = Timestamp::from_ms(0);
+                batch.push(Made { topic, partition: partition.partition, offset: end, timestamp, key: Vec::new(), payload: None });
+                *said_end = Some(end);
+                any = true;
+            }
+        }
+        any
+    }
+}
+
+impl Source for Membership {
+    fn poll_membership(&self) -> Option<Rebalance> {
+        let mut world = self.world.lock();
+        let member = &mut world.members[self.number];
+        if member.deaf { None } else { member.pending.take() }
+    }
+
+    fn assign(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
+        self.fetching = begin_at.iter().map(|(partition, offset)| (partition.clone(), (*offset, None))).collect();
+        Ok(())
+    }
+
+    fn seek(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
+        self.assign(begin_at)
+    }
+
+    fn unassign(&mut self) -> Result<(), SourceError> {
+        self.fetching.clear();
+        Ok(())
+    }
+
+    fn take<'a>(&'a mut self, lane: Lane, wait: Duration, batch: &'a mut Batch) -> LocalBoxFuture<'a, ()> {
+        async move {
+            if !self.fetch(lane, batch) && !wait.is_zero() {
+                tokio::time::sleep(EMPTY_WAIT).await;
+            }
+        }
+        .boxed_local()
+    }
+
+    fn watermarks(&self, partition: &InputPartition, _: Duration) -> Result<(i64, i64), SourceError> {
+        Ok((0, self.world.lock().end(partition)))
+    }
+
+    fn known_end(&self, _: &InputPartition) -> Option<i64> {
+        None
+    }
+
+    fn commit(&self, _: &[(InputPartition, i64)]) {}
+}
+
+impl World {
+    /// Moves the brokers' clock on, and the workers' clock with it, which may be wrong by `off_ms`.
+    pub fn pass(&mut self, ms: i64, off_ms: i64) {
+        self.broker_ms += ms;
+        self.clock.store(self.broker_ms + off_ms, Ordering::Relaxed);
+    }
+}
