@@ -11,6 +11,10 @@ pub enum Defence {
     Ids,
     /// Ids are forgotten by the low water of all partitions, and not by the clock.
     LowWater,
+    /// What is older than the ids that are kept is not decided.
+    Overtaken,
+    /// Progress never goes back on a primary.
+    Monotone,
     /// A refused commit costs the account everything that was held of it, ids included.
     DropRefused,
     /// Progress is written after what it covers.
@@ -23,6 +27,8 @@ pub enum Defence {
     DropAll,
     /// Signals that a crash left in the outbox are published.
     Outbox,
+    /// Accounts are used only if they come from where positions were read.
+    LoadFenced,
     /// Only those signals are forgotten that this worker saw acknowledged.
     ForgetOwn,
     /// Signals and dead letters are acknowledged before progress is written.
@@ -37,15 +43,18 @@ pub enum Defence {
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Ids,
         Self::LowWater,
+        Self::Overtaken,
+        Self::Monotone,
         Self::DropRefused,
         Self::ProgressLast,
         Self::Fence,
         Self::SmallestProgress,
         Self::DropAll,
         Self::Outbox,
+        Self::LoadFenced,
         Self::ForgetOwn,
         Self::Acknowledged,
         Self::Readback,

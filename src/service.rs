@@ -103,7 +103,7 @@ impl Service {
         let patience = Patience { health: Arc::clone(&health), stop };
         let policy = config.rules.policy();
         let ledger = loop {
-            match RedisLedger::connect(&config.redis()?, policy.horizon_ms, config.rules.periods_kept).await {
+            match RedisLedger::connect(&config.redis()?, &policy, config.rules.periods_kept).await {
                 Ok(ledger) => break ledger,
                 Err(error) if error.is_transient() => wait(&patience, Dependency::Redis, &error.to_string()).await?,
                 Err(error) => return Err(error.into()),
@@ -163,6 +163,8 @@ impl Service {
             Surroundings { ledger, publisher: publisher.clone(), readback, clock, metrics: metrics.clone(), patience };
         let options = WorkerOptions {
             control_topic: config.topics.control.clone(),
+            topics: [&config.topics.usage[..], std::slice::from_ref(&config.topics.control)].concat(),
+            replica_behind: Duration::from_secs(config.redis.replica_behind_seconds),
             start: config.kafka.start,
             batch_records_max: config.work.batch_records(),
             rows_held_max: config.work.rows_held(),

@@ -5,6 +5,7 @@ mod support;
 use bursar::{
     domain::{
         account::{
+            Policy,
             changes::{Changes, EndingPage, Needs, OlderKey, PausedScope, WalkCursor, WalkPage},
             seen::SeenChanges,
         },
@@ -19,7 +20,7 @@ use bursar::{
 };
 use support::Servers;
 
-const HORIZON_MS: i64 = 3_600_000;
+const POLICY: Policy = Policy { horizon_ms: 3_600_000, early_ms: 300_000, rules_delay_ms: 60_000, grace_ms: 900_000 };
 
 /// Runs one case on both ledgers, under a name of its own.
 fn on_both<F: Future<Output = ()>>(name: &str, case: impl Fn(Box<dyn Ledger>) -> F) {
@@ -27,7 +28,7 @@ fn on_both<F: Future<Output = ()>>(name: &str, case: impl Fn(Box<dyn Ledger>) ->
     runtime.block_on(async {
         case(Box::new(MemoryLedger::new())).await;
         let options = RedisOptions { url: Servers::shared_redis().redis.clone(), prefix: name.to_owned() };
-        case(Box::new(RedisLedger::connect(&options, HORIZON_MS, 24).await.expect("Redis answers"))).await;
+        case(Box::new(RedisLedger::connect(&options, &POLICY, 24).await.expect("Redis answers"))).await;
     });
 }
 
@@ -136,7 +137,7 @@ fn a_load_of_any_size_is_answered() {
         let begun = ledger.begin(&inputs).await.expect("the ledger answers");
         let progress = Progress { next_offset: 1, record_time: at(5), low_water: at(5) };
         let all: Vec<_> = inputs.iter().map(|input| (input.clone(), progress)).collect();
-        assert!(ledger.advance(&begun.fence, &all).await.expect("the ledger answers"));
+        assert!(ledger.advance(&begun.fence, &all, Timestamp::MIN).await.expect("the ledger answers"));
         assert_eq!(ledger.begin(&inputs).await.expect("the ledger answers").progress, vec![Some(progress); 10_000]);
     });
 }
@@ -178,15 +179,40 @@ fn u_5_progress_holds_only_under_its_fence() {
         let progress = Progress { next_offset: 42, record_time: at(5), low_water: at(6) };
         let begun = ledger.begin(std::slice::from_ref(&input)).await.expect("the ledger answers");
         assert_eq!(begun.progress, [None]);
-        let written = ledger.advance(&begun.fence, &[(input.clone(), progress)]).await.expect("the ledger answers");
+        let written = ledger
+            .advance(&begun.fence, &[(input.clone(), progress)], Timestamp::MIN)
+            .await
+            .expect("the ledger answers");
         assert!(written);
         let mut other = begun.fence.clone();
         other.0[0].0 = "another lineage".to_owned();
         let later = Progress { next_offset: 99, ..progress };
-        assert!(!ledger.advance(&other, &[(input.clone(), later)]).await.expect("the ledger answers"));
-        let again = ledger.begin(&[input]).await.expect("the ledger answers");
+        assert!(!ledger.advance(&other, &[(input.clone(), later)], Timestamp::MIN).await.expect("the ledger answers"));
+        let again = ledger.begin(std::slice::from_ref(&input)).await.expect("the ledger answers");
         assert_eq!((again.progress, again.fence), (vec![Some(progress)], begun.fence));
-        assert_eq!(ledger.progress_of_all().await.expect("the ledger answers"), [progress]);
+        assert_eq!(ledger.progress_of_all().await.expect("the ledger answers"), [(input.clone(), progress)]);
+    });
+}
+
+/// A worker that lost its partition without knowing does not take its progress back.
+#[test]
+fn u_5_progress_never_goes_back() {
+    on_both("monotone", |ledger| async move {
+        let [input, other] =
+            ["usage.events", "usage.control"].map(|topic| InputPartition { topic: topic.into(), partition: 3 });
+        let progress = |next_offset| Progress { next_offset, record_time: at(5), low_water: at(next_offset) };
+        let begun = ledger.begin(&[]).await.expect("the ledger answers");
+        for (written, other_written, expected) in
+            [(42, 1, [42, 1]), (41, 2, [42, 2]), (42, 2, [42, 2]), (43, 0, [43, 2])]
+        {
+            let both = [(input.clone(), progress(written)), (other.clone(), progress(other_written))];
+            assert!(
+                ledger.advance(&begun.fence, &both, Timestamp::MIN).await.expect("the ledger answers"),
+                "it is no fault"
+            );
+            let stored = ledger.begin(&[input.clone(), other.clone()]).await.expect("the ledger answers").progress;
+            assert_eq!(stored, expected.map(|offset| Some(progress(offset))));
+        }
     });
 }
 
@@ -213,7 +239,7 @@ fn lost_functions_are_loaded_again() {
     runtime.block_on(async {
         let own = Servers::start(&["--only", "redis"]);
         let options = RedisOptions { url: own.redis.clone(), prefix: "functions".to_owned() };
-        let ledger = RedisLedger::connect(&options, HORIZON_MS, 24).await.expect("Redis answers");
+        let ledger = RedisLedger::connect(&options, &POLICY, 24).await.expect("Redis answers");
         ledger.connection().query::<()>(redis::cmd("FUNCTION").arg("FLUSH")).await.expect("Redis answers");
         assert_eq!(commit(&ledger, changes(None, b"h1")).await, Committed::Written);
         assert_eq!(ledger.function_loads(), 1);
@@ -227,11 +253,11 @@ fn a_server_that_evicts_is_refused() {
     runtime.block_on(async {
         let own = Servers::start(&["--only", "redis"]);
         let options = RedisOptions { url: own.redis.clone(), prefix: "evicts".to_owned() };
-        let ledger = RedisLedger::connect(&options, HORIZON_MS, 24).await.expect("Redis answers");
+        let ledger = RedisLedger::connect(&options, &POLICY, 24).await.expect("Redis answers");
         let mut set = redis::cmd("CONFIG");
         set.arg("SET").arg("maxmemory-policy").arg("allkeys-lru");
         ledger.connection().query::<()>(&set).await.expect("Redis answers");
-        let refused = RedisLedger::connect(&options, HORIZON_MS, 24).await.err().expect("it is refused");
+        let refused = RedisLedger::connect(&options, &POLICY, 24).await.err().expect("it is refused");
         assert!(refused.to_string().contains("noeviction"), "{refused}");
     });
 }

@@ -114,8 +114,8 @@ impl Viewer {
         get.arg(self.keys.progress(0));
         let fields: BTreeMap<String, Vec<u8>> = self.connection.query(&get).await?;
         let mut partitions = Vec::new();
-        for (partition, packed) in fields.iter().filter(|(partition, _)| *partition != "token") {
-            let Progress { next_offset, record_time, .. } = unpack("progress", packed)?;
+        for (partition, packed) in fields.iter().filter(|(partition, _)| partition.contains('/')) {
+            let Progress { next_offset, record_time, .. } = Progress::from_text(packed)?;
             partitions.push(json!({
                 "partition": partition, "next_offset": next_offset, "record_time": record_time.to_string(),
             }));

@@ -113,6 +113,13 @@ impl Config {
             600_000,
             "100 to 600000: usage waits until control has been read this close to it",
         )?;
+        within(
+            "redis.replica_behind_seconds",
+            self.redis.replica_behind_seconds,
+            1,
+            86_400,
+            "1 s to a day: ids are kept for so much longer",
+        )?;
         within("work.workers", self.work.workers(), 1, 256, "1 to 256: each is a thread and a member of the group")?;
         within(
             "work.batch_records",

@@ -121,11 +121,17 @@ pub struct RedisConfig {
     pub url: String,
     pub url_file: Option<String>,
     pub prefix: String,
+    pub replica_behind_seconds: u64,
 }
 
 impl Default for RedisConfig {
     fn default() -> Self {
-        Self { url: "redis://localhost:6379".to_owned(), url_file: None, prefix: "bursar".to_owned() }
+        Self {
+            url: "redis://localhost:6379".to_owned(),
+            url_file: None,
+            prefix: "bursar".to_owned(),
+            replica_behind_seconds: 60,
+        }
     }
 }
 

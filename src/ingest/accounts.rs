@@ -43,7 +43,8 @@ impl Accounts {
     }
 
     /// Puts an account back.
-    pub fn put(&mut self, account: Account) {
+    pub fn put(&mut self, mut account: Account) {
+        account.end_batch();
         let rows = account.rows();
         self.rows += rows;
         let organization_id = account.organization_id().into();

@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::{FutureExt, LocalBoxFuture};
 use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList, bindings as native,
     config::FromClientConfigAndContext,
@@ -138,19 +139,28 @@ impl Source for Consumer {
         Ok(self.client.unassign()?)
     }
 
-    fn take(&mut self, lane: Lane, wait: Duration, batch: &mut Batch) {
-        let queue = match lane {
-            Lane::Control => &self.control,
-            Lane::Usage => &self.usage,
-        };
-        // A batch call with a timeout waits for a full batch; so only for a single message is waited.
-        if !queue.take_into(batch, Duration::ZERO, batch.capacity) && !wait.is_zero() {
-            queue.take_into(batch, wait, 1);
+    /// Blocks the thread, which is the worker's own.
+    fn take<'a>(&'a mut self, lane: Lane, wait: Duration, batch: &'a mut Batch) -> LocalBoxFuture<'a, ()> {
+        async move {
+            let queue = match lane {
+                Lane::Control => &self.control,
+                Lane::Usage => &self.usage,
+            };
+            // A batch call with a timeout waits for a full batch; so only for a single message is waited.
+            if !queue.take_into(batch, Duration::ZERO, batch.capacity) && !wait.is_zero() {
+                queue.take_into(batch, wait, 1);
+            }
         }
+        .boxed_local()
     }
 
     fn watermarks(&self, input: &InputPartition, wait: Duration) -> Result<(i64, i64), SourceError> {
         Ok(self.client.fetch_watermarks(&input.topic, input.partition, wait)?)
+    }
+
+    fn partitions(&self, topic: &str, wait: Duration) -> Result<usize, SourceError> {
+        let metadata = self.client.fetch_metadata(Some(topic), wait)?;
+        Ok(metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
     }
 
     fn known_end(&self, input: &InputPartition) -> Option<i64> {

@@ -4,6 +4,7 @@
 //! - [`source`] is what a worker asks of its membership in the group; [`consumer`] is Kafka's; [`batch`] is what comes.
 //! - [`positions`] knows how far each partition was read and applied, and where to begin.
 //! - [`lanes`] merges control records and usage by record time.
+//! - [`low_water`] knows what may be forgotten.
 //! - [`decode`] turns bytes into events, or into a reason.
 //! - [`settle`] takes a batch through load, decide and commit, account by account.
 //! - [`accounts`] is what a worker holds in memory.
@@ -14,6 +15,7 @@ pub mod batch;
 pub mod consumer;
 pub mod decode;
 pub mod lanes;
+pub mod low_water;
 pub mod patience;
 pub mod positions;
 pub mod settle;
@@ -29,6 +31,8 @@ pub enum Interrupt {
     Rebalanced(source::Rebalance),
     /// The ledger is not the one any more that positions were read from.
     FenceMoved,
+    /// Another worker has applied what this one still holds: it lost its partitions without knowing.
+    Overtaken,
     /// The process was asked to stop.
     Stopped,
     /// It would be wrong to go on.

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use super::{Fatal, Interrupt, batch::Message, patience::Patience, source::Source};
 use crate::{
-    domain::time::Timestamp,
+    domain::time::{MINUTE_MS, Timestamp},
     ledger::{Fence, InputPartition, Ledger, Progress},
     observe::health::Dependency,
 };
+
+/// The clocks of brokers and workers differ by no more than this.
+const CLOCKS_DIFFER_MS: i64 = 5 * MINUTE_MS;
 
 /// How long the broker may take to tell the bounds of a partition.
 const WATERMARK_WAIT: Duration = Duration::from_secs(2);
@@ -34,16 +37,18 @@ pub struct Position {
     pub next_offset: i64,
     /// The running maximum of the timestamps of all records read.
     pub record_time: Timestamp,
+    /// What was allowed to be forgotten before; it never goes back.
+    pub low_water: Timestamp,
     /// Where the log ended when the tenure began: what lies before is *history*.
     pub history_end: i64,
-    /// Whether nothing more is to be read now.
-    pub caught_up: bool,
+    /// When it was last seen that nothing more is to be read, by the clock; `None` while something is.
+    pub caught_up_at: Option<Timestamp>,
 }
 
 impl Position {
     /// Whether all that was there when the tenure began has been read.
     pub fn is_past_history(&self) -> bool {
-        self.next_offset >= self.history_end || self.caught_up
+        self.next_offset >= self.history_end || self.caught_up_at.is_some()
     }
 }
 
@@ -78,17 +83,18 @@ impl Positions {
                 is_control: &*input.topic == control_topic,
                 next_offset: first_offset(input, progress, start, low, high)?,
                 record_time: progress.map_or(Timestamp::from_ms(0), |progress| progress.record_time),
+                low_water: progress.map_or(Timestamp::MIN, |progress| progress.low_water),
                 history_end: high,
-                caught_up: false,
+                caught_up_at: None,
             });
         }
         Ok(Self { fence: begun.fence, all, numbers: Vec::new() })
     }
 
-    /// Up to which record time all usage has been read; `clock`, if nothing waits.
+    /// Up to which record time all usage has been read; `clock`, if there is none.
     pub fn usage_read_until(&self, clock: Timestamp) -> Timestamp {
         let usage = self.all.iter().filter(|position| !position.is_control);
-        usage.map(|position| if position.caught_up { clock } else { position.record_time }).min().unwrap_or(clock)
+        usage.map(|position| position.caught_up_at.unwrap_or(position.record_time)).min().unwrap_or(clock)
     }
 
     /// Where each partition begins.
@@ -140,30 +146,34 @@ impl Positions {
         }
         position.next_offset = offset + 1;
         position.record_time = position.record_time.max(timestamp);
-        position.caught_up = false;
+        position.caught_up_at = None;
         Some(position.record_time)
     }
 
-    /// Notes that a partition has been read up to its end.
-    pub fn reach_end(&mut self, number: usize, offset: i64) {
+    /// Notes that a partition has been read up to its end, which was asked for at `now`.
+    pub fn reach_end(&mut self, number: usize, offset: i64, now: Timestamp) {
         let position = &mut self.all[number];
         position.next_offset = position.next_offset.max(offset);
-        position.caught_up = true;
+        position.caught_up_at = Some(now);
+    }
+
+    /// Notes that a lane held nothing more when it was asked at `now`.
+    pub fn drain(&mut self, is_control: bool, now: Timestamp) {
+        for position in self.all.iter_mut().filter(|position| position.is_control == is_control) {
+            position.caught_up_at = position.caught_up_at.map(|before| before.max(now));
+        }
     }
 
     /// The progress to write, where `waiting_at` tells offset and record time of the first record of a partition that
     /// is read and not applied yet. Its record time goes along: what is read again must get the record time that it
-    /// had. A partition that is caught up holds nothing back: its low water is the clock.
-    pub fn progress(
-        &self,
-        waiting_at: impl Fn(usize) -> Option<(i64, Timestamp)>,
-        clock: Timestamp,
-    ) -> Vec<(InputPartition, Progress)> {
+    /// had. A partition that is caught up holds nothing back: its low water is when that was seen.
+    pub fn progress(&self, waiting_at: impl Fn(usize) -> Option<(i64, Timestamp)>) -> Vec<(InputPartition, Progress)> {
         let progress = self.all.iter().enumerate().map(|(number, position)| {
             let waiting = waiting_at(number);
             let (next_offset, record_time) = waiting.unwrap_or((position.next_offset, position.record_time));
-            let idle = position.caught_up && waiting.is_none();
-            let low_water = if idle { clock.max(record_time) } else { record_time };
+            let idle_until =
+                position.caught_up_at.filter(|_| waiting.is_none()).map(|at| at.plus_ms(-CLOCKS_DIFFER_MS));
+            let low_water = record_time.max(idle_until.unwrap_or(record_time)).max(position.low_water);
             (position.input.clone(), Progress { next_offset, record_time, low_water })
         });
         progress.collect()
@@ -241,11 +251,12 @@ mod tests {
             is_control: true,
             next_offset: 900,
             record_time: at(5_000),
+            low_water: Timestamp::MIN,
             history_end: 900,
-            caught_up: true,
+            caught_up_at: Some(at(309_000)),
         };
         let positions = Positions { fence: Fence::default(), all: vec![position], numbers: Vec::new() };
-        let progress = |waiting| positions.progress(|_| waiting, at(9_000)).remove(0).1;
+        let progress = |waiting| positions.progress(|_| waiting).remove(0).1;
         let waiting = Progress { next_offset: 17, record_time: at(40), low_water: at(40) };
         assert_eq!(progress(Some((17, at(40)))), waiting);
         assert_eq!(progress(None), Progress { next_offset: 900, record_time: at(5_000), low_water: at(9_000) });

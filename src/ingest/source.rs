@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use thiserror::Error;
 
 use super::batch::Batch;
@@ -62,13 +63,19 @@ pub trait Source: Send {
     fn unassign(&mut self) -> Result<(), SourceError>;
 
     /// Takes what a lane holds, up to `batch.capacity` messages. An empty lane is waited on for one message.
-    fn take(&mut self, lane: Lane, wait: Duration, batch: &mut Batch);
+    fn take<'a>(&'a mut self, lane: Lane, wait: Duration, batch: &'a mut Batch) -> LocalBoxFuture<'a, ()>;
 
     /// The first offset and the end of a partition, asked from the broker.
     ///
     /// # Errors
     /// [`SourceError`] if the broker does not answer within `wait`.
     fn watermarks(&self, input: &InputPartition, wait: Duration) -> Result<(i64, i64), SourceError>;
+
+    /// How many partitions a topic has, asked from the broker.
+    ///
+    /// # Errors
+    /// [`SourceError`] if the broker does not answer within `wait`.
+    fn partitions(&self, topic: &str, wait: Duration) -> Result<usize, SourceError>;
 
     /// The end of a partition as the last fetch saw it, without asking.
     fn known_end(&self, input: &InputPartition) -> Option<i64>;

@@ -7,13 +7,18 @@
 --
 -- Values are bytes that these functions never look into. '' stands for "none".
 
+-- The replication history that this primary belongs to; '' if the server hides it.
+local function lineage()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+end
+
 -- Reads what a worker lacks of one account, all at one moment.
 --
 --   KEYS  account, outbox, ends, a key per segment of ids, a key per older window
 --   ARGV  base (1 or 0), n, n fields of scopes, s (number of segments), o (number of older windows), o fields,
 --         then for a page of scopes to be looked at: until (ms), offset, limit; or ''
 --         then for a page of all fields: limit, run, place; or ''
---   reply { head, { settings, calendar, segments, { number, signal, ... } } or {}, { row, ... }, { ids, ... },
+--   reply { head, { settings, calendar, segments, { number, signal, ... }, lineage } or {}, { row, ... }, { ids, ... },
 --           { counters, ... }, { scope, time, ... }, first time after until, { run, place, { field, value, ... } } };
 --           what does not exist is nil; a place of 0 is the end
 local function load(keys, args)
@@ -33,6 +38,7 @@ local function load(keys, args)
   if take() == '1' then
     base = redis.call('HMGET', keys[1], 'settings', 'calendar', 'segments')
     base[4] = redis.call('HGETALL', keys[2])
+    base[5] = lineage()
   end
   local fields, rows = take_list(), {}
   for first = 1, #fields, 1000 do
@@ -124,11 +130,6 @@ local function commit(keys, args)
   return 1
 end
 
--- The replication history that this primary belongs to; '' if the server hides it.
-local function lineage()
-  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
-end
-
 -- Reads fence and progress together: what a worker may begin with.
 --
 --   KEYS  progress keys, one per tag
@@ -148,7 +149,9 @@ local function begin(keys, args)
   return reply
 end
 
--- Writes progress, if the fence is the one that the positions were read with. On every key, or on none.
+-- Writes progress, if the fence is the one that the positions were read with. On every key, or on none. Progress opens
+-- with its offset and its low water; what is further stays: a worker that lost its partition without knowing must not
+-- take it back.
 --
 --   KEYS  progress keys, one per tag
 --   ARGV  lineage, a token per key, then pairs of field and progress
@@ -158,9 +161,27 @@ local function advance(keys, args)
   for i, key in ipairs(keys) do
     if redis.call('HGET', key, 'token') ~= args[1 + i] then return 0 end
   end
+  local function parse(progress)
+    local offset, low_water = string.match(progress, '^(-?%d+) ?(-?%d*)')
+    return tonumber(offset), tonumber(low_water) or 0
+  end
+  local fields, offsets, low_waters = {}, {}, {}
+  for i = 2 + #keys, #args, 2 do
+    fields[#fields + 1] = args[i]
+    offsets[#fields], low_waters[#fields] = parse(args[i + 1])
+  end
   for _, key in ipairs(keys) do
-    for first = 2 + #keys, #args, 2000 do
-      redis.call('HSET', key, unpack(args, first, math.min(first + 1999, #args)))
+    for first = 1, #fields, 1000 do
+      local last, pairs_to_write = math.min(first + 999, #fields), {}
+      local stored = redis.call('HMGET', key, unpack(fields, first, last))
+      for i = first, last do
+        local offset, low_water = parse(stored[i - first + 1] or '-1')
+        if offset < offsets[i] or (offset == offsets[i] and low_water <= low_waters[i]) then
+          pairs_to_write[#pairs_to_write + 1] = fields[i]
+          pairs_to_write[#pairs_to_write + 1] = args[1 + #keys + 2 * i]
+        end
+      end
+      if #pairs_to_write > 0 then redis.call('HSET', key, unpack(pairs_to_write)) end
     end
   end
   return 1

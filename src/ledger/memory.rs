@@ -26,6 +26,7 @@ pub struct MemoryLedger {
 struct State {
     accounts: HashMap<Box<str>, Stored>,
     progress: BTreeMap<InputPartition, Progress>,
+    kept_from: Option<Timestamp>,
     due: BTreeMap<Box<str>, Timestamp>,
     lineage: u64,
 }
@@ -52,6 +53,11 @@ impl MemoryLedger {
         self.lock().lineage += 1;
     }
 
+    /// The low water that ids were forgotten by.
+    pub fn kept_from(&self) -> Timestamp {
+        self.lock().kept_from.unwrap_or(Timestamp::MIN)
+    }
+
     /// The names of all organizations that have an account.
     pub fn organizations(&self) -> Vec<Box<str>> {
         let mut names: Vec<_> = self.lock().accounts.keys().cloned().collect();
@@ -71,6 +77,15 @@ impl MemoryLedger {
         rows
     }
 
+    /// Windows of an organization's scopes that their rows no longer keep.
+    pub fn older_windows(&self, organization_id: &str) -> Vec<(OlderKey, Vec<u8>)> {
+        let state = self.lock();
+        let older = state.accounts.get(organization_id).map(|stored| &stored.older).into_iter().flatten();
+        let mut windows: Vec<_> = older.map(|(key, counters)| (key.clone(), counters.clone())).collect();
+        windows.sort();
+        windows
+    }
+
     /// The public `paused` hash of an organization.
     pub fn paused(&self, organization_id: &str) -> BTreeMap<Box<str>, String> {
         self.lock().accounts.get(organization_id).map(|stored| stored.paused.clone()).unwrap_or_default()
@@ -87,7 +102,7 @@ impl Ledger for MemoryLedger {
         let state = self.lock();
         let nothing = Stored::default();
         let load = |(organization_id, needs): &(Box<str>, Needs)| {
-            state.accounts.get(organization_id).unwrap_or(&nothing).load(needs)
+            state.accounts.get(organization_id).unwrap_or(&nothing).load(needs, &state.lineage.to_string())
         };
         ready(Ok(requests.iter().map(load).collect())).boxed()
     }
@@ -114,17 +129,24 @@ impl Ledger for MemoryLedger {
         &'a self,
         fence: &'a Fence,
         progress: &'a [(InputPartition, Progress)],
+        kept_from: Timestamp,
     ) -> BoxFuture<'a, Result<bool, LedgerError>> {
         let mut state = self.lock();
         let holds = *fence == state.fence();
         if holds {
-            state.progress.extend(progress.iter().cloned());
+            state.kept_from = state.kept_from.max(Some(kept_from));
+            for (partition, progress) in progress {
+                if state.progress.get(partition).is_none_or(|stored| progress.may_follow(*stored)) {
+                    state.progress.insert(partition.clone(), *progress);
+                }
+            }
         }
         ready(Ok(holds)).boxed()
     }
 
-    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<Progress>, LedgerError>> {
-        ready(Ok(self.lock().progress.values().copied().collect())).boxed()
+    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<(InputPartition, Progress)>, LedgerError>> {
+        let all = self.lock().progress.iter().map(|(partition, progress)| (partition.clone(), *progress)).collect();
+        ready(Ok(all)).boxed()
     }
 
     fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>> {
@@ -151,8 +173,9 @@ impl State {
 }
 
 impl Stored {
-    fn load(&self, needs: &Needs) -> Loaded {
+    fn load(&self, needs: &Needs, lineage: &str) -> Loaded {
         let base = needs.base.then(|| LoadedBase {
+            lineage: lineage.to_owned(),
             settings: self.fields.get("settings").cloned(),
             calendar: self.fields.get("calendar").cloned(),
             segments: self.fields.get("segments").cloned(),

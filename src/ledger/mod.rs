@@ -7,13 +7,19 @@ pub mod keys;
 pub mod memory;
 pub mod redis;
 
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
 
-use crate::domain::{
-    account::changes::{Changes, Loaded, Needs},
-    time::Timestamp,
+use crate::{
+    domain::{
+        account::changes::{Changes, Loaded, Needs},
+        time::Timestamp,
+    },
+    faults::{Defence, holds},
 };
 
 /// A store of accounts. All calls are bounded in time.
@@ -28,15 +34,17 @@ pub trait Ledger: Send + Sync {
     fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>>;
 
     /// Writes how far partitions have been applied, unless the fence has moved: then the answer is `false`, and what
-    /// was believed about any position is worthless.
+    /// was believed about any position is worthless. Progress that is
+    /// further stays. `kept_from` is the low water that ids are forgotten by from now on.
     fn advance<'a>(
         &'a self,
         fence: &'a Fence,
         progress: &'a [(InputPartition, Progress)],
+        kept_from: Timestamp,
     ) -> BoxFuture<'a, Result<bool, LedgerError>>;
 
-    /// The progress of all partitions that any worker has ever written.
-    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<Progress>, LedgerError>>;
+    /// The smallest progress of each partition that every primary has, whoever wrote it.
+    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<(InputPartition, Progress)>, LedgerError>>;
 
     /// Organizations in which something is due at or before `until`, with the instant.
     fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>>;
@@ -79,6 +87,43 @@ pub struct Progress {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fence(pub Vec<(String, Vec<u8>)>);
 
+impl Progress {
+    /// As it is stored: whole numbers, for people and for `bursar.lua`, which compares the first two.
+    pub fn to_text(self) -> String {
+        format!("{} {} {}", self.next_offset, self.low_water.ms(), self.record_time.ms())
+    }
+
+    /// Reads what [`Progress::to_text`] wrote; more numbers may follow in a later release.
+    ///
+    /// # Errors
+    /// [`LedgerError::Misconfigured`] for everything else.
+    pub fn from_text(text: &[u8]) -> Result<Self, LedgerError> {
+        let numbers = std::str::from_utf8(text).unwrap_or_default().split(' ').map(str::parse);
+        match numbers.collect::<Result<Vec<i64>, _>>().unwrap_or_default()[..] {
+            [next_offset, low_water, record_time, ..] => {
+                let (record_time, low_water) = (Timestamp::from_ms(record_time), Timestamp::from_ms(low_water));
+                Ok(Self { next_offset, record_time, low_water })
+            }
+            _ => Err(LedgerError::Misconfigured(format!("{:?} is no progress", String::from_utf8_lossy(text)))),
+        }
+    }
+
+    /// Whether this may take the place of what is stored: progress never goes back, or a worker that lost its partition
+    /// without knowing would take it back.
+    pub fn may_follow(self, stored: Self) -> bool {
+        (self.next_offset, self.low_water) >= (stored.next_offset, stored.low_water) || !holds(Defence::Monotone)
+    }
+}
+
+impl Fence {
+    /// A number for the content behind the fence: it changes when somebody empties the store.
+    pub fn birth(&self) -> u64 {
+        let mut hasher = Xxh3::new();
+        self.0.iter().for_each(|(_, token)| hasher.update(token));
+        hasher.digest()
+    }
+}
+
 /// The answer of [`Ledger::begin`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Begun {
@@ -106,38 +151,53 @@ impl LedgerError {
     }
 }
 
-/// The smallest progress of all primaries; none if one of them has none. If the primaries differ by more than ids are
-/// kept, a replay from the smallest would count twice on the others.
+/// The smallest progress of all primaries; none if none of them has any. `kept_from` is the low water that ids were
+/// forgotten by on any of them: a replay of what lies before would count twice there.
 ///
 /// # Errors
-/// [`LedgerError::Misconfigured`] in that case.
-pub fn smallest_of(of_primaries: Vec<Option<Progress>>, horizon_ms: i64) -> Result<Option<Progress>, LedgerError> {
-    let Some(all) = of_primaries.into_iter().collect::<Option<Vec<Progress>>>() else { return Ok(None) };
-    let Some(smallest) = all.iter().min_by_key(|progress| (progress.next_offset, progress.low_water)).copied() else {
-        return Ok(None);
-    };
-    // Idle partitions differ in their low water alone, by a second or so: that needs no replay.
-    let replays = all.iter().any(|other| other.next_offset != smallest.next_offset);
-    let forgotten_before = all.iter().map(|progress| progress.low_water.plus_ms(-horizon_ms)).max();
-    if replays && Some(smallest.low_water) < forgotten_before {
-        let why = "one primary of the cluster is behind the others by more than ids are kept (rules.horizon_hours), so a \
-                   replay would count twice: restore the cluster as a whole";
-        return Err(LedgerError::Misconfigured(why.to_owned()));
+/// [`LedgerError::Misconfigured`] if it would have to be replayed.
+pub fn smallest_of(of_primaries: &[Option<Progress>], kept_from: Timestamp) -> Result<Option<Progress>, LedgerError> {
+    let by_offset = |progress: &&Progress| (progress.next_offset, progress.low_water);
+    let there = of_primaries.iter().flatten();
+    let smallest =
+        if holds(Defence::SmallestProgress) { there.min_by_key(by_offset) } else { there.max_by_key(by_offset) };
+    let Some(smallest) = smallest.copied() else { return Ok(None) };
+    let is_lost = of_primaries.contains(&None);
+    let replayed_from = if is_lost { Timestamp::MIN } else { smallest.low_water };
+    if replayed_from < kept_from {
+        return Err(LedgerError::Misconfigured(format!(
+            "one primary of the cluster has lost more than the others can replay: it needs what was recorded since {replayed_from}, \
+             and others no longer have the ids of before {kept_from}. Restore the cluster as a whole, or empty it as a whole \
+             and rebuild"
+        )));
     }
-    Ok(Some(smallest))
+    Ok((!is_lost).then_some(smallest))
+}
+
+/// The smallest progress of each partition that every primary has.
+pub fn smallest_of_all(primaries: &[Vec<(InputPartition, Progress)>]) -> Vec<(InputPartition, Progress)> {
+    let mut all: BTreeMap<&InputPartition, (usize, Progress)> = BTreeMap::new();
+    for (partition, progress) in primaries.iter().flatten() {
+        let (count, smallest) = all.entry(partition).or_insert((0, *progress));
+        *count += 1;
+        *smallest = std::cmp::min_by_key(*smallest, *progress, |progress| (progress.next_offset, progress.low_water));
+    }
+    let everywhere = all.into_iter().filter(|(_, (count, _))| *count == primaries.len());
+    everywhere.map(|(partition, (_, smallest))| (partition.clone(), smallest)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(of_primaries: &[Option<(i64, i64)>], expected: &str) {
+    fn check(of_primaries: &[Option<(i64, i64)>], kept_from: i64, expected: &str) {
         let progress = |(next_offset, low_water): (i64, i64)| {
             let (record_time, low_water) = (Timestamp::from_ms(0), Timestamp::from_ms(low_water));
             Progress { next_offset, record_time, low_water }
         };
-        let smallest = smallest_of(of_primaries.iter().map(|of_primary| of_primary.map(progress)).collect(), 100);
-        let seen = match smallest {
+        let of_primaries: Vec<_> = of_primaries.iter().map(|of_primary| of_primary.map(progress)).collect();
+        let kept_from = if kept_from == 0 { Timestamp::MIN } else { Timestamp::from_ms(kept_from) };
+        let seen = match smallest_of(&of_primaries, kept_from) {
             Ok(None) => "none".to_owned(),
             Ok(Some(progress)) => progress.next_offset.to_string(),
             Err(error) => error.to_string(),
@@ -147,10 +207,19 @@ mod tests {
 
     #[test]
     fn u_5_the_smallest_progress_counts_unless_ids_are_forgotten_by_then() {
-        check(&[Some((7, 50)), Some((5, 40))], "5");
-        check(&[Some((7, 50)), None], "none");
-        check(&[Some((7, 500)), Some((5, 40))], "restore the cluster as a whole");
-        // Idle for long, and written a second apart.
-        check(&[Some((7, 9_000)), Some((7, 8_000))], "7");
+        check(&[Some((7, 50)), Some((5, 40))], 40, "5");
+        check(&[Some((7, 50)), Some((5, 40))], 41, "as a whole");
+        check(&[None, None], 41, "none");
+        // The first progress of all is written to one after the other.
+        check(&[Some((7, 50)), None], 0, "none");
+        check(&[Some((7, 50)), None], 41, "as a whole");
+    }
+
+    #[test]
+    fn progress_is_read_as_it_is_written() {
+        let progress = Progress { next_offset: 7, record_time: Timestamp::from_ms(-1), low_water: Timestamp::MIN };
+        assert_eq!(Progress::from_text(progress.to_text().as_bytes()).ok(), Some(progress));
+        assert!(Progress::from_text(b"1 2 3 and").is_err());
+        assert_eq!(Progress::from_text(b"1 2 3 4").map(|progress| progress.next_offset).ok(), Some(1));
     }
 }

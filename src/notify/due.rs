@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     contract::{Kind, json::cloud_event},
     domain::time::Timestamp,
+    faults::{Step, reach},
     ledger::Ledger,
     notify::{encode::Outgoing, publisher::Publisher},
     observe::health::{Dependency, Health},
@@ -42,6 +43,7 @@ async fn look(ledger: &dyn Ledger, publisher: &Publisher, clock: &Clock) -> Resu
         tracing::debug!(%error, "due records will be sent again");
         return Ok(());
     }
+    reach(Step::DueSent);
     ledger.forget_due(&due).await.map_err(|error| error.to_string())
 }
 

@@ -6,7 +6,7 @@
 //! published again (design section 4, "Signals").
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -45,9 +45,9 @@ pub struct Readback {
 
 #[derive(Debug, Default)]
 struct State {
-    last: HashMap<Key, Last>,
+    last: BTreeMap<Key, Last>,
     /// By partition, scopes whose last record is to be held against the account, the longest settled first.
-    unchecked: HashMap<i32, VecDeque<(Instant, Key)>>,
+    unchecked: BTreeMap<i32, VecDeque<(Instant, Key)>>,
 }
 
 /// Organization and scope.

@@ -97,7 +97,7 @@ impl Pipeline {
             (topic.clone(), reader)
         });
         let options = RedisOptions { url: config.redis.url.clone(), prefix: config.redis.prefix.clone() };
-        let ledger = RedisLedger::connect(&options, config.rules.policy().horizon_ms, 24).await.expect("Redis answers");
+        let ledger = RedisLedger::connect(&options, &config.rules.policy(), 24).await.expect("Redis answers");
         let (readers, read) = (readers.collect(), HashMap::new());
         Self { config, service, producer, readers, read, ledger, seen: Vec::new(), reload: String::new() }
     }

@@ -8,7 +8,11 @@ use bursar::{
         json::{cloud_event, read_control},
     },
     domain::{
-        account::{Account, Moment, Outcome, Policy, changes::Needs, layout::unpack},
+        account::{
+            Account, Moment, Outcome, Policy,
+            changes::{Needs, Stamp},
+            layout::unpack,
+        },
         control::ControlRecord,
         event::{RunPhase, Tokens, Usage, UsageEvent},
         signal::Signal,
@@ -127,7 +131,8 @@ impl Stage {
             return;
         }
         self.token += 1;
-        let changes = self.account.take_changes(self.token, Timestamp::MIN);
+        let changes =
+            self.account.take_changes(Stamp { token: self.token, birth: 0, low_water: Timestamp::MIN, horizon_ms: 0 });
         self.rows_committed_max = self.rows_committed_max.max(changes.fields.len());
         self.signals_committed_max = self.signals_committed_max.max(changes.signals.len());
         let committed = block_on(self.ledger.commit(&[(ORGANIZATION.into(), changes)])).expect("memory answers");

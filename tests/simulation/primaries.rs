@@ -1,22 +1,31 @@
 //! A Redis of two primaries that may lose their newest writes, or be emptied: the ledger in memory, and beside it the
 //! log of what was written, of which a failover keeps a prefix.
 
+use std::time::Duration;
+
 use bursar::{
-    domain::{account::changes::Changes, time::Timestamp},
-    ledger::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, memory::MemoryLedger, smallest_of},
+    domain::{
+        account::changes::{Changes, Loaded, Needs},
+        time::Timestamp,
+    },
+    ledger::{
+        Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, memory::MemoryLedger, smallest_of,
+    },
 };
 use futures::FutureExt;
-
-use crate::story::HORIZON_MS;
+use tokio::time::Instant;
 
 /// How many there are.
 pub const PRIMARIES: usize = 2;
 
+/// A replica is behind by no more than this (`redis.replica_behind_seconds`).
+pub const REPLICA_BEHIND: Duration = Duration::from_secs(2);
+
 /// Something that was written.
 #[derive(Clone)]
 enum Write {
-    Commit(Box<str>, Changes),
-    Progress(Vec<(InputPartition, Progress)>),
+    Commit(Box<(Box<str>, Changes)>),
+    Progress(Vec<(InputPartition, Progress)>, Timestamp),
     Token(u64),
     ForgetDue(Box<str>, Timestamp),
     Nothing,
@@ -26,7 +35,8 @@ enum Write {
 #[derive(Default)]
 pub struct Primary {
     ledger: MemoryLedger,
-    writes: Vec<Write>,
+    writes: Vec<(Instant, Write)>,
+    number: usize,
     lineage: u64,
     token: Option<u64>,
 }
@@ -37,6 +47,11 @@ pub fn primary_of(organization_id: &str) -> usize {
 }
 
 impl Primary {
+    /// The one of that number.
+    pub fn new(number: usize) -> Self {
+        Self { number, ..Self::default() }
+    }
+
     /// What it holds now.
     pub fn ledger(&self) -> &MemoryLedger {
         &self.ledger
@@ -44,21 +59,20 @@ impl Primary {
 
     fn write(&mut self, write: Write) -> bool {
         let written = self.replay(&write);
-        self.writes.push(write);
+        self.writes.push((Instant::now(), write));
         written
     }
 
     fn replay(&mut self, write: &Write) -> bool {
         match write {
-            Write::Commit(organization_id, changes) => {
-                let commits = [(organization_id.clone(), changes.clone())];
-                let result = self.ledger.commit(&commits).now_or_never();
+            Write::Commit(commit) => {
+                let result = self.ledger.commit(std::slice::from_ref(commit)).now_or_never();
                 return result.expect("memory answers at once").expect("memory answers")[0] == Committed::Written;
             }
-            Write::Progress(progress) => {
+            Write::Progress(progress, kept_from) => {
                 let begun = self.ledger.begin(&[]).now_or_never().expect("memory answers at once");
                 let fence = begun.expect("memory answers").fence;
-                let _ = self.ledger.advance(&fence, progress).now_or_never();
+                let _ = self.ledger.advance(&fence, progress, *kept_from).now_or_never();
             }
             Write::Token(token) => self.token = Some(*token),
             Write::ForgetDue(organization_id, at) => {
@@ -71,7 +85,7 @@ impl Primary {
 
     /// Commits one step.
     pub fn commit(&mut self, organization_id: &str, changes: &Changes) -> Committed {
-        let written = self.write(Write::Commit(organization_id.into(), changes.clone()));
+        let written = self.write(Write::Commit(Box::new((organization_id.into(), changes.clone()))));
         if written { Committed::Written } else { Committed::Refused }
     }
 
@@ -82,28 +96,50 @@ impl Primary {
 
     /// A replica takes over that has not seen the last `lost` writes.
     pub fn fail_over(&mut self, lost: usize) {
-        let kept = self.writes.len().saturating_sub(lost);
+        let old = self.writes.partition_point(|(at, _)| at.elapsed() >= REPLICA_BEHIND);
+        let kept = self.writes.len().saturating_sub(lost).max(old);
         let mut writes = std::mem::take(&mut self.writes);
         writes.truncate(kept);
-        *self = Self { lineage: self.lineage + 1, ..Self::default() };
-        for write in writes {
-            self.write(write);
+        *self = Self { number: self.number, lineage: self.lineage + 1, ..Self::default() };
+        for (_, write) in &writes {
+            self.replay(write);
         }
+        self.writes = writes;
     }
 
-    /// Somebody empties it; it stays the same server.
+    /// Somebody empties it and its replicas; it stays the same server.
     pub fn flush(&mut self) {
-        self.write(Write::Nothing);
+        self.writes.clear();
+        self.replay(&Write::Nothing);
+    }
+
+    fn lineage_name(&self) -> String {
+        format!("{}-{}", self.number, self.lineage)
+    }
+
+    /// Loads what an account needs.
+    pub fn load(&self, request: &(Box<str>, Needs)) -> Loaded {
+        let loaded = self.ledger.load(std::slice::from_ref(request)).now_or_never().expect("memory answers at once");
+        let mut loaded = loaded.expect("memory answers").remove(0);
+        if let Some(base) = &mut loaded.base {
+            base.lineage = self.lineage_name();
+        }
+        loaded
     }
 
     fn fence(&self) -> (String, Vec<u8>) {
-        (self.lineage.to_string(), self.token.unwrap_or(0).to_le_bytes().to_vec())
+        (self.lineage_name(), self.token.unwrap_or(0).to_le_bytes().to_vec())
     }
 
     /// Writes progress if the fence holds.
-    pub fn advance(&mut self, fence: &(String, Vec<u8>), progress: &[(InputPartition, Progress)]) -> bool {
+    pub fn advance(
+        &mut self,
+        fence: &(String, Vec<u8>),
+        progress: &[(InputPartition, Progress)],
+        kept_from: Timestamp,
+    ) -> bool {
         let holds = *fence == self.fence() && self.token.is_some();
-        holds && self.write(Write::Progress(progress.to_vec()))
+        holds && self.write(Write::Progress(progress.to_vec(), kept_from))
     }
 
     fn progress(&self, partitions: &[InputPartition]) -> Vec<Option<Progress>> {
@@ -113,16 +149,14 @@ impl Primary {
 }
 
 /// Fence and smallest progress of all; a token is made where there is none.
-pub fn begin(
-    primaries: &mut [Primary],
-    partitions: &[InputPartition],
-    token: u64,
-) -> Result<Begun, LedgerError> {
+pub fn begin(primaries: &mut [Primary], partitions: &[InputPartition], token: u64) -> Result<Begun, LedgerError> {
     for primary in primaries.iter_mut().filter(|primary| primary.token.is_none()) {
         primary.write(Write::Token(token));
     }
     let all: Vec<Vec<Option<Progress>>> = primaries.iter().map(|primary| primary.progress(partitions)).collect();
-    let of_partition = |number: usize| smallest_of(all.iter().map(|progress| progress[number]).collect(), HORIZON_MS);
+    let kept_from = primaries.iter().map(|primary| primary.ledger.kept_from()).max().unwrap_or(Timestamp::MIN);
+    let of_partition =
+        |number: usize| smallest_of(&all.iter().map(|progress| progress[number]).collect::<Vec<_>>(), kept_from);
     let progress = (0..partitions.len()).map(of_partition).collect::<Result<_, _>>()?;
     Ok(Begun { fence: Fence(primaries.iter().map(Primary::fence).collect()), progress })
 }

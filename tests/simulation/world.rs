@@ -12,16 +12,16 @@ use std::{
 
 use bursar::{
     clock::Clock,
+    contract::Kind,
     domain::{
         account::changes::{Changes, Loaded, Needs},
         time::Timestamp,
     },
-    contract::Kind,
     ingest::{
         batch::{Batch, Made},
         source::{Lane, Rebalance, Source, SourceError},
     },
-    ledger::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress},
+    ledger::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, smallest_of_all},
     notify::{
         encode::Outgoing,
         publisher::{NotPublished, Sink, partition_of},
@@ -94,13 +94,13 @@ enum Fate {
 
 impl World {
     /// A world with these topics, and nothing else yet.
-    pub fn new(random: StdRng, logs: Logs, begin_ms: i64) -> Shared {
+    pub fn begin(random: StdRng, logs: Logs, begin_ms: i64) -> Shared {
         Shared(Arc::new(Mutex::new(Self {
             random,
             clock: Arc::new(AtomicI64::new(begin_ms)),
             broker_ms: begin_ms,
             logs,
-            primaries: (0..PRIMARIES).map(|_| Primary::default()).collect(),
+            primaries: (0..PRIMARIES).map(Primary::new).collect(),
             members: Vec::new(),
             sent: Vec::new(),
             quiet: false,
@@ -137,8 +137,9 @@ impl World {
 
     /// Gives the partitions out anew. Who is deaf does not hear of it and gets none.
     pub fn rebalance(&mut self) {
-        let hearing: Vec<usize> =
-            (0..self.members.len()).filter(|number| self.members[*number].alive && !self.members[*number].deaf).collect();
+        let hearing: Vec<usize> = (0..self.members.len())
+            .filter(|number| self.members[*number].alive && !self.members[*number].deaf)
+            .collect();
         if hearing.is_empty() {
             return;
         }
@@ -157,16 +158,19 @@ impl World {
     }
 
     fn fate(&mut self) -> (Fate, [Duration; 2]) {
-        let mut wait = |most: u64| Duration::from_millis(self.random.random_range(0..most));
+        let most = if self.quiet { 3 } else { 8 };
+        let random = &mut self.random;
+        let mut wait = |most: u64| Duration::from_millis(random.random_range(0..most));
+        let waits = [wait(most), wait(most)];
+        let long = [wait(4_000), wait(3_000)];
         if self.quiet {
-            return (Fate::Well, [wait(3), wait(3)]);
+            return (Fate::Well, waits);
         }
-        let waits = [wait(8), wait(8)];
         let (fate, waits) = match self.random.random_range(0..200) {
             0..3 => (Fate::LostBefore, waits),
             3..8 => (Fate::LostAfter, waits),
-            8..11 => (Fate::Late, [wait(4_000), waits[1]]),
-            11..14 => (Fate::Well, [wait(3_000), wait(3_000)]),
+            8..11 => (Fate::Late, [long[0], waits[1]]),
+            11..14 => (Fate::Well, long),
             _ => (Fate::Well, waits),
         };
         if fate != Fate::Well {
@@ -187,7 +191,10 @@ impl World {
         let place = log.iter().position(|made| made.timestamp > timestamp).unwrap_or(log.len());
         let topic = log.first().map_or_else(|| CONTROL.into(), |made| Arc::clone(&made.topic));
         let payload = Some(outgoing.payload.clone());
-        log.insert(place, Made { topic, partition, offset: 0, timestamp, key: outgoing.key.clone().into_bytes(), payload });
+        log.insert(
+            place,
+            Made { topic, partition, offset: 0, timestamp, key: outgoing.key.clone().into_bytes(), payload },
+        );
         for (offset, made) in log.iter_mut().enumerate() {
             made.offset = offset as i64;
         }
@@ -260,12 +267,7 @@ impl Ledger for Shared {
     fn load<'a>(&'a self, requests: &'a [(Box<str>, Needs)]) -> BoxFuture<'a, Result<Vec<Loaded>, LedgerError>> {
         let requests = requests.to_vec();
         self.call(move |world| {
-            let load = |request: (Box<str>, Needs)| {
-                let ledger = world.primaries[primary_of(&request.0)].ledger();
-                let mut loaded = ledger.load(std::slice::from_ref(&request)).now_or_never().expect("at once")?;
-                Ok(loaded.remove(0))
-            };
-            requests.into_iter().map(load).collect()
+            Ok(requests.iter().map(|request| world.primaries[primary_of(&request.0)].load(request)).collect())
         })
         .boxed()
     }
@@ -301,13 +303,14 @@ impl Ledger for Shared {
         &'a self,
         fence: &'a Fence,
         progress: &'a [(InputPartition, Progress)],
+        kept_from: Timestamp,
     ) -> BoxFuture<'a, Result<bool, LedgerError>> {
         async move {
             let mut all_written = true;
             for (number, fence) in fence.0.iter().cloned().enumerate() {
                 let progress = progress.to_vec();
                 let one = self.call(move |world| {
-                    let written = world.primaries[number].advance(&fence, &progress);
+                    let written = world.primaries[number].advance(&fence, &progress, kept_from);
                     world.note(if written { "progress" } else { "fence moved" }, &[]);
                     Ok(written)
                 });
@@ -318,8 +321,14 @@ impl Ledger for Shared {
         .boxed()
     }
 
-    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<Progress>, LedgerError>> {
-        self.call(|world| world.primaries[0].ledger().progress_of_all().now_or_never().expect("at once")).boxed()
+    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<(InputPartition, Progress)>, LedgerError>> {
+        self.call(|world| {
+            let of_primary = |primary: &Primary| primary.ledger().progress_of_all().now_or_never().expect("at once");
+            Ok(smallest_of_all(
+                &world.primaries.iter().map(|primary| of_primary(primary).expect("memory")).collect::<Vec<_>>(),
+            ))
+        })
+        .boxed()
     }
 
     fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>> {
@@ -399,7 +408,9 @@ impl Membership {
         let mut world = self.world.lock();
         let mut any = false;
         let topic = if lane == Lane::Control { CONTROL } else { USAGE };
-        for (partition, (next, said_end)) in self.fetching.iter_mut().filter(|(partition, _)| &*partition.topic == topic) {
+        for (partition, (next, said_end)) in
+            self.fetching.iter_mut().filter(|(partition, _)| &*partition.topic == topic)
+        {
             let end = world.end(partition);
             let most = world.random.random_range(1..12);
             while *next < end && batch.len() < most {
@@ -410,7 +421,14 @@ impl Membership {
             if *next == end && *said_end != Some(end) {
                 let topic = Arc::from(&*partition.topic);
                 let timestamp = Timestamp::from_ms(0);
-                batch.push(Made { topic, partition: partition.partition, offset: end, timestamp, key: Vec::new(), payload: None });
+                batch.push(Made {
+                    topic,
+                    partition: partition.partition,
+                    offset: end,
+                    timestamp,
+                    key: Vec::new(),
+                    payload: None,
+                });
                 *said_end = Some(end);
                 any = true;
             }
@@ -451,6 +469,10 @@ impl Source for Membership {
 
     fn watermarks(&self, partition: &InputPartition, _: Duration) -> Result<(i64, i64), SourceError> {
         Ok((0, self.world.lock().end(partition)))
+    }
+
+    fn partitions(&self, topic: &str, _: Duration) -> Result<usize, SourceError> {
+        Ok(self.world.lock().logs.keys().filter(|partition| &*partition.topic == topic).count())
     }
 
     fn known_end(&self, _: &InputPartition) -> Option<i64> {

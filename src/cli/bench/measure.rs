@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
@@ -95,7 +96,7 @@ impl BareReader {
             Self::Poll(consumer) => u64::from(matches!(consumer.poll(Duration::from_millis(10)), Some(Ok(_)))),
             Self::Batch(consumer) => {
                 let mut batch = Batch::new(BATCH);
-                consumer.take(Lane::Usage, Duration::from_millis(10), &mut batch);
+                let _ = consumer.take(Lane::Usage, Duration::from_millis(10), &mut batch).now_or_never();
                 batch.iter().filter(|message| message.error().is_none()).count() as u64
             }
         }

@@ -35,7 +35,7 @@ mod want;
 use hashbrown::HashMap;
 
 use self::{
-    changes::{Changes, Head, Loaded, Needs, OlderKey},
+    changes::{Changes, Head, Loaded, Needs, OlderKey, Stamp},
     due::Sweep,
     layout::{LayoutError, pack, unpack},
     packing::pack_row,
@@ -44,11 +44,14 @@ use self::{
     seen::SeenIds,
     settings::{Calendar, Settings},
 };
-use crate::domain::{
-    meter::Counters,
-    reason::Reason,
-    signal::{Identity, Signal},
-    time::Timestamp,
+use crate::{
+    domain::{
+        meter::Counters,
+        reason::Reason,
+        signal::{Identity, Signal},
+        time::Timestamp,
+    },
+    faults::{Defence, holds},
 };
 
 /// At most this many signals are forgotten by one commit.
@@ -110,6 +113,10 @@ pub enum Outcome {
     DeadLetter(Reason),
     /// A control record that concerns more scopes than one commit may hold: commit, then decide it again.
     Continue,
+    /// The ids of its time are forgotten, which they are only once all inputs were applied beyond it. So either somebody
+    /// else has applied it long ago, and whoever decides here has lost its partition without knowing, or it is of a
+    /// partition that nobody has read so far.
+    Overtaken,
 }
 
 /// One organization.
@@ -137,6 +144,8 @@ pub struct Account {
     /// Signals in the stored outbox that this worker saw acknowledged.
     published: Vec<u64>,
     sweep: Option<Sweep>,
+    /// The latest event time when the batch began.
+    newest_before: Timestamp,
 }
 
 impl Account {
@@ -160,12 +169,24 @@ impl Account {
             outbox: Vec::new(),
             published: Vec::new(),
             sweep: None,
+            newest_before: Timestamp::MIN,
         }
+    }
+
+    /// Notes that a batch has ended.
+    pub fn end_batch(&mut self) {
+        self.newest_before = self.head.newest_event_time;
     }
 
     /// Whose account this is.
     pub fn organization_id(&self) -> &str {
         &self.organization_id
+    }
+
+    /// Drops all but the ids, as no account may ([`Defence::DropRefused`]).
+    pub fn forget_rows(&mut self) {
+        let seen = std::mem::take(&mut self.seen);
+        *self = Self { seen, ..Self::new(&self.organization_id) };
     }
 
     /// How many rows are in memory.
@@ -186,6 +207,11 @@ impl Account {
     /// The next instant at which something must happen here.
     pub fn due(&self) -> Option<Timestamp> {
         self.head.due
+    }
+
+    /// The content of the store that the account was first written to; `None` if it never was.
+    pub fn birth(&self) -> Option<u64> {
+        self.stored_head.as_ref()?.as_ref().map(|_| self.head.birth)
     }
 
     /// Whether the base is in memory.
@@ -220,14 +246,19 @@ impl Account {
             self.head = loaded.head.as_deref().map_or(Ok(Head::default()), |bytes| unpack("head", bytes))?;
             self.settings = base.settings.map_or(Ok(Settings::default()), |bytes| unpack("settings", &bytes))?;
             self.calendar = base.calendar.map_or(Ok(Calendar::default()), |bytes| unpack("calendar", &bytes))?;
-            self.seen = SeenIds::from_directory(base.segments.as_deref())?;
+            let seen = SeenIds::from_directory(base.segments.as_deref())?;
+            if holds(Defence::DropRefused) || self.seen.is_empty() {
+                self.seen = seen;
+            }
             self.outbox.clear();
-            for (number, bytes) in base.outbox {
+            let left_behind = if holds(Defence::Outbox) { base.outbox } else { Vec::new() };
+            for (number, bytes) in left_behind {
                 self.outbox.push((number, changes::unpack_signal(&bytes)?));
             }
             // The index of due times is a cache: whoever loads an account puts its entry right.
             self.due_changed = self.head.due.is_some();
             self.stored_head = Some(loaded.head);
+            self.end_batch();
         }
         for (field, stored) in needs.scopes.iter().zip(loaded.scopes) {
             let row = stored.map_or(Ok(ScopeRow::default()), |bytes| unpack("scope row", &bytes))?;
@@ -259,14 +290,16 @@ impl Account {
         !self.published.is_empty()
     }
 
-    /// What the next commit has to write. `token` must be unique; ids of events before `oldest` are forgotten. The
+    /// What the next commit has to write. The
     /// view now stands for the state after the commit: if that is not confirmed, the view has to be dropped.
-    pub fn take_changes(&mut self, token: u128, oldest: Timestamp) -> Changes {
-        self.seen.expire(oldest);
+    pub fn take_changes(&mut self, stamp: Stamp) -> Changes {
+        // Not beyond what this account had seen when the batch began: if Redis was emptied meanwhile, somebody may be
+        // replaying into it what the low water of before has long left behind.
+        self.seen.expire(stamp.low_water.min(self.newest_before).plus_ms(-stamp.horizon_ms));
         let mut changes = Changes {
             expected: self.stored_head.clone().expect("an account is loaded before it changes"),
             seen: self.seen.take_changes(self.head.newest_event_time),
-            forget: self.published.drain(..self.published.len().min(FORGET_MAX)).collect(),
+            forget: self.take_forgotten(),
             ..Changes::default()
         };
         for index in self.scopes.take_dirty() {
@@ -292,10 +325,21 @@ impl Account {
             self.head.next_signal += 1;
         }
         changes.due = self.head.due.filter(|_| std::mem::take(&mut self.due_changed));
-        self.head.token = token;
+        self.head.token = stamp.token;
+        if changes.expected.is_none() {
+            self.head.birth = stamp.birth;
+        }
         changes.head = pack(&self.head);
         self.stored_head = Some(Some(changes.head.clone()));
         changes
+    }
+
+    /// Exactly the signals that this worker saw acknowledged.
+    fn take_forgotten(&mut self) -> Vec<u64> {
+        if !holds(Defence::ForgetOwn) {
+            return (0..self.head.next_signal).rev().take(FORGET_MAX).collect();
+        }
+        self.published.drain(..self.published.len().min(FORGET_MAX)).collect()
     }
 
     fn take_older(&mut self, changes: &mut Changes) {

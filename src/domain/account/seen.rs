@@ -44,6 +44,9 @@ struct Directory {
     starts: Vec<Timestamp>,
     /// How many segments, from the first, are written to their exact size.
     sealed: usize,
+    /// Ids of events before this are forgotten.
+    #[serde(default)]
+    forgotten_before: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +89,11 @@ impl SeenIds {
             packed.map_or(Ok(Directory::default()), |bytes| super::layout::unpack("segments", bytes))?;
         let segments = directory.starts.iter().map(|_| None).collect();
         Ok(Self { directory, segments, ..Self::default() })
+    }
+
+    /// Whether no segment is known.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
     }
 
     /// The segment that has to be loaded before an event of this time can be looked up.
@@ -168,13 +176,19 @@ impl SeenIds {
         self.directory_changed = true;
     }
 
-    /// Forgets segments that end before `oldest`, the low water less the horizon.
+    /// Whether the ids of that time are forgotten: then nobody can tell an event from its resend.
+    pub fn has_forgotten(&self, event_time: Timestamp) -> bool {
+        self.directory.forgotten_before.is_some_and(|before| event_time < before)
+    }
+
+    /// Forgets segments that end before `oldest`, the low water less the time that ids are kept.
     pub fn expire(&mut self, oldest: Timestamp) {
         let expired = self.directory.starts.iter().skip(1).take_while(|next_start| **next_start <= oldest).count();
         if expired > 0 {
             self.dropped.extend(self.directory.starts.drain(..expired));
             self.segments.drain(..expired);
             self.directory.sealed = self.directory.sealed.saturating_sub(expired);
+            self.directory.forgotten_before = self.directory.starts.first().copied();
             self.directory_changed = true;
         }
     }

@@ -9,16 +9,19 @@ use super::{
     scopes::{ChargedScopes, ORGANIZATION, ScopeIndex, SlotState},
     seen::Sighting,
 };
-use crate::domain::{
-    event::{RunPhase, Usage, UsageEvent},
-    limit::Limit,
-    meter::{Counters, Meter},
-    pause::{Cause, CauseKind},
-    reason::Reason,
-    scope::{Scope, ScopeKind},
-    signal::Signal,
-    time::Timestamp,
-    window::{Window, WindowKind},
+use crate::{
+    domain::{
+        event::{RunPhase, Usage, UsageEvent},
+        limit::Limit,
+        meter::{Counters, Meter},
+        pause::{Cause, CauseKind},
+        reason::Reason,
+        scope::{Scope, ScopeKind},
+        signal::Signal,
+        time::Timestamp,
+        window::{Window, WindowKind},
+    },
+    faults::{Defence, holds},
 };
 
 /// How many contributors a crossing names.
@@ -82,10 +85,14 @@ impl Account {
         if event_time < record_time.plus_ms(-policy.horizon_ms) {
             return Outcome::DeadLetter(Reason::TooLate { event_time, record_time });
         }
+        if self.seen.has_forgotten(event_time) && holds(Defence::Overtaken) {
+            return Outcome::Overtaken;
+        }
         let (fingerprint, check) = (event.fingerprint(), event.content_check());
         match self.seen.look_up(event_time, fingerprint, check) {
             Sighting::Fresh => {}
-            Sighting::Duplicate => return Outcome::Duplicate,
+            Sighting::Duplicate if holds(Defence::Ids) => return Outcome::Duplicate,
+            Sighting::Duplicate => {}
             Sighting::Reused => return Outcome::DeadLetter(Reason::IdReused),
         }
         if let Err(reason) = self.charge(event, charged, moment, policy) {

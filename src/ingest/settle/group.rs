@@ -8,6 +8,7 @@ use crate::{
         Account, Moment, Outcome, Policy, Present,
         changes::{COMMIT_ROWS_MAX, Needs},
     },
+    domain::reason::Reason,
     ledger::InputPartition,
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Group {
     /// How many of them are settled.
     pub(super) settled: usize,
     pub(super) refusals: u32,
+    /// An item whose ids are forgotten, and of which it is not known why.
+    pub(super) overtaken: Option<usize>,
 }
 
 impl Groups {
@@ -41,6 +44,7 @@ impl Groups {
                     items: Vec::new(),
                     settled: 0,
                     refusals: 0,
+                    overtaken: None,
                 });
                 self.all.len() - 1
             }
@@ -129,6 +133,19 @@ impl Group {
                 Outcome::Applied => tally.applied += 1,
                 Outcome::Duplicate => tally.duplicate += 1,
                 Outcome::DeadLetter(reason) => tally.dead.push((*number as usize, reason)),
+                Outcome::Overtaken if item.is_left_over => {
+                    let event_time = match &item.work {
+                        Work::Usage(decoded) => decoded.event().event_time,
+                        Work::Control(control) => control.record.time,
+                        Work::Correction { .. } => item.record_time,
+                    };
+                    let reason = Reason::TooLate { event_time, record_time: item.record_time };
+                    tally.dead.push((*number as usize, reason));
+                }
+                Outcome::Overtaken => {
+                    self.overtaken = Some(*number as usize);
+                    break;
+                }
                 Outcome::Continue => break,
             }
             upto += 1;
@@ -144,6 +161,13 @@ impl Group {
     pub(super) fn settle(&mut self, upto: usize) {
         self.settled = upto;
         self.refusals = 0;
+    }
+
+    /// What must not be done when a commit is refused: to drop the rows and believe the ids.
+    pub(super) fn forget_rows(&mut self) {
+        if let Some(account) = &mut self.account {
+            account.forget_rows();
+        }
     }
 
     /// Drops everything that is held of the account: rows and ids.

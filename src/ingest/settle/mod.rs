@@ -7,7 +7,7 @@
 
 mod group;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use rand::{Rng, rngs::StdRng};
 use tokio::task::JoinSet;
@@ -20,15 +20,16 @@ use super::{
 use crate::{
     domain::{
         account::{
-            Policy, Present,
-            changes::{Changes, Needs},
+            Account, Policy, Present,
+            changes::{Changes, Needs, Stamp},
             scopes::ChargedScopes,
         },
         reason::Reason,
         scope::Scope,
         time::Timestamp,
     },
-    ledger::{Committed, InputPartition, Ledger, LedgerError},
+    faults::{Defence, Step, holds, reach},
+    ledger::{Committed, Fence, InputPartition, Ledger, LedgerError},
     observe::metrics::Metrics,
 };
 
@@ -76,12 +77,14 @@ pub struct Item<'m> {
     /// Its record time.
     pub record_time: Timestamp,
     charged: ChargedScopes,
+    /// The ids of its time are forgotten, and nobody has applied it.
+    is_left_over: bool,
 }
 
 impl<'m> Item<'m> {
     /// Something still to be decided.
     pub fn new(work: Work<'m>, position: Option<usize>, offset: i64, record_time: Timestamp) -> Self {
-        Self { work, position, offset, record_time, charged: ChargedScopes::default() }
+        Self { work, position, offset, record_time, charged: ChargedScopes::default(), is_left_over: false }
     }
 }
 
@@ -127,12 +130,35 @@ pub struct Settler {
     policy: Policy,
     metrics: Metrics,
     tokens: StdRng,
+    /// The fence of the tenure, and the lineages that are known to be behind it.
+    fence: Fence,
+    lineages: BTreeSet<String>,
+    /// The content behind the fence, and others that are known to be behind it too.
+    birth: u64,
+    births: BTreeSet<u64>,
 }
 
 impl Settler {
     /// A settler that commits to `ledger`; `random` makes the tokens of heads.
     pub fn new(ledger: Arc<dyn Ledger>, policy: Policy, metrics: Metrics, random: StdRng) -> Self {
-        Self { ledger, policy, metrics, tokens: random }
+        Self {
+            ledger,
+            policy,
+            metrics,
+            tokens: random,
+            fence: Fence::default(),
+            lineages: BTreeSet::new(),
+            birth: 0,
+            births: BTreeSet::new(),
+        }
+    }
+
+    /// Begins a tenure.
+    pub fn begin(&mut self, fence: Fence) {
+        self.lineages = fence.0.iter().map(|(lineage, _)| lineage.clone()).collect();
+        self.birth = fence.birth();
+        self.births = BTreeSet::from([self.birth]);
+        self.fence = fence;
     }
 
     /// Settles everything, or as much as may wait to be published. `low_water` tells what ids may be forgotten.
@@ -154,7 +180,7 @@ impl Settler {
         for group in groups.all.iter_mut().filter(|group| group.account.is_none()) {
             group.account = Some(accounts.take(&group.organization_id));
         }
-        let oldest = low_water.plus_ms(-self.policy.horizon_ms);
+        let low_water = if holds(Defence::LowWater) { low_water } else { present.clock };
         let mut total = Settled::default();
         loop {
             let open: Vec<usize> = (0..groups.all.len())
@@ -174,7 +200,7 @@ impl Settler {
                     items,
                     &mut groups.all,
                     &lacking,
-                    (present, oldest),
+                    (present, low_water),
                     position_of,
                     &mut round,
                 );
@@ -182,7 +208,10 @@ impl Settler {
                 lacking = asking.into_iter().map(|(number, _)| number).collect();
             }
             self.take_off(&mut round);
+            reach(Step::Decided);
             total = self.land_all(&mut groups.all, round, source, patience).await?;
+            reach(Step::Committed);
+            self.look_who_overtook(items, &mut groups.all, position_of, source, patience).await?;
         }
     }
 
@@ -193,7 +222,7 @@ impl Settler {
         items: &mut [Item<'_>],
         groups: &mut [Group],
         numbers: &[usize],
-        (present, oldest): (Present, Timestamp),
+        (present, low_water): (Present, Timestamp),
         position_of: &dyn Fn(usize) -> InputPartition,
         round: &mut Round,
     ) -> Vec<(usize, Needs)> {
@@ -208,7 +237,13 @@ impl Settler {
             let (upto, tally) = group.decide(items, present, &self.policy, position_of);
             let account = group.account.as_mut().expect("an open group has its account");
             if account.has_changes() {
-                let changes = account.take_changes(self.tokens.random(), oldest);
+                let stamp = Stamp {
+                    token: self.tokens.random(),
+                    birth: self.birth,
+                    low_water,
+                    horizon_ms: self.policy.horizon_ms,
+                };
+                let changes = account.take_changes(stamp);
                 round.flight.commits.push((group.organization_id.clone(), changes));
                 round.flight.decided.push(Decided { group: *number, upto, tally });
             } else {
@@ -220,6 +255,28 @@ impl Settler {
             }
         }
         asking
+    }
+
+    /// Finds out why the ids of some items are forgotten: whether another worker has applied them, so that this one has
+    /// lost its partition without knowing; or whether they are of a partition that nobody has read so far.
+    async fn look_who_overtook(
+        &self,
+        items: &mut [Item<'_>],
+        groups: &mut [Group],
+        position_of: &dyn Fn(usize) -> InputPartition,
+        source: &dyn Source,
+        patience: &Patience,
+    ) -> Result<(), Interrupt> {
+        for number in groups.iter_mut().filter_map(|group| group.overtaken.take()) {
+            let item = &mut items[number];
+            let partition = [position_of(item.position.expect("corrections have no ids"))];
+            let begun = patience.ledger(source, || self.ledger.begin(&partition)).await?;
+            if begun.progress[0].is_some_and(|progress| progress.next_offset > item.offset) {
+                return Err(Interrupt::Overtaken);
+            }
+            item.is_left_over = true;
+        }
+        Ok(())
     }
 
     /// Loads what groups lack.
@@ -237,6 +294,9 @@ impl Settler {
         let requests: Vec<(Box<str>, Needs)> = asking.iter().map(request).collect();
         let ledger = &self.ledger;
         let loaded = patience.ledger(source, || ledger.load(&requests)).await?;
+        reach(Step::Loaded);
+        let lineages: Vec<String> =
+            loaded.iter().filter_map(|loaded| Some(loaded.base.as_ref()?.lineage.clone())).collect();
         for ((number, needs), loaded) in asking.iter().zip(loaded) {
             let group = &mut groups[*number];
             let account = group.account.as_mut().expect("an open group has its account");
@@ -247,6 +307,34 @@ impl Settler {
                 group.forget_account();
             }
         }
+        self.check_fence(groups, asking, &lineages, source, patience).await
+    }
+
+    /// Makes sure that accounts come from the servers, with the content, that positions were read from. An account that a
+    /// failover or an emptying took back lacks what it was told before, prices above all, and must not be used until
+    /// that is told again.
+    async fn check_fence(
+        &mut self,
+        groups: &[Group],
+        asking: &[(usize, Needs)],
+        lineages: &[String],
+        source: &dyn Source,
+        patience: &Patience,
+    ) -> Result<(), Interrupt> {
+        let with_base = asking.iter().filter(|(_, needs)| needs.base);
+        let births: Vec<Option<u64>> =
+            with_base.map(|(number, _)| groups[*number].account.as_ref().and_then(Account::birth)).collect();
+        let is_known = lineages.iter().all(|lineage| self.lineages.contains(lineage))
+            && births.iter().all(|birth| birth.is_some_and(|birth| self.births.contains(&birth)));
+        if is_known || !holds(Defence::LoadFenced) {
+            return Ok(());
+        }
+        let begun = patience.ledger(source, || self.ledger.begin(&[])).await?;
+        if begun.fence != self.fence {
+            return Err(Interrupt::FenceMoved);
+        }
+        self.lineages.extend(lineages.iter().cloned());
+        self.births.extend(births.into_iter().flatten());
         Ok(())
     }
 
@@ -261,6 +349,7 @@ impl Settler {
             let timer = seconds.start_timer();
             let results = ledger.commit(&commits).await;
             timer.observe_duration();
+            reach(Step::FlightWritten);
             (decided, results)
         });
     }
@@ -308,7 +397,11 @@ impl Settler {
                 Committed::Refused => {
                     self.metrics.refused_commits.inc();
                     tracing::debug!(organization = &*group.organization_id, "commit refused; the account is read anew");
-                    group.forget_account();
+                    if holds(Defence::DropRefused) {
+                        group.forget_account();
+                    } else {
+                        group.forget_rows();
+                    }
                     group.refusals += 1;
                     chased |= group.refusals >= REFUSALS_PATIENT;
                 }
@@ -335,7 +428,9 @@ impl Settler {
         for organization_id in organizations {
             let mut account = accounts.take(organization_id);
             if account.has_published() {
-                commits.push((organization_id.clone(), account.take_changes(self.tokens.random(), Timestamp::MIN)));
+                let (token, birth) = (self.tokens.random(), self.birth);
+                let stamp = Stamp { token, birth, low_water: Timestamp::MIN, horizon_ms: 0 };
+                commits.push((organization_id.clone(), account.take_changes(stamp)));
             }
             if account.is_loaded() {
                 accounts.put(account);

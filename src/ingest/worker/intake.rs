@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use super::{Tenure, Worker};
 use crate::{
     domain::{reason::Reason, time::Timestamp},
+    faults::{Defence, Step, holds, reach},
     ingest::{
         Fatal, Interrupt,
         batch::{Batch, Message},
@@ -30,9 +31,13 @@ impl Worker {
             return Ok(0);
         }
         let mut batch = Batch::new(1_000);
-        self.source.take(Lane::Control, wait, &mut batch);
+        let asked_at = self.around.clock.now();
+        self.source.take(Lane::Control, wait, &mut batch).await;
+        if !batch.is_empty() {
+            reach(Step::ControlRead);
+        }
         for message in batch.iter() {
-            let Some((position, record_time)) = self.note(&message, tenure)? else { continue };
+            let Some((position, record_time)) = self.note(&message, asked_at, tenure)? else { continue };
             loop {
                 match self.decoder.control(message.payload()) {
                     Ok(record) => {
@@ -48,6 +53,9 @@ impl Worker {
                 break;
             }
         }
+        if batch.len() < batch.capacity {
+            tenure.positions.drain(true, asked_at);
+        }
         tenure.positions.end_batch();
         Ok(batch.len())
     }
@@ -55,13 +63,14 @@ impl Worker {
     pub(super) async fn decode_usage<'m>(
         &mut self,
         batch: &'m Batch,
+        asked_at: Timestamp,
         tenure: &mut Tenure,
         items: &mut Vec<Item<'m>>,
         groups: &mut Groups,
         dead: &mut Vec<DeadLetter>,
     ) -> Result<(), Interrupt> {
         for message in batch.iter() {
-            let Some((position, record_time)) = self.note(&message, tenure)? else { continue };
+            let Some((position, record_time)) = self.note(&message, asked_at, tenure)? else { continue };
             loop {
                 match self.decoder.usage(message.payload()) {
                     Ok(decoded) => {
@@ -81,10 +90,15 @@ impl Worker {
     }
 
     /// Notes a message as read; `None` if it is no record, or one that was read before.
-    fn note(&self, message: &Message<'_>, tenure: &mut Tenure) -> Result<Option<(usize, Timestamp)>, Interrupt> {
+    fn note(
+        &self,
+        message: &Message<'_>,
+        asked_at: Timestamp,
+        tenure: &mut Tenure,
+    ) -> Result<Option<(usize, Timestamp)>, Interrupt> {
         let Some(position) = tenure.positions.number_of(message) else { return Ok(None) };
         if message.is_end_of_partition() {
-            tenure.positions.reach_end(position, message.offset());
+            tenure.positions.reach_end(position, message.offset(), asked_at);
             return Ok(None);
         }
         if let Some(why) = message.error() {
@@ -124,7 +138,7 @@ impl Worker {
     /// Not before all that was there at the begin is applied: until then the accounts may be behind the topic.
     pub(super) fn add_corrections(&self, tenure: &Tenure, items: &mut Vec<Item<'_>>, groups: &mut Groups) {
         let in_history = tenure.positions.all().iter().any(|position| !position.is_past_history());
-        if in_history || !tenure.control.is_empty() {
+        if in_history || !tenure.control.is_empty() || !holds(Defence::Readback) {
             return;
         }
         let ours = |partition: i32| {

@@ -10,7 +10,7 @@
 //! Nothing is believed across a begin: accounts, ids and positions are dropped, and reading starts again at the
 //! smallest progress of all primaries (design section 4).
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use rand::rngs::StdRng;
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ use super::{
     batch::Batch,
     decode::{Decoder, Registry, RegistryOptions},
     lanes::{ControlLane, control_is_read_for_usage},
+    low_water::LowWater,
     patience::Patience,
     positions::{Positions, Start},
     settle::{Groups, Item, Settled, Settler, Work},
@@ -36,11 +37,11 @@ use crate::{
         account::{Account, Policy, Present},
         reason::Reason,
         signal::Signal,
-        time::Timestamp,
     },
+    faults::{Defence, Step, holds, reach},
     ledger::{InputPartition, Ledger},
     notify::{encode::DeadLetter, publisher::Publisher, readback::Readback},
-    observe::metrics::Metrics,
+    observe::{health::Dependency, metrics::Metrics},
 };
 
 /// How long an empty lane is waited on.
@@ -49,8 +50,8 @@ const IDLE_WAIT: Duration = Duration::from_millis(5);
 /// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often the low water of all partitions is read.
-const LOW_WATER_EVERY: Duration = Duration::from_secs(10);
+/// How long the broker may take to tell how many partitions a topic has.
+const METADATA_WAIT: Duration = Duration::from_secs(2);
 
 /// Signals that are written and acknowledged are forgotten this long after, if nothing else is written before.
 const FORGET_AFTER: Duration = Duration::from_millis(200);
@@ -63,6 +64,10 @@ const FORGET_MAX: usize = 1_000;
 pub struct WorkerOptions {
     /// The topic of control records.
     pub control_topic: String,
+    /// All topics that are read.
+    pub topics: Vec<String>,
+    /// A replica that takes over has not seen at most the writes of this time.
+    pub replica_behind: Duration,
     /// Where partitions without progress begin.
     pub start: Start,
     /// Records per batch at most.
@@ -101,8 +106,6 @@ pub struct Worker {
     registry: Option<Registry>,
     settler: Settler,
     accounts: Accounts,
-    low_water: Timestamp,
-    low_water_read: Option<Instant>,
     /// Organizations with signals that are acknowledged and still stored.
     to_forget: BTreeSet<Box<str>>,
 }
@@ -111,6 +114,7 @@ pub struct Worker {
 struct Tenure {
     positions: Positions,
     control: ControlLane,
+    low_water: LowWater,
     last_tick: Instant,
     last_batch: Instant,
 }
@@ -124,8 +128,6 @@ impl Worker {
             registry: options.registry.clone().map(Registry::new),
             settler: Settler::new(Arc::clone(&around.ledger), options.policy, around.metrics.clone(), random),
             accounts: Accounts::new(options.rows_held_max),
-            low_water: Timestamp::MIN,
-            low_water_read: None,
             to_forget: BTreeSet::new(),
             options,
             around,
@@ -161,6 +163,10 @@ impl Worker {
                         "Redis is not the one any more that positions were read from: beginning anew at its progress"
                     );
                 }
+                Interrupt::Overtaken => {
+                    self.around.metrics.rewinds.inc();
+                    warn!("another worker has applied what this one was about to: beginning anew at its progress");
+                }
                 Interrupt::Rebalanced(Rebalance::Assigned(partitions)) => {
                     info!(count = partitions.len(), "partitions assigned");
                     assigned = Some(partitions);
@@ -190,10 +196,10 @@ impl Worker {
 
     /// Holds partitions from a begin to what ends it.
     async fn hold(&mut self, partitions: &[InputPartition], fetching: &mut bool) -> Interrupt {
-        self.accounts.clear();
+        if holds(Defence::DropAll) {
+            self.accounts.clear();
+        }
         self.to_forget.clear();
-        // After a rewind the inputs may be far behind what was known of them.
-        (self.low_water, self.low_water_read) = (Timestamp::MIN, None);
         let begun = Positions::begin(
             partitions,
             &self.options.control_topic,
@@ -206,6 +212,11 @@ impl Worker {
             Ok(positions) => positions,
             Err(interrupt) => return interrupt,
         };
+        let partitions_of_all = match self.count_partitions().await {
+            Ok(count) => count,
+            Err(interrupt) => return interrupt,
+        };
+        self.settler.begin(positions.fence().clone());
         let offsets = positions.offsets();
         let moved = if *fetching { self.source.seek(&offsets) } else { self.source.assign(&offsets) };
         if let Err(error) = moved {
@@ -218,12 +229,36 @@ impl Worker {
             positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
         };
         self.around.readback.check_all(held);
-        let mut tenure = Tenure { positions, control: ControlLane::default(), last_tick: now, last_batch: now };
+        let mut tenure = Tenure {
+            positions,
+            control: ControlLane::default(),
+            // After a rewind the inputs may be far behind what was known of them.
+            low_water: LowWater::new(self.options.replica_behind, partitions_of_all),
+            last_tick: now,
+            last_batch: now,
+        };
         loop {
             if let Err(interrupt) = self.lap(&mut tenure).await {
                 return interrupt;
             }
         }
+    }
+
+    /// How many partitions all topics have together, whoever reads them.
+    async fn count_partitions(&self) -> Result<usize, Interrupt> {
+        let mut count = 0;
+        for topic in &self.options.topics {
+            count += loop {
+                match self.source.partitions(topic, METADATA_WAIT) {
+                    Ok(partitions) => break partitions,
+                    Err(error) => {
+                        let (kafka, why) = (Dependency::Kafka, error.to_string());
+                        self.around.patience.wait_for(&*self.source, kafka, &why).await?;
+                    }
+                }
+            };
+        }
+        Ok(count)
     }
 
     /// One batch, or one look at what is due while there is none.
@@ -238,10 +273,18 @@ impl Worker {
         let control_read = self.read_control(tenure, Duration::ZERO, &mut dead).await?;
         let mut batch = Batch::new(self.options.batch_records_max);
         let wait = if control_read > 0 { Duration::ZERO } else { IDLE_WAIT };
-        self.source.take(Lane::Usage, wait, &mut batch);
+        let asked_at = self.around.clock.now();
+        self.source.take(Lane::Usage, wait, &mut batch).await;
+        if !batch.is_empty() {
+            reach(Step::Taken);
+        }
         let mut items = Vec::with_capacity(batch.len());
         let mut groups = Groups::default();
-        self.decode_usage(&batch, tenure, &mut items, &mut groups, &mut dead).await?;
+        self.decode_usage(&batch, asked_at, tenure, &mut items, &mut groups, &mut dead).await?;
+        if batch.len() < batch.capacity {
+            tenure.positions.drain(false, asked_at);
+        }
+        reach(Step::Decoded);
         while !control_is_read_for_usage(&tenure.positions, self.options.policy.rules_delay_ms) {
             self.read_control(tenure, IDLE_WAIT, &mut dead).await?;
             if self.around.patience.is_stopped() {
@@ -290,6 +333,9 @@ impl Worker {
         let inputs: Vec<InputPartition> =
             tenure.positions.all().iter().map(|position| position.input.clone()).collect();
         let position_of = |number: usize| inputs[number].clone();
+        if !holds(Defence::ProgressLast) {
+            self.advance(tenure).await?;
+        }
         let mut settled = Settled::default();
         loop {
             let part = self.settler.settle(
@@ -297,7 +343,7 @@ impl Worker {
                 &mut groups,
                 &mut self.accounts,
                 present,
-                self.low_water,
+                tenure.low_water.get(),
                 &position_of,
                 &*self.source,
                 &self.around.patience,
@@ -320,6 +366,9 @@ impl Worker {
         let metrics = self.around.metrics.clone();
         let (applied, duplicate) = (settled.applied, settled.duplicate);
         metrics.corrections.inc_by(settled.corrections);
+        if !holds(Defence::Acknowledged) {
+            self.advance(tenure).await?;
+        }
         self.publish(&mut groups, &dead).await?;
         for account in groups.into_accounts() {
             self.accounts.put(account);
@@ -352,12 +401,14 @@ impl Worker {
             metrics.outbox_depth.set(i64::try_from(signals.len()).unwrap_or(i64::MAX));
             patience.publish(&*self.source, || publisher.signals(&signals)).await?;
             metrics.outbox_depth.set(0);
+            reach(Step::SignalsSent);
             for (_, signal) in &signals {
                 count_signal(metrics, signal);
             }
         }
         if !dead.is_empty() {
             patience.publish(&*self.source, || publisher.dead_letters(dead)).await?;
+            reach(Step::DeadLettersSent);
         }
         for account in touched {
             let published = account.outbox().len();
@@ -369,20 +420,32 @@ impl Worker {
         Ok(())
     }
 
-    async fn advance(&self, tenure: &Tenure) -> Result<(), Interrupt> {
-        let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number), self.around.clock.now());
-        let (ledger, fence) = (&self.around.ledger, tenure.positions.fence());
-        let holds = self.around.patience.ledger(&*self.source, || ledger.advance(fence, &progress)).await?;
-        if holds { Ok(()) } else { Err(Interrupt::FenceMoved) }
+    async fn advance(&self, tenure: &mut Tenure) -> Result<(), Interrupt> {
+        let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number));
+        let (ledger, patience) = (&self.around.ledger, &self.around.patience);
+        let mut fence = Cow::Borrowed(tenure.positions.fence());
+        if !holds(Defence::Fence) {
+            fence = Cow::Owned(patience.ledger(&*self.source, || ledger.begin(&[])).await?.fence);
+        }
+        reach(Step::BeforeProgress);
+        let kept_from = tenure.low_water.to_write();
+        let is_written = patience.ledger(&*self.source, || ledger.advance(&fence, &progress, kept_from)).await?;
+        reach(Step::ProgressWritten);
+        if !is_written {
+            return Err(Interrupt::FenceMoved);
+        }
+        tenure.low_water.wrote();
+        Ok(())
     }
 
     /// What has to be done now and then, busy or not.
     async fn tick(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
-        if self.low_water_read.is_none_or(|read| read.elapsed() >= LOW_WATER_EVERY) {
+        if tenure.low_water.is_to_be_read() {
             let ledger = &self.around.ledger;
             let all = self.around.patience.ledger(&*self.source, || ledger.progress_of_all()).await?;
-            self.low_water = all.iter().map(|progress| progress.low_water).min().unwrap_or(Timestamp::MIN);
-            self.low_water_read = Some(Instant::now());
+            let ours = |topic: &str| self.options.topics.iter().any(|of_ours| of_ours == topic);
+            let of_ours = all.iter().filter(|(input, _)| ours(&input.topic)).map(|(_, progress)| progress.low_water);
+            tenure.low_water.note(&of_ours.collect::<Vec<_>>());
         }
         if tenure.last_tick.elapsed() >= TICK {
             tenure.last_tick = Instant::now();
@@ -405,12 +468,15 @@ impl Worker {
 
     /// Forgets signals that were published, of up to [`FORGET_MAX`] accounts.
     async fn forget_some(&mut self) -> Result<(), Interrupt> {
+        reach(Step::BeforeForgetting);
         let organizations: Vec<Box<str>> = self.to_forget.iter().take(FORGET_MAX).cloned().collect();
         for organization_id in &organizations {
             self.to_forget.remove(organization_id);
         }
         let (settler, patience) = (&mut self.settler, &self.around.patience);
-        settler.forget_published(&mut self.accounts, &organizations, &*self.source, patience).await
+        settler.forget_published(&mut self.accounts, &organizations, &*self.source, patience).await?;
+        reach(Step::Forgotten);
+        Ok(())
     }
 
     /// Before a stop, so that whoever comes next does not publish again. What cannot be forgotten is published again,
@@ -424,16 +490,16 @@ impl Worker {
     }
 
     fn commit_offsets(&self, tenure: &Tenure) {
-        let now = self.around.clock.now();
-        let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number), now);
+        let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number));
         let offsets: Vec<_> = progress.into_iter().map(|(input, progress)| (input, progress.next_offset)).collect();
         self.source.commit(&offsets);
+        reach(Step::OffsetsCommitted);
     }
 
     fn show_lag(&self, tenure: &Tenure) {
         for position in tenure.positions.all() {
             let end = self.source.known_end(&position.input).unwrap_or(position.next_offset);
-            let lag = if position.caught_up { 0 } else { (end - position.next_offset).max(0) };
+            let lag = if position.caught_up_at.is_some() { 0 } else { (end - position.next_offset).max(0) };
             let labels = [&*position.input.topic, &position.input.partition.to_string()];
             self.around.metrics.lag.with_label_values(&labels).set(lag);
         }

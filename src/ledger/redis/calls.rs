@@ -9,10 +9,13 @@ use crate::{
         window::WindowKind,
     },
     ledger::{
-        Committed, InputPartition, LedgerError,
+        Committed, InputPartition, LedgerError, Progress,
         keys::{AccountKeys, Keys},
     },
 };
+
+/// The field beside progress that holds the low water that ids were forgotten by.
+pub const KEPT_FROM: &str = "kept_from";
 
 /// What stands for "none" in the functions.
 const NONE: &str = "";
@@ -147,7 +150,7 @@ pub fn begin(keys: &Keys, tags: &[u32], token: &[u8; 16], fields: &[String]) -> 
 }
 
 /// Writes progress at some tags, if the fence still holds.
-pub fn advance(keys: &Keys, tags: &[u32], fences: &[&(String, Vec<u8>)], pairs: &[(String, Vec<u8>)]) -> Cmd {
+pub fn advance(keys: &Keys, tags: &[u32], fences: &[&(String, Vec<u8>)], pairs: &[(String, String)]) -> Cmd {
     let mut call = function("bursar_advance_2", tags.len());
     for tag in tags {
         call.arg(keys.progress(*tag));
@@ -157,15 +160,15 @@ pub fn advance(keys: &Keys, tags: &[u32], fences: &[&(String, Vec<u8>)], pairs: 
         call.arg(&token[..]);
     }
     for (field, progress) in pairs {
-        call.arg(field).arg(&progress[..]);
+        call.arg(field).arg(progress);
     }
     call
 }
 
-/// Reads the progress of all partitions at the first tag.
-pub fn all_progress(keys: &Keys) -> Cmd {
+/// Reads the progress of all partitions at a tag.
+pub fn all_progress(keys: &Keys, tag: u32) -> Cmd {
     let mut call = cmd("HGETALL");
-    call.arg(keys.progress(0));
+    call.arg(keys.progress(tag));
     call
 }
 
@@ -196,7 +199,7 @@ fn function(name: &str, keys: usize) -> Cmd {
     call
 }
 
-type BaseReply = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Vec<Vec<u8>>);
+type BaseReply = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Vec<Vec<u8>>, String);
 type Values = Vec<Option<Vec<u8>>>;
 type Texts = Vec<String>;
 
@@ -241,7 +244,7 @@ fn read_walk(reply: Value) -> Result<Walked, LedgerError> {
 }
 
 fn read_base(reply: Value) -> Result<LoadedBase, LedgerError> {
-    let (settings, calendar, segments, outbox): BaseReply = read(reply)?;
+    let (settings, calendar, segments, outbox, lineage): BaseReply = read(reply)?;
     let mut signals = Vec::with_capacity(outbox.len() / 2);
     let mut values = outbox.into_iter();
     while let (Some(number), Some(signal)) = (values.next(), values.next()) {
@@ -250,7 +253,7 @@ fn read_base(reply: Value) -> Result<LoadedBase, LedgerError> {
     }
     // A hash has no order; signals do.
     signals.sort_by_key(|(number, _)| *number);
-    Ok(LoadedBase { settings, calendar, segments, outbox: signals })
+    Ok(LoadedBase { lineage, settings, calendar, segments, outbox: signals })
 }
 
 /// Reads the reply of [`commit`] and of [`advance`].
@@ -274,9 +277,22 @@ pub fn read_begun(reply: Value) -> Result<(String, Vec<(Vec<u8>, Values)>), Ledg
     Ok((lineage, tags))
 }
 
-/// Reads the reply of `HGETALL`.
-pub fn read_pairs(reply: Value) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
-    read(reply)
+/// Reads the reply of [`all_progress`].
+pub fn read_all_progress(reply: Value) -> Result<Vec<(InputPartition, Progress)>, LedgerError> {
+    let fields: Vec<(String, Vec<u8>)> = read(reply)?;
+    let of_partition = |(field, text): &(String, Vec<u8>)| {
+        let (topic, partition) = field.rsplit_once('/')?;
+        let input = InputPartition { topic: topic.into(), partition: partition.parse().ok()? };
+        Some(Progress::from_text(text).map(|progress| (input, progress)))
+    };
+    fields.iter().filter_map(of_partition).collect()
+}
+
+/// Reads the low water that ids were forgotten by, at one tag.
+pub fn read_kept_from(text: Option<Vec<u8>>) -> Result<Timestamp, LedgerError> {
+    let Some(text) = text else { return Ok(Timestamp::MIN) };
+    let ms = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+    ms.map(Timestamp::from_ms).ok_or_else(|| unexpected("a low water that is no number"))
 }
 
 /// Reads the reply of [`due`].

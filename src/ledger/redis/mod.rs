@@ -17,12 +17,12 @@ pub use self::connection::{Connection, RedisOptions};
 use super::{
     Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress,
     keys::{Keys, TAGS},
-    smallest_of,
+    smallest_of, smallest_of_all,
 };
 use crate::domain::{
     account::{
+        Policy,
         changes::{Changes, Loaded, Needs},
-        layout::{pack, unpack},
     },
     time::{DAY_MS, Timestamp},
 };
@@ -34,26 +34,24 @@ const DUE_MAX: usize = 1_000;
 pub struct RedisLedger {
     connection: Connection,
     keys: Keys,
-    horizon_ms: i64,
     retention: calls::Retention,
     /// Calls that found the functions missing and loaded them.
     function_loads: AtomicU64,
 }
 
 impl RedisLedger {
-    /// Connects, loads the functions and checks the server's settings. Ids are remembered for `horizon_ms`, and the
+    /// Connects, loads the functions and checks the server's settings. What is kept follows from the policy, and the
     /// counters of that many billing periods stay readable.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] if the server does not answer within `wait`; [`LedgerError::Misconfigured`] if it
     /// would lose accounts (`maxmemory-policy` evicts) or hides its replication id.
-    pub async fn connect(options: &RedisOptions, horizon_ms: i64, periods_kept: i64) -> Result<Self, LedgerError> {
+    pub async fn connect(options: &RedisOptions, policy: &Policy, periods_kept: i64) -> Result<Self, LedgerError> {
         let ledger = Self {
             connection: Connection::open(options).await?,
             keys: Keys::new(&options.prefix),
-            horizon_ms,
             retention: calls::Retention {
-                ids_ms: horizon_ms.saturating_mul(4).max(SWEEP_UP_MS),
+                ids_ms: policy.horizon_ms.saturating_mul(4).max(SWEEP_UP_MS),
                 // Rows keep the two newest themselves.
                 periods_ms: periods_kept.saturating_mul(31 * DAY_MS),
             },
@@ -142,24 +140,27 @@ impl Ledger for RedisLedger {
 
     fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
         async move {
-            let fields: Vec<String> = partitions.iter().map(calls::progress_field).collect();
+            let mut fields: Vec<String> = partitions.iter().map(calls::progress_field).collect();
+            fields.push(calls::KEPT_FROM.to_owned());
             let token: [u8; 16] = rand::random();
             let groups = self.tag_groups();
             let begin = |tags: &Vec<u32>| calls::begin(&self.keys, tags, &token, &fields);
             let replies = self.call(|| groups.iter().map(begin).collect()).await?;
             let mut begun = Begun { fence: Fence::default(), progress: Vec::new() };
-            let mut smallest: Vec<Vec<Option<Progress>>> = vec![Vec::new(); partitions.len()];
+            let mut of_primaries: Vec<Vec<Option<Progress>>> = vec![Vec::new(); partitions.len()];
+            let mut kept_from = Timestamp::MIN;
             for reply in replies {
                 let (lineage, tags) = calls::read_begun(reply)?;
-                for (token, progress) in tags {
+                for (token, mut progress) in tags {
                     begun.fence.0.push((lineage.clone(), token));
-                    for (position, packed) in progress.into_iter().enumerate() {
-                        smallest[position].push(packed.map(|packed| read_progress(&packed)).transpose()?);
+                    kept_from = kept_from.max(calls::read_kept_from(progress.pop().flatten())?);
+                    for (position, text) in progress.into_iter().enumerate() {
+                        of_primaries[position].push(text.map(|text| Progress::from_text(&text)).transpose()?);
                     }
                 }
             }
-            for of_primaries in smallest {
-                begun.progress.push(smallest_of(of_primaries, self.horizon_ms)?);
+            for of_primaries in &of_primaries {
+                begun.progress.push(smallest_of(of_primaries, kept_from)?);
             }
             Ok(begun)
         }
@@ -170,12 +171,14 @@ impl Ledger for RedisLedger {
         &'a self,
         fence: &'a Fence,
         progress: &'a [(InputPartition, Progress)],
+        kept_from: Timestamp,
     ) -> BoxFuture<'a, Result<bool, LedgerError>> {
         async move {
-            let pairs: Vec<(String, Vec<u8>)> = progress
-                .iter()
-                .map(|(partition, progress)| (calls::progress_field(partition), pack(progress)))
-                .collect();
+            let progress =
+                progress.iter().map(|(partition, progress)| (calls::progress_field(partition), progress.to_text()));
+            let kept_from =
+                (kept_from > Timestamp::MIN).then(|| (calls::KEPT_FROM.to_owned(), kept_from.ms().to_string()));
+            let pairs: Vec<(String, String)> = progress.chain(kept_from).collect();
             // The fence has an entry per tag, in the order of the tags.
             let groups = self.tag_groups();
             let advance = |tags: &Vec<u32>| {
@@ -192,12 +195,12 @@ impl Ledger for RedisLedger {
         .boxed()
     }
 
-    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<Progress>, LedgerError>> {
+    fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<(InputPartition, Progress)>, LedgerError>> {
         async move {
-            let reply = self.call(|| vec![calls::all_progress(&self.keys)]).await?.remove(0);
-            let entries = calls::read_pairs(reply)?;
-            let packed = entries.into_iter().filter(|(field, _)| field != b"token").map(|(_, packed)| packed);
-            packed.map(|packed| read_progress(&packed)).collect()
+            let calls = || (0..TAGS).map(|tag| calls::all_progress(&self.keys, tag)).collect();
+            let replies = self.call(calls).await?;
+            let of_tags = replies.into_iter().map(calls::read_all_progress).collect::<Result<Vec<_>, _>>()?;
+            Ok(smallest_of_all(&of_tags))
         }
         .boxed()
     }
@@ -223,10 +226,6 @@ impl Ledger for RedisLedger {
         }
         .boxed()
     }
-}
-
-fn read_progress(packed: &[u8]) -> Result<Progress, LedgerError> {
-    unpack("progress", packed).map_err(|error| LedgerError::Misconfigured(error.to_string()))
 }
 
 /// Ids and older windows that no commit removed are swept up by Redis after four horizons, but not before this: a

@@ -23,13 +23,16 @@ use super::{
     scopes::{ORGANIZATION, ScopeIndex},
     seen::Sighting,
 };
-use crate::domain::{
-    control::{Adjustment, Command, ControlRecord, GrantCredits, SetLimit},
-    limit::Selector,
-    pause::{Cause as PauseCause, CauseKind},
-    reason::Reason,
-    scope::{Scope, ScopeKind},
-    signal::{JournalEntry, Refusal, RequestKind, RequestSignal, Signal},
+use crate::{
+    domain::{
+        control::{Adjustment, Command, ControlRecord, GrantCredits, SetLimit},
+        limit::Selector,
+        pause::{Cause as PauseCause, CauseKind},
+        reason::Reason,
+        scope::{Scope, ScopeKind},
+        signal::{JournalEntry, Refusal, RequestKind, RequestSignal, Signal},
+    },
+    faults::{Defence, holds},
 };
 
 /// Where a record stands in the log: topic, partition, offset.
@@ -117,6 +120,9 @@ impl Account {
             // Older than ids are remembered: it cannot be told from a resend, and would be done twice.
             let (event_time, record_time) = (record.time, moment.record_time);
             return Outcome::DeadLetter(Reason::TooLate { event_time, record_time });
+        }
+        if !is_due && self.seen.has_forgotten(record.time) && holds(Defence::Overtaken) {
+            return Outcome::Overtaken;
         }
         let caused_by = Cause::Control { source: &record.source, id: &record.id, time: record.time };
         let said = Said { record, caused_by, moment, policy };
