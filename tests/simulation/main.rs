@@ -106,7 +106,9 @@ fn e1_the_same_seed_is_the_same_trace() {
 }
 
 fn check_control(defence: Defence) {
-    let outcomes = run_all(&(0..CONTROL_SEEDS).collect::<Vec<_>>(), Some(defence), true);
+    // One is rarely needed: by a zombie that is behind by more than the horizon.
+    let first = if defence == Defence::Overtaken { 320 } else { 0 };
+    let outcomes = run_all(&(first..first + CONTROL_SEEDS).collect::<Vec<_>>(), Some(defence), true);
     let failed = outcomes.iter().find_map(|(seed, outcome)| Some((seed, outcome.wrong.as_ref()?)));
     let (seed, why) =
         failed.unwrap_or_else(|| panic!("without {defence:?} all {CONTROL_SEEDS} seeds pass: it is not tested"));
