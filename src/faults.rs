@@ -132,6 +132,10 @@ mod what_is_set {
     /// Nothing happens.
     #[inline(always)]
     pub const fn reach(_: Step) {}
+
+    /// Nothing happens.
+    #[inline(always)]
+    pub const fn taste(_: &str) {}
 }
 
 #[cfg(feature = "faults")]
@@ -146,12 +150,16 @@ mod what_is_set {
 
     use super::{Defence, Step};
 
-    /// `BURSAR_FAULTS_OFF=Ids`: a defence that does not hold in this process.
-    static OFF: LazyLock<Option<Defence>> = LazyLock::new(|| {
-        let name = std::env::var("BURSAR_FAULTS_OFF").ok()?;
-        let defence = Defence::ALL.into_iter().find(|defence| format!("{defence:?}") == name);
-        Some(defence.unwrap_or_else(|| panic!("BURSAR_FAULTS_OFF={name} is no defence")))
+    /// `BURSAR_FAULTS_OFF=Fence,LoadFenced`: defences that do not hold in this process.
+    static OFF: LazyLock<Vec<Defence>> = LazyLock::new(|| {
+        let names = std::env::var("BURSAR_FAULTS_OFF").unwrap_or_default();
+        let find = |name: &str| Defence::ALL.into_iter().find(|defence| format!("{defence:?}") == name);
+        let names = names.split(',').filter(|name| !name.is_empty());
+        names.map(|name| find(name).unwrap_or_else(|| panic!("BURSAR_FAULTS_OFF: {name} is no defence"))).collect()
     });
+
+    /// `BURSAR_FAULTS_POISON=acme`: deciding for this organization panics.
+    static POISON: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("BURSAR_FAULTS_POISON").ok());
 
     /// `BURSAR_FAULTS_DIE_AT=Committed:3`: the process dies when it reaches the step for the third time.
     static DIE_AT: LazyLock<Option<(Step, u32)>> = LazyLock::new(|| {
@@ -175,7 +183,12 @@ mod what_is_set {
 
     /// Whether a defence holds.
     pub fn holds(defence: Defence) -> bool {
-        OFF_HERE.get().or(*OFF) != Some(defence)
+        OFF_HERE.get() != Some(defence) && !OFF.contains(&defence)
+    }
+
+    /// Panics, if the organization is the poisoned one.
+    pub fn taste(organization_id: &str) {
+        assert!(POISON.as_deref() != Some(organization_id), "poisoned, as BURSAR_FAULTS_POISON says");
     }
 
     /// Dies, if this is the place.

@@ -103,7 +103,14 @@ impl Service {
         let patience = Patience { health: Arc::clone(&health), stop };
         let policy = config.rules.policy();
         let ledger = loop {
-            match RedisLedger::connect(&config.redis()?, &policy, config.rules.periods_kept).await {
+            match RedisLedger::connect(
+                &config.redis()?,
+                &policy,
+                config.rules.periods_kept,
+                metrics.function_loads.clone(),
+            )
+            .await
+            {
                 Ok(ledger) => break ledger,
                 Err(error) if error.is_transient() => wait(&patience, Dependency::Redis, &error.to_string()).await?,
                 Err(error) => return Err(error.into()),

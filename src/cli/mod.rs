@@ -1,9 +1,10 @@
-//! The program: `bursar run | demo | replay | control | import-prices | show | bench | check-config`.
+//! The program: `bursar run | demo | replay | control | import-prices | release | show | bench | check-config`.
 
 mod bench;
 mod control;
 mod demo;
 mod prices;
+mod release;
 mod replay;
 mod run;
 mod show;
@@ -39,6 +40,8 @@ enum Command {
     Control(control::ControlArguments),
     /// Make a rate card of a price list that the field uses, and report what could not be mapped.
     ImportPrices(prices::PricesArguments),
+    /// Send what was parked for an account to the topics that it came from.
+    Release(release::ReleaseArguments),
     /// Show an account as it stands in Redis.
     Show(show::ShowArguments),
     /// Measure speed and memory on real Kafka and Redis.
@@ -94,6 +97,10 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::ImportPrices(arguments) => {
             start_logging("warn", LogFormat::Text);
             runtime.block_on(prices::import(&config, &arguments))
+        }
+        Command::Release(arguments) => {
+            start_logging("warn", LogFormat::Text);
+            release::release(&config, &arguments)
         }
         Command::Show(arguments) => {
             start_logging("warn", LogFormat::Text);

@@ -61,6 +61,7 @@ pub struct TopicsConfig {
     pub statements: String,
     pub requests: String,
     pub dead_letters: String,
+    pub parking: String,
 }
 
 impl Default for TopicsConfig {
@@ -74,14 +75,16 @@ impl Default for TopicsConfig {
             statements: "usage.statements".to_owned(),
             requests: "usage.requests".to_owned(),
             dead_letters: "usage.dead-letter".to_owned(),
+            parking: "usage.parking".to_owned(),
         }
     }
 }
 
 impl TopicsConfig {
     /// Every topic that only we write to.
-    pub const fn written(&self) -> [&String; 6] {
-        [&self.thresholds, &self.pauses, &self.journal, &self.statements, &self.requests, &self.dead_letters]
+    pub const fn written(&self) -> [&String; 7] {
+        let Self { thresholds, pauses, journal, statements, requests, dead_letters, parking, .. } = self;
+        [thresholds, pauses, journal, statements, requests, dead_letters, parking]
     }
 
     /// The same topics under names that begin with a prefix, for those who need topics of their own.
@@ -96,6 +99,7 @@ impl TopicsConfig {
             statements: name(&self.statements),
             requests: name(&self.requests),
             dead_letters: name(&self.dead_letters),
+            parking: name(&self.parking),
         }
     }
 
@@ -108,6 +112,7 @@ impl TopicsConfig {
             statements: self.statements.clone(),
             requests: self.requests.clone(),
             dead_letters: self.dead_letters.clone(),
+            parking: self.parking.clone(),
             control: self.control.clone(),
         }
     }

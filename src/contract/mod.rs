@@ -38,6 +38,8 @@ pub enum Kind {
     Request,
     /// A record that will never be applied.
     DeadLetter,
+    /// A record of an account that cannot be decided now; it has the schema of a dead letter.
+    Parked,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::Statement => "bursar.statement.v1",
             Self::Request => "bursar.request.v1",
             Self::DeadLetter => "bursar.dead_letter.v1",
+            Self::Parked => "bursar.parked.v1",
         }
     }
 }
@@ -96,6 +99,7 @@ pub static PUBLISHED: LazyLock<Vec<Published>> = LazyLock::new(|| {
 
 /// The newest published schema of a kind: the one that we write.
 pub fn newest(kind: Kind) -> &'static Published {
+    let kind = if kind == Kind::Parked { Kind::DeadLetter } else { kind };
     PUBLISHED.iter().rev().find(|published| published.kind == kind).expect("every kind is published")
 }
 

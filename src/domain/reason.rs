@@ -102,6 +102,9 @@ pub enum Reason {
     /// The control record cannot be done as it stands.
     #[error("the control record was refused: {0}")]
     ControlRefused(String),
+    /// Deciding the account panicked.
+    #[error("the account cannot be decided now ({0}): its records are parked until they are released")]
+    Quarantined(String),
 }
 
 impl Reason {
@@ -128,6 +131,7 @@ impl Reason {
             Self::IdReused => "id_reused",
             Self::CounterOverflow(_) => "counter_overflow",
             Self::ControlRefused(_) => "control_refused",
+            Self::Quarantined(_) => "quarantined",
         }
     }
 }

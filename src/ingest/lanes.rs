@@ -18,6 +18,10 @@ const WAITING_MAX: usize = 10_000;
 pub struct ControlItem {
     /// What it says.
     pub record: Box<ControlRecord>,
+    /// Its key.
+    pub key: Box<[u8]>,
+    /// Its bytes.
+    pub payload: Box<[u8]>,
     /// The number of its partition.
     pub position: usize,
     /// Its offset.

@@ -70,6 +70,13 @@ pub struct DeadLetter {
     pub payload_bytes: usize,
 }
 
+impl DeadLetter {
+    /// Whether it waits to be released.
+    pub const fn is_parked(&self) -> bool {
+        matches!(self.reason, Reason::Quarantined(_))
+    }
+}
+
 /// What is sent: to which kind of topic, under which key.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -130,8 +137,9 @@ pub fn dead_letter(letter: &DeadLetter, format: Format) -> Outgoing {
         ("payload", Value::Bytes(letter.payload.clone())),
         ("payload_bytes", Value::Long(letter.payload_bytes as i64)),
     ]);
-    let payload = encode(Kind::DeadLetter, &position, letter.record_time, value, format);
-    Outgoing { kind: Kind::DeadLetter, key: position, partition_by: None, timestamp: None, payload }
+    let kind = if letter.is_parked() { Kind::Parked } else { Kind::DeadLetter };
+    let payload = encode(kind, &position, letter.record_time, value, format);
+    Outgoing { kind, key: position, partition_by: None, timestamp: None, payload }
 }
 
 fn encode(kind: Kind, id: &str, time: Timestamp, value: Value, format: Format) -> Vec<u8> {

@@ -30,6 +30,8 @@ pub struct OutputTopics {
     pub journal: String,
     /// Records that will never be applied.
     pub dead_letters: String,
+    /// Records of accounts that cannot be decided now.
+    pub parking: String,
     /// What scopes used in closed periods, and corrections.
     pub statements: String,
     /// Requests, reloads, digests and refusals.
@@ -177,6 +179,7 @@ impl KafkaSink {
             Kind::Statement => &self.topics.statements,
             Kind::Request => &self.topics.requests,
             Kind::DeadLetter => &self.topics.dead_letters,
+            Kind::Parked => &self.topics.parking,
             Kind::Control | Kind::Run | Kind::Token => &self.topics.control,
         }
     }

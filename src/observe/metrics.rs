@@ -9,7 +9,7 @@ use prometheus::{
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
-    /// Records taken from Kafka, over distinct positions (invariant U-6: = applied + duplicate + dead letters).
+    /// Records taken from Kafka, over distinct positions (invariant U-6: = applied + duplicate + dead letters + parked).
     pub consumed: IntCounter,
     /// Records that changed an account.
     pub applied: IntCounter,
@@ -17,6 +17,10 @@ pub struct Metrics {
     pub duplicate: IntCounter,
     /// Records that never will be applied, by reason code.
     pub dead_letters: IntCounterVec,
+    /// Records parked because their account could not be decided.
+    pub parked: IntCounter,
+    /// Functions loaded because the server had lost them.
+    pub function_loads: IntCounter,
     /// Records not yet applied, by topic and partition.
     pub lag: IntGaugeVec,
     /// Seconds per pipeline of commits.
@@ -69,6 +73,8 @@ impl Metrics {
                 "Records that never will be applied, by reason",
                 &["reason"],
             ),
+            parked: made.counter("parked_total", "Records parked because their account could not be decided"),
+            function_loads: made.counter("function_loads_total", "Functions loaded because the server had lost them"),
             lag: made.gauges("lag_records", "Records not yet applied", &["topic", "partition"]),
             commit_seconds: made.histogram("commit_seconds", "Seconds per pipeline of commits", seconds),
             commits: made.counter("commits_total", "Commits written"),

@@ -16,6 +16,7 @@ use bursar::{
         redis::{RedisLedger, RedisOptions},
     },
     notify::{encode::Format, reader::TopicReader},
+    observe::metrics::Metrics,
     service::Service,
 };
 use rdkafka::{
@@ -97,7 +98,9 @@ impl Pipeline {
             (topic.clone(), reader)
         });
         let options = RedisOptions { url: config.redis.url.clone(), prefix: config.redis.prefix.clone() };
-        let ledger = RedisLedger::connect(&options, &config.rules.policy(), 24).await.expect("Redis answers");
+        let ledger = RedisLedger::connect(&options, &config.rules.policy(), 24, Metrics::new().function_loads)
+            .await
+            .expect("Redis answers");
         let (readers, read) = (readers.collect(), HashMap::new());
         Self { config, service, producer, readers, read, ledger, seen: Vec::new(), reload: String::new() }
     }

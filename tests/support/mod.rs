@@ -161,6 +161,30 @@ impl Stage {
         self.settings.insert(format!("BURSAR__{setting}"), value.to_owned());
     }
 
+    /// Has members that end without a word leave the group after 3 s, by a configuration file of the stage.
+    pub fn expire_soon(&mut self) {
+        let file = std::env::temp_dir().join(format!("bursar-test-{}-{}.toml", std::process::id(), self.name));
+        let properties = "[kafka.properties]\n\"session.timeout.ms\" = \"3000\"\n\"heartbeat.interval.ms\" = \"500\"\n";
+        std::fs::write(&file, properties).expect("the configuration can be written");
+        self.env("BURSAR_CONFIG", &file.to_string_lossy());
+    }
+
+    /// Uses another Redis.
+    pub fn use_redis(&mut self, url: &str) {
+        self.redis = url.to_owned();
+        self.set("REDIS__URL", url);
+    }
+
+    /// Sets any environment variable of the program.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Removes an environment variable of the program.
+    pub fn without_env(&mut self, name: &str) {
+        self.settings.remove(name);
+    }
+
     /// The name of a topic on this stage.
     pub fn topic(&self, topic: &str) -> String {
         format!("{}.{topic}", self.name)
@@ -339,6 +363,16 @@ impl Member {
     /// Whether it still runs.
     pub fn lives(&mut self) -> bool {
         self.child.try_wait().expect("its state can be asked").is_none()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        send_signal(signal, self.child.id());
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) {
+        wait_until("the member ends", || !self.lives());
     }
 
     /// What it logged.

@@ -6,9 +6,10 @@ use super::{COMMIT_SIGNALS_MAX, EVENT_ROWS_MAX, Item, Settled, Work};
 use crate::{
     domain::account::{
         Account, Moment, Outcome, Policy, Present,
-        changes::{COMMIT_ROWS_MAX, Needs},
+        changes::{COMMIT_ROWS_MAX, Changes, Needs, Stamp},
     },
     domain::reason::Reason,
+    faults::taste,
     ledger::InputPartition,
 };
 
@@ -156,6 +157,32 @@ impl Group {
             }
         }
         (upto, tally)
+    }
+
+    /// Decides as much as one commit may hold, and what that commit has to write.
+    pub(super) fn step(
+        &mut self,
+        items: &[Item<'_>],
+        present: Present,
+        policy: &Policy,
+        position_of: &dyn Fn(usize) -> InputPartition,
+        stamp: Stamp,
+    ) -> (usize, Settled, Option<Changes>) {
+        taste(&self.organization_id);
+        let (upto, tally) = self.decide(items, present, policy, position_of);
+        let account = self.account.as_mut().expect("an open group has its account");
+        let changes = account.has_changes().then(|| account.take_changes(stamp));
+        (upto, tally, changes)
+    }
+
+    /// Gives up on what is not settled: it is parked.
+    pub(super) fn park(&mut self, items: &[Item<'_>], why: &str) -> Settled {
+        let parked = self.items[self.settled..].iter().map(|number| *number as usize);
+        let records = parked.filter(|number| items[*number].position.is_some());
+        let dead = records.map(|number| (number, Reason::Quarantined(why.to_owned()))).collect();
+        self.forget_account();
+        self.settle(self.items.len());
+        Settled { dead, ..Settled::default() }
     }
 
     pub(super) fn settle(&mut self, upto: usize) {

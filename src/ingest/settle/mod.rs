@@ -6,14 +6,15 @@
 //! and the same records are decided again.
 
 mod group;
+mod quarantine;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use rand::{Rng, rngs::StdRng};
 use tokio::task::JoinSet;
 
-use self::group::Group;
 pub use self::group::Groups;
+use self::{group::Group, quarantine::Quarantine};
 use super::{
     Fatal, Interrupt, accounts::Accounts, decode::Decoded, lanes::ControlItem, patience::Patience, source::Source,
 };
@@ -136,6 +137,7 @@ pub struct Settler {
     /// The content behind the fence, and others that are known to be behind it too.
     birth: u64,
     births: BTreeSet<u64>,
+    quarantine: Quarantine,
 }
 
 impl Settler {
@@ -150,6 +152,7 @@ impl Settler {
             lineages: BTreeSet::new(),
             birth: 0,
             births: BTreeSet::new(),
+            quarantine: Quarantine::default(),
         }
     }
 
@@ -229,26 +232,35 @@ impl Settler {
         let mut asking = Vec::new();
         for number in numbers {
             let group = &mut groups[*number];
-            let needs = group.needs(items);
+            if let Some(why) = self.quarantine.holds(&group.organization_id) {
+                round.total.add(group.park(items, &why));
+                continue;
+            }
+            let stamp =
+                Stamp { token: self.tokens.random(), birth: self.birth, low_water, horizon_ms: self.policy.horizon_ms };
+            let needs = match self.quarantine.guard(group, |group| group.needs(items)) {
+                Ok(needs) => needs,
+                Err(why) => {
+                    round.total.add(group.park(items, &why));
+                    continue;
+                }
+            };
             if !needs.is_empty() {
                 asking.push((*number, needs));
                 continue;
             }
-            let (upto, tally) = group.decide(items, present, &self.policy, position_of);
-            let account = group.account.as_mut().expect("an open group has its account");
-            if account.has_changes() {
-                let stamp = Stamp {
-                    token: self.tokens.random(),
-                    birth: self.birth,
-                    low_water,
-                    horizon_ms: self.policy.horizon_ms,
-                };
-                let changes = account.take_changes(stamp);
-                round.flight.commits.push((group.organization_id.clone(), changes));
-                round.flight.decided.push(Decided { group: *number, upto, tally });
-            } else {
-                group.settle(upto);
-                round.total.add(tally);
+            let policy = &self.policy;
+            let decided = self.quarantine.guard(group, |group| group.step(items, present, policy, position_of, stamp));
+            match decided {
+                Ok((upto, tally, Some(changes))) => {
+                    round.flight.commits.push((group.organization_id.clone(), changes));
+                    round.flight.decided.push(Decided { group: *number, upto, tally });
+                }
+                Ok((upto, tally, None)) => {
+                    group.settle(upto);
+                    round.total.add(tally);
+                }
+                Err(why) => round.total.add(group.park(items, &why)),
             }
             if round.flight.commits.len() >= ACCOUNTS_PER_FLIGHT {
                 self.take_off(round);

@@ -41,14 +41,20 @@ impl Worker {
             loop {
                 match self.decoder.control(message.payload()) {
                     Ok(record) => {
-                        let offset = message.offset();
-                        tenure.control.push(ControlItem { record: Box::new(record), position, offset, record_time });
+                        tenure.control.push(ControlItem {
+                            record: Box::new(record),
+                            key: message.key().into(),
+                            payload: message.payload().into(),
+                            position,
+                            offset: message.offset(),
+                            record_time,
+                        });
                     }
                     Err(Undecoded::NeedsSchema(id)) => {
                         self.learn_schema(id).await?;
                         continue;
                     }
-                    Err(Undecoded::Dead(reason)) => dead.push(dead_letter(reason, &message, record_time)),
+                    Err(Undecoded::Dead(reason)) => dead.push(undecoded(reason, &message, record_time)),
                 }
                 break;
             }
@@ -81,7 +87,7 @@ impl Worker {
                         self.learn_schema(id).await?;
                         continue;
                     }
-                    Err(Undecoded::Dead(reason)) => dead.push(dead_letter(reason, &message, record_time)),
+                    Err(Undecoded::Dead(reason)) => dead.push(undecoded(reason, &message, record_time)),
                 }
                 break;
             }
@@ -173,35 +179,43 @@ pub(super) fn dead_letters(
             continue;
         }
         let input = &inputs[item.position.expect("corrections are never refused")];
-        let original = originals.get(&(input.partition, item.offset, &*input.topic));
-        match (original, &item.work) {
-            (Some(message), _) => letters.push(dead_letter(reason.clone(), message, item.record_time)),
-            (None, Work::Control(control)) => letters.push(DeadLetter {
-                reason: reason.clone(),
-                topic: input.topic.clone(),
-                partition: input.partition,
-                offset: item.offset,
-                record_time: item.record_time,
-                key: control.record.organization_id.as_bytes().to_vec(),
-                payload: control.record.command_json.as_bytes().to_vec(),
-                payload_bytes: control.record.command_json.len(),
-            }),
-            (None, _) => unreachable!("usage is settled while its batch is held"),
-        }
+        let (key, payload) = match &item.work {
+            Work::Control(control) => (&*control.key, &*control.payload),
+            _ => {
+                let original = originals.get(&(input.partition, item.offset, &*input.topic));
+                let original = original.expect("usage is settled while its batch is held");
+                (original.key(), original.payload())
+            }
+        };
+        letters.push(dead_letter(reason.clone(), (input, item.offset), item.record_time, key, payload));
     }
     letters
 }
 
-fn dead_letter(reason: Reason, message: &Message<'_>, record_time: Timestamp) -> DeadLetter {
-    let payload = message.payload();
+/// What is kept of a record; of one that is parked everything, because it will be sent again.
+fn dead_letter(
+    reason: Reason,
+    (input, offset): (&InputPartition, i64),
+    record_time: Timestamp,
+    key: &[u8],
+    payload: &[u8],
+) -> DeadLetter {
+    let is_parked = matches!(reason, Reason::Quarantined(_));
+    let kept =
+        |bytes: &[u8], most: usize| bytes[..if is_parked { bytes.len() } else { bytes.len().min(most) }].to_vec();
     DeadLetter {
         reason,
-        topic: message.topic().into(),
-        partition: message.partition(),
-        offset: message.offset(),
+        topic: input.topic.clone(),
+        partition: input.partition,
+        offset,
         record_time,
-        key: message.key()[..message.key().len().min(DEAD_LETTER_KEY_BYTES_MAX)].to_vec(),
-        payload: payload[..payload.len().min(DEAD_LETTER_BYTES_MAX)].to_vec(),
+        key: kept(key, DEAD_LETTER_KEY_BYTES_MAX),
+        payload: kept(payload, DEAD_LETTER_BYTES_MAX),
         payload_bytes: payload.len(),
     }
+}
+
+fn undecoded(reason: Reason, message: &Message<'_>, record_time: Timestamp) -> DeadLetter {
+    let input = InputPartition { topic: message.topic().into(), partition: message.partition() };
+    dead_letter(reason, (&input, message.offset()), record_time, message.key(), message.payload())
 }

@@ -50,6 +50,9 @@ const IDLE_WAIT: Duration = Duration::from_millis(5);
 /// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The code of [`Reason::Quarantined`]: such records are parked and will come again.
+const QUARANTINED: &str = "quarantined";
+
 /// How long the broker may take to tell how many partitions a topic has.
 const METADATA_WAIT: Duration = Duration::from_secs(2);
 
@@ -379,7 +382,10 @@ impl Worker {
         metrics.applied.inc_by(applied);
         metrics.duplicate.inc_by(duplicate);
         for reason in reasons {
-            metrics.dead_letters.with_label_values(&[reason]).inc();
+            match reason {
+                QUARANTINED => metrics.parked.inc(),
+                _ => metrics.dead_letters.with_label_values(&[reason]).inc(),
+            }
         }
         if let Some(newest) = items.iter().map(|item| item.record_time).max() {
             metrics.record_age_seconds.set(clock.since_ms(newest) as f64 / 1_000.0);

@@ -6,12 +6,11 @@
 mod calls;
 mod connection;
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
+use prometheus::IntCounter;
+use tracing::warn;
 
 pub use self::connection::{Connection, RedisOptions};
 use super::{
@@ -36,17 +35,22 @@ pub struct RedisLedger {
     keys: Keys,
     retention: calls::Retention,
     /// Calls that found the functions missing and loaded them.
-    function_loads: AtomicU64,
+    function_loads: IntCounter,
 }
 
 impl RedisLedger {
     /// Connects, loads the functions and checks the server's settings. What is kept follows from the policy, and the
-    /// counters of that many billing periods stay readable.
+    /// counters of that many billing periods stay readable. Loads of functions that the server had lost are counted.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] if the server does not answer within `wait`; [`LedgerError::Misconfigured`] if it
     /// would lose accounts (`maxmemory-policy` evicts) or hides its replication id.
-    pub async fn connect(options: &RedisOptions, policy: &Policy, periods_kept: i64) -> Result<Self, LedgerError> {
+    pub async fn connect(
+        options: &RedisOptions,
+        policy: &Policy,
+        periods_kept: i64,
+        function_loads: IntCounter,
+    ) -> Result<Self, LedgerError> {
         let ledger = Self {
             connection: Connection::open(options).await?,
             keys: Keys::new(&options.prefix),
@@ -55,7 +59,7 @@ impl RedisLedger {
                 // Rows keep the two newest themselves.
                 periods_ms: periods_kept.saturating_mul(31 * DAY_MS),
             },
-            function_loads: AtomicU64::new(0),
+            function_loads,
         };
         ledger.connection.check_server().await?;
         ledger.connection.load_functions().await?;
@@ -77,11 +81,6 @@ impl RedisLedger {
         &self.keys
     }
 
-    /// How often a call found the functions missing.
-    pub fn function_loads(&self) -> u64 {
-        self.function_loads.load(Ordering::Relaxed)
-    }
-
     /// Sends calls, loads the functions if the server lost them, and sends those that failed for it once more.
     async fn call(&self, calls: impl Fn() -> Vec<redis::Cmd>) -> Result<Vec<redis::Value>, LedgerError> {
         let mut replies = self.connection.send(calls()).await?;
@@ -91,7 +90,8 @@ impl RedisLedger {
                 .is_err_and(|error| error.detail().is_some_and(|detail| detail.contains("Function not found")))
         };
         if replies.iter().any(missing) {
-            self.function_loads.fetch_add(1, Ordering::Relaxed);
+            self.function_loads.inc();
+            warn!("Redis has lost bursar's functions: loading them again");
             self.connection.load_functions().await?;
             let again: Vec<usize> = (0..replies.len()).filter(|position| missing(&replies[*position])).collect();
             let failed = calls().into_iter().enumerate().filter(|(position, _)| again.contains(position));

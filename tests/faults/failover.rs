@@ -1,0 +1,178 @@
+//! E3 to E6: Redis loses acknowledged writes, replies, or its functions.
+
+use std::time::Duration;
+
+use bursar::faults::Defence;
+
+use crate::{
+    load::Load,
+    nodes::Node,
+    proxy::Proxy,
+    support::{Servers, Stage},
+};
+
+const EVENTS: i64 = 20_000;
+/// Both look whether Redis is still the one that positions were read from: one when progress is written, the other when
+/// accounts are loaded.
+const FENCES: [Defence; 2] = [Defence::Fence, Defence::LoadFenced];
+/// Invariant U-5.
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
+
+/// A stage on the shared Kafka whose Redis is reached by a proxy.
+fn stage_behind(proxy: &Proxy, name: &str, off: &[Defence]) -> Stage {
+    let mut stage = Stage::new(name);
+    stage.use_redis(&format!("redis://{}", proxy.address));
+    stage.set("WORK__BATCH_RECORDS", "200");
+    let off: Vec<String> = off.iter().map(|off| format!("{off:?}")).collect();
+    stage.env("BURSAR_FAULTS_OFF", &off.join(","));
+    stage
+}
+
+/// Sends the load over 8 s, and breaks something after 4.
+fn under_load(stage: &Stage, load: &Load, break_it: impl FnOnce()) {
+    load.say_limits(stage);
+    std::thread::scope(|scope| {
+        scope.spawn(|| load.send_over(stage, Duration::from_secs(8)));
+        std::thread::sleep(Duration::from_secs(4));
+        break_it();
+    });
+}
+
+/// The link to the replica is cut; a second later the stale replica takes over.
+fn fail_over(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
+    Servers::shared();
+    let mut primary = Node::primary();
+    let link = Proxy::to(&primary.address());
+    let replica = Node::replica_of(&link.address);
+    let proxy = Proxy::to(&primary.address());
+    let stage = stage_behind(&proxy, name, off);
+    let member = stage.run();
+    let load = Load::new(EVENTS);
+    under_load(&stage, &load, || {
+        link.cut();
+        std::thread::sleep(Duration::from_secs(1));
+        replica.command(&["REPLICAOF", "NO", "ONE"]);
+        proxy.lead_to(&replica.address());
+        primary.kill();
+    });
+    let settled = load.settle(&stage, within);
+    if off.is_empty() {
+        assert!(member.metric("bursar_rewinds_total") >= 1, "the failover was not noticed");
+    }
+    settled
+}
+
+#[test]
+fn e3_u_5_a_stale_replica_takes_over() {
+    let took = fail_over("e3", &[], SETTLES_WITHIN).expect("nothing is lost");
+    println!("E3 settled in {} ms", took.as_millis());
+}
+
+#[test]
+fn e3_control_run_fails() {
+    let settled = fail_over("e3-off", &FENCES, Duration::from_secs(10));
+    println!("E3 without the fence: {settled:?}");
+    assert!(settled.is_err(), "without the fence nothing is lost: it is not tested");
+}
+
+/// Redis comes back with the end of its log cut off.
+fn cut_log(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
+    Servers::shared();
+    let mut primary = Node::primary();
+    let proxy = Proxy::to(&primary.address());
+    let stage = stage_behind(&proxy, name, off);
+    let _member = stage.run();
+    let load = Load::new(EVENTS);
+    under_load(&stage, &load, || {
+        let log = newest_log(&primary);
+        let kept = std::fs::metadata(&log).expect("the log is there").len();
+        std::thread::sleep(Duration::from_secs(1));
+        primary.kill();
+        let file = std::fs::OpenOptions::new().write(true).open(&log).expect("the log can be cut");
+        file.set_len(kept).expect("the log can be cut");
+        primary.start_again();
+    });
+    load.settle(&stage, within)
+}
+
+fn newest_log(node: &Node) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(node.dir.join("appendonlydir")).expect("the log has a directory");
+    let mut logs: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    logs.retain(|path| path.to_string_lossy().ends_with(".incr.aof"));
+    logs.sort();
+    logs.pop().expect("there is a log")
+}
+
+#[test]
+fn e4_u_5_the_end_of_the_log_is_cut_off() {
+    let took = cut_log("e4", &[], SETTLES_WITHIN).expect("nothing is lost");
+    println!("E4 settled in {} ms", took.as_millis());
+}
+
+#[test]
+fn e4_control_run_fails() {
+    let settled = cut_log("e4-off", &FENCES, Duration::from_secs(10));
+    println!("E4 without the fence: {settled:?}");
+    assert!(settled.is_err(), "without the fence nothing is lost: it is not tested");
+}
+
+/// Replies of calls that were done are swallowed.
+fn swallow(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
+    Servers::shared();
+    let primary = Node::primary();
+    let proxy = Proxy::to(&primary.address());
+    let stage = stage_behind(&proxy, name, off);
+    let _member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    proxy.swallow_every(2);
+    let mut sent = 0;
+    while sent < EVENTS {
+        // As long as there is something to commit, replies are lost.
+        let piece = if proxy.swallowed_calls() < 1_000 { 100 } else { EVENTS };
+        load.send(&stage, sent, (sent + piece).min(EVENTS));
+        sent += piece;
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    proxy.swallow_every(0);
+    println!("{name}: replies of {} calls were swallowed", proxy.swallowed_calls());
+    load.settle(&stage, within)
+}
+
+#[test]
+fn e5_u_1_replies_of_calls_that_were_done_are_lost() {
+    let took = swallow("e5", &[], SETTLES_WITHIN).expect("nothing is counted twice");
+    println!("E5 settled in {} ms", took.as_millis());
+}
+
+#[test]
+fn e5_control_run_fails() {
+    let settled = swallow("e5-off", &[Defence::Ids], Duration::from_secs(10));
+    println!("E5 without ids: {settled:?}");
+    assert!(settled.is_err(), "without ids nothing is counted twice: it is not tested");
+}
+
+/// The functions are flushed under load, and another release's library stands beside them.
+#[test]
+fn e6_functions_are_loaded_again() {
+    Servers::shared();
+    let primary = Node::primary();
+    let proxy = Proxy::to(&primary.address());
+    let stage = stage_behind(&proxy, "e6", &[]);
+    let member = stage.run();
+    let other = "#!lua name=bursar_0\nredis.register_function('bursar_commit_0', function() return 1 end)";
+    primary.command(&["FUNCTION", "LOAD", other]);
+    let load = Load::new(EVENTS);
+    let flushes = 5;
+    under_load(&stage, &load, || {
+        for _ in 0..flushes {
+            primary.command(&["FUNCTION", "FLUSH"]);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    });
+    let took = load.settle(&stage, SETTLES_WITHIN).expect("every call succeeds");
+    let loads = member.metric("bursar_function_loads_total");
+    println!("E6 settled in {} ms, functions loaded {loads} times after {flushes} flushes", took.as_millis());
+    // Each flush is met by the calls that are under way, which load once each.
+    assert!((1..=flushes * 8).contains(&loads), "{loads} loads");
+}

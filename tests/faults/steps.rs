@@ -1,0 +1,81 @@
+//! E2: the process dies at each step between reading and forgetting.
+
+use std::{sync::Mutex, time::Duration};
+
+use bursar::faults::{Defence, Step};
+
+use crate::{
+    load::Load,
+    support::{Servers, Stage},
+};
+
+const EVENTS: i64 = 2_000;
+/// Processes that die at the same time: they mostly wait.
+const AT_ONCE: usize = 5;
+const SETTLES_WITHIN: Duration = Duration::from_secs(40);
+
+/// Runs a member that dies at a step, then one that does not; says whether all is as without faults.
+fn die_at(name: &str, step: Step, nth: u32, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
+    let mut stage = Stage::new(name);
+    stage.set("WORK__BATCH_RECORDS", "100");
+    stage.set("WORK__WORKERS", "1");
+    stage.expire_soon();
+    if let Some(off) = off {
+        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
+    }
+    let load = Load::new(EVENTS);
+    stage.env("BURSAR_FAULTS_DIE_AT", &format!("{step:?}:{nth}"));
+    let mut dying = stage.launch();
+    crate::support::wait_until("the member runs", || dying.get("/readyz").is_some() || !dying.lives());
+    load.say_limits(&stage);
+    load.send(&stage, 0, EVENTS / 2);
+    dying.wait();
+    stage.without_env("BURSAR_FAULTS_DIE_AT");
+    let member = stage.launch();
+    load.send(&stage, EVENTS / 2, EVENTS);
+    let settled = load.settle(&stage, within);
+    drop(member);
+    settled
+}
+
+fn run_all(cases: Vec<(Step, u32)>) {
+    Servers::shared();
+    let (queue, failures) = (Mutex::new(cases), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                let next = || queue.lock().expect("no case panics with the queue").pop();
+                while let Some((step, nth)) = next() {
+                    let name = format!("e2-{step:?}-{nth}").to_lowercase();
+                    match die_at(&name, step, nth, None, SETTLES_WITHIN) {
+                        Ok(took) => println!("E2 {step:?}:{nth} settled in {} ms", took.as_millis()),
+                        Err(why) => failures.lock().expect("no case panics").push(format!("{step:?}:{nth}: {why}")),
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("no case panics");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn e2_u_1_u_4_u_6_death_at_each_step_loses_nothing() {
+    let times = std::env::var("SOAK").map_or(1, |_| 20);
+    run_all(Step::ALL.into_iter().flat_map(|step| (1..=times).map(move |nth| (step, nth))).collect());
+}
+
+/// Each with a defence off: something must be wrong.
+#[test]
+fn e2_control_runs_fail() {
+    for (step, nth, off) in [
+        (Step::Decided, 4, Defence::ProgressLast),
+        (Step::ProgressWritten, 4, Defence::Acknowledged),
+        (Step::Committed, 4, Defence::Outbox),
+    ] {
+        let name = format!("e2-off-{off:?}").to_lowercase();
+        let settled = die_at(&name, step, nth, Some(off), Duration::from_secs(12));
+        println!("E2 without {off:?}, dying at {step:?}: {settled:?}");
+        assert!(settled.is_err(), "without {off:?} nothing is wrong: it is not tested");
+    }
+}
