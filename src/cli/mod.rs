@@ -1,5 +1,6 @@
-//! The program: `bursar run | demo | replay | control | import-prices | release | show | bench | check-config`.
+//! The program: `bursar run | demo | replay | control | import-prices | release | audit | show | bench | check-config`.
 
+mod audit;
 mod bench;
 mod control;
 mod demo;
@@ -42,6 +43,8 @@ enum Command {
     ImportPrices(prices::PricesArguments),
     /// Send what was parked for an account to the topics that it came from.
     Release(release::ReleaseArguments),
+    /// Recount the topics by simple means and hold what Redis has against that.
+    Audit(audit::AuditArguments),
     /// Show an account as it stands in Redis.
     Show(show::ShowArguments),
     /// Measure speed and memory on real Kafka and Redis.
@@ -101,6 +104,10 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Release(arguments) => {
             start_logging("warn", LogFormat::Text);
             release::release(&config, &arguments)
+        }
+        Command::Audit(arguments) => {
+            start_logging("warn", LogFormat::Text);
+            runtime.block_on(audit::audit(&config, &arguments))
         }
         Command::Show(arguments) => {
             start_logging("warn", LogFormat::Text);

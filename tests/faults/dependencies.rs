@@ -1,1 +1,266 @@
-//! E11, E15: Kafka and Redis are away, full, or not what they were.
+//! E11, E12, E15 to E17: Kafka and Redis are away, emptied, full, or not what they were; one account is poisoned.
+
+use std::time::Duration;
+
+use crate::{
+    load::Load,
+    nodes::Node,
+    support::{Servers, Stage, token_event, wait_until},
+};
+use bursar::faults::Defence;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+};
+
+const EVENTS: i64 = 20_000;
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
+
+fn admin(servers: &Servers) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", &servers.kafka).create().expect("an admin client")
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// The broker is away while there is much to publish: nothing is missing, memory is bounded, readiness says so.
+#[test]
+fn e11_u_4_the_broker_is_away() {
+    let away = std::env::var("SOAK").map_or(20, |_| 300);
+    let mut servers = Servers::start(&[]);
+    let stage = Stage::on(&servers, "e11");
+    let member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    load.send(&stage, 0, EVENTS / 2);
+    servers.kill("kafka");
+    let gone = std::time::Instant::now();
+    wait_until("it is not ready", || member.get("/readyz").is_some_and(|page| !page.starts_with("ready")));
+    let told = gone.elapsed();
+    std::thread::sleep(Duration::from_secs(away));
+    servers.start_again(&[]);
+    let back = std::time::Instant::now();
+    wait_until("it is ready", || member.get("/readyz").is_some_and(|page| page.starts_with("ready")));
+    let ready = back.elapsed();
+    load.send(&stage, EVENTS / 2, EVENTS);
+    let took = load.settle(&stage, SETTLES_WITHIN).expect("nothing is missing");
+    println!(
+        "E11 told after {} ms, ready after {} ms, settled in {} ms",
+        told.as_millis(),
+        ready.as_millis(),
+        took.as_millis()
+    );
+    assert!(told < Duration::from_secs(5) && ready < Duration::from_secs(10), "{told:?} {ready:?}");
+}
+
+/// The topics get more partitions under load, and the group is deleted: progress is not in the group.
+#[test]
+fn e12_u_1_more_partitions_and_a_deleted_group() {
+    let servers = Servers::shared();
+    let stage = Stage::new("e12");
+    let member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    std::thread::scope(|scope| {
+        scope.spawn(|| load.send_over(&stage, Duration::from_secs(6)));
+        std::thread::sleep(Duration::from_secs(2));
+        block_on(async {
+            let (usage, control) = (stage.topic("usage"), stage.topic("control"));
+            let more = [NewPartitions::new(&usage, 6), NewPartitions::new(&control, 6)];
+            admin(servers).create_partitions(&more, &AdminOptions::new()).await.expect("Kafka takes it");
+        });
+    });
+    load.settle(&stage, SETTLES_WITHIN).expect("nothing is lost");
+    member.terminate();
+    block_on(async {
+        admin(servers).delete_groups(&["e12"], &AdminOptions::new()).await.expect("Kafka takes it");
+    });
+    let _member = stage.run();
+    // Everything once more, by other partitions.
+    load.send(&stage, 0, EVENTS);
+    std::thread::sleep(Duration::from_secs(5));
+    let counted = load.sums_differ(&stage);
+    assert_eq!(counted, None, "resends by other partitions count");
+}
+
+/// Redis has no memory left: Bursar waits, says so, and goes on.
+#[test]
+fn e15_redis_is_out_of_memory() {
+    Servers::shared();
+    let redis = Node::primary();
+    let mut stage = Stage::new("e15");
+    stage.use_redis(&format!("redis://{}", redis.address()));
+    let mut member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    load.send(&stage, 0, EVENTS / 2);
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    load.send(&stage, EVENTS / 2, EVENTS);
+    wait_until("it says so", || member.get("/readyz").is_some_and(|page| page.contains("missing redis")));
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(member.lives(), "it waits");
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    let took = load.settle(&stage, SETTLES_WITHIN).expect("nothing is lost");
+    println!("E15 settled in {} ms after there was memory again", took.as_millis());
+}
+
+/// A topic that is deleted and made anew is another topic: stop loudly.
+#[test]
+fn e15_a_topic_is_made_anew() {
+    let servers = Servers::shared();
+    let stage = Stage::new("e15-topic");
+    let member = stage.run();
+    let load = Load::new(500);
+    load.say_limits(&stage);
+    load.send(&stage, 0, 500);
+    load.settle(&stage, SETTLES_WITHIN).expect("all is counted");
+    member.terminate();
+    let usage = stage.topic("usage");
+    block_on(async {
+        let (admin, options) = (admin(servers), AdminOptions::new());
+        admin.delete_topics(&[&usage], &options).await.expect("Kafka takes it");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let again = NewTopic::new(&usage, 4, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
+        admin.create_topics(&[again], &options).await.expect("Kafka takes it");
+    });
+    let mut member = stage.launch();
+    member.wait();
+    assert!(member.log().contains("made anew"), "{}", member.log());
+}
+
+/// Redis is emptied under load: everything is rebuilt, and the audit finds nothing.
+fn empty(name: &str, off: Option<Defence>) -> Result<(), String> {
+    Servers::shared();
+    let redis = Node::primary();
+    let mut stage = Stage::new(name);
+    stage.use_redis(&format!("redis://{}", redis.address()));
+    if let Some(off) = off {
+        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
+    }
+    let _member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    std::thread::scope(|scope| {
+        scope.spawn(|| load.send_over(&stage, Duration::from_secs(6)));
+        std::thread::sleep(Duration::from_secs(3));
+        redis.command(&["FLUSHALL"]);
+    });
+    load.settle(&stage, SETTLES_WITHIN)?;
+    audit(&stage)
+}
+
+fn audit(stage: &Stage) -> Result<(), String> {
+    let output = stage.bursar(&["audit"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(text) }
+}
+
+#[test]
+fn e16_u_5_redis_is_emptied_and_audited() {
+    empty("e16", None).expect("it is rebuilt");
+}
+
+#[test]
+fn e16_control_run_fails() {
+    let seen = empty("e16-off", Some(Defence::DropAll));
+    println!("E16 without dropping what is held: {seen:?}");
+    assert!(seen.is_err(), "nothing is wrong: it is not tested");
+}
+
+/// An error planted in each kind of state is found.
+#[test]
+fn e16_the_audit_finds_what_is_planted() {
+    let mut stage = Stage::new("e16-planted");
+    stage.set("RULES__HORIZON_HOURS", "1");
+    let member = stage.run();
+    let load = Load::new(700);
+    load.say_limits(&stage);
+    load.send(&stage, 0, 700);
+    load.settle(&stage, SETTLES_WITHIN).expect("all is counted");
+    wait_until("progress is written", || audit(&stage).is_ok());
+    member.terminate();
+    let mut redis = stage.redis();
+    let account = format!("{}:{{org-1}}:account", stage.name);
+    let row: Vec<u8> = redis::cmd("HGET").arg(&account).arg("ws:ws").query(&mut redis).expect("the row is there");
+    let mut plant = |what: &str, spoil: &dyn Fn(&mut redis::Connection), mend: &dyn Fn(&mut redis::Connection)| {
+        spoil(&mut redis);
+        let found = audit(&stage).expect_err("what is planted is found");
+        assert!(found.contains(what), "{what}: {found}");
+        println!("E16 planted {what}: {}", found.lines().find(|line| line.contains("org-1")).unwrap_or_default());
+        mend(&mut redis);
+        audit(&stage).expect("mended");
+    };
+    let set = |field: &'static str, value: Vec<u8>| {
+        let account = account.clone();
+        move |redis: &mut redis::Connection| {
+            redis::cmd("HSET").arg(&account).arg(field).arg(&value).exec(redis).expect("Redis takes it");
+        }
+    };
+    let org: Vec<u8> = redis::cmd("HGET").arg(&account).arg("org").query(&mut stage.redis()).expect("the row is there");
+    plant("workspaces", &set("ws:ws", org), &set("ws:ws", row));
+    let paused = format!("{}:{{org-1}}:paused", stage.name);
+    plant(
+        "pauses",
+        &|redis| redis::cmd("HSET").arg(&paused).arg("ws:ws").arg("{}").exec(redis).expect("Redis takes it"),
+        &|redis| redis::cmd("HDEL").arg(&paused).arg("ws:ws").exec(redis).expect("Redis takes it"),
+    );
+    let mut find = redis::cmd("KEYS");
+    let keys: Vec<String> =
+        find.arg(format!("{}:{{org-1}}:ids:*", stage.name)).query(&mut stage.redis()).expect("Redis answers");
+    let (key, other) = (keys[0].clone(), format!("{}:spare", stage.name));
+    plant("ids", &|redis| redis::cmd("RENAME").arg(&key).arg(&other).exec(redis).expect("Redis takes it"), &|redis| {
+        redis::cmd("RENAME").arg(&other).arg(&key).exec(redis).expect("Redis takes it")
+    });
+}
+
+/// One account panics: its records are parked, the others go on; released, they are counted.
+#[test]
+fn e17_a_poisoned_account_is_parked() {
+    let mut stage = Stage::new("e17");
+    stage.env("BURSAR_FAULTS_POISON", "org-3");
+    let member = stage.run();
+    let load = Load::new(7_000);
+    load.say_limits(&stage);
+    load.send(&stage, 0, 7_000);
+    wait_until("all is read", || member.metric("bursar_consumed_total") >= 7_000 + 70 + 21);
+    assert_eq!(load.sums_differ(&stage).as_deref(), Some("org-3"), "only the poisoned account is missing");
+    assert_eq!(member.metric("bursar_parked_total"), 1_000 + 3);
+    member.terminate();
+    stage.without_env("BURSAR_FAULTS_POISON");
+    let _member = stage.run();
+    let said = stage.say(&["release", "org-3"]);
+    assert!(said.contains("1003 records sent again"), "{said}");
+    wait_until("what was parked is counted", || load.sums_differ(&stage).is_none());
+}
+
+#[test]
+fn e17_control_run_fails() {
+    let mut stage = Stage::new("e17-off");
+    stage.env("BURSAR_FAULTS_POISON", "org-3");
+    stage.env("BURSAR_FAULTS_OFF", &format!("{:?}", Defence::Quarantine));
+    let mut member = stage.run();
+    stage.producer().send(&stage.topic("usage"), "org-3", &token_event("org-3", "1", 1));
+    member.wait();
+}
+
+/// Two members fight over one account, whose events lie in two partitions: both get on.
+#[test]
+fn e17_two_members_share_an_account() {
+    let mut stage = Stage::new("e17-shared");
+    stage.set("WORK__WORKERS", "2");
+    stage.set("WORK__BATCH_RECORDS", "20");
+    let member = stage.run();
+    let sender = stage.producer();
+    for number in 0..10_000 {
+        let event = token_event("shared", &number.to_string(), 1);
+        sender.send_to(number % 4, &stage.topic("usage"), "shared", &event);
+        if number % 500 == 0 {
+            sender.flush();
+        }
+    }
+    sender.flush();
+    wait_until("all is counted", || stage.totals().get("input_tokens") == Some(&10_000));
+    println!("E17 shared: {} commits refused", member.metric("bursar_refused_commits_total"));
+}

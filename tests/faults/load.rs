@@ -136,6 +136,12 @@ impl Load {
         Ok(())
     }
 
+    /// The first organization whose sum is not as without faults.
+    pub fn sums_differ(&self, stage: &Stage) -> Option<String> {
+        let counted = counted(stage);
+        self.sums().into_iter().find(|(name, sum)| counted.get(name) != Some(sum)).map(|(name, _)| name)
+    }
+
     /// Waits until everything is as without faults, and stays so; returns how long that took, or what differs.
     pub fn settle(&self, stage: &Stage, within: Duration) -> Result<Duration, String> {
         let began = Instant::now();

@@ -6,7 +6,7 @@ use bursar::faults::Defence;
 
 use crate::{
     load::Load,
-    support::{Member, Servers, Stage},
+    support::{Member, Servers, Stage, wait_until},
 };
 
 const EVENTS: i64 = 20_000;
@@ -21,21 +21,20 @@ fn wake(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration, 
     if let Some(off) = off {
         stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
     }
-    let zombie = stage.run();
     let load = Load::new(EVENTS);
+    let first = stage.run();
     load.say_limits(&stage);
-    let settled = std::thread::scope(|scope| {
-        scope.spawn(|| load.send_over(&stage, Duration::from_secs(10)));
-        std::thread::sleep(Duration::from_secs(2));
-        zombie.signal("STOP");
-        let other = stage.launch();
-        std::thread::sleep(Duration::from_secs(6));
-        zombie.signal("CONT");
-        let settled = load.settle(&stage, within);
-        drop(other);
-        settled
-    });
-    drop(zombie);
+    first.terminate();
+    // A backlog, so that it is stopped while it works.
+    load.send(&stage, 0, EVENTS);
+    let zombie = stage.launch();
+    wait_until("the member works", || zombie.metric("bursar_consumed_total") > 500);
+    zombie.signal("STOP");
+    let other = stage.launch();
+    std::thread::sleep(Duration::from_secs(8));
+    zombie.signal("CONT");
+    let settled = load.settle(&stage, within);
+    drop((zombie, other));
     settled
 }
 

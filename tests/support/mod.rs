@@ -149,7 +149,9 @@ impl Stage {
         ] {
             stage.set(setting, value);
         }
-        for topic in ["usage", "control", "thresholds", "pauses", "journal", "statements", "requests", "dead_letters"] {
+        for topic in
+            ["usage", "control", "thresholds", "pauses", "journal", "statements", "requests", "dead_letters", "parking"]
+        {
             let name = stage.topic(topic);
             stage.set(&format!("TOPICS__{}", topic.to_uppercase()), &name);
         }

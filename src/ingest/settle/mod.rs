@@ -210,8 +210,8 @@ impl Settler {
                 self.load(&mut groups.all, &asking, source, patience).await?;
                 lacking = asking.into_iter().map(|(number, _)| number).collect();
             }
-            self.take_off(&mut round);
             reach(Step::Decided);
+            self.take_off(&mut round);
             total = self.land_all(&mut groups.all, round, source, patience).await?;
             reach(Step::Committed);
             self.look_who_overtook(items, &mut groups.all, position_of, source, patience).await?;
