@@ -1,10 +1,11 @@
-//! The program: `bursar run | demo | replay | control | import-prices | release | audit | show | bench | check-config`.
+//! The program: `bursar run | demo | replay | control | import-prices | release | audit | rebuild | show | bench | check-config`.
 
 mod audit;
 mod bench;
 mod control;
 mod demo;
 mod prices;
+mod rebuild;
 mod release;
 mod replay;
 mod run;
@@ -45,6 +46,8 @@ enum Command {
     Release(release::ReleaseArguments),
     /// Recount the topics by simple means and hold what Redis has against that.
     Audit(audit::AuditArguments),
+    /// Empty what Redis holds, and watch how it is counted anew from the topics.
+    Rebuild(rebuild::RebuildArguments),
     /// Show an account as it stands in Redis.
     Show(show::ShowArguments),
     /// Measure speed and memory on real Kafka and Redis.
@@ -108,6 +111,10 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Audit(arguments) => {
             start_logging("warn", LogFormat::Text);
             runtime.block_on(audit::audit(&config, &arguments))
+        }
+        Command::Rebuild(arguments) => {
+            start_logging("warn", LogFormat::Text);
+            runtime.block_on(rebuild::rebuild(&config, &arguments))
         }
         Command::Show(arguments) => {
             start_logging("warn", LogFormat::Text);

@@ -180,6 +180,8 @@ impl Config {
             ("queued.max.messages.kbytes", "32768"),
             ("fetch.wait.max.ms", "100"),
             ("session.timeout.ms", "10000"),
+            // New partitions are read soon; without this only after five minutes.
+            ("topic.metadata.refresh.interval.ms", "10000"),
         ];
         for (property, value) in or_default {
             if !self.kafka.properties.contains_key(property) {

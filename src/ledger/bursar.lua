@@ -1,4 +1,4 @@
-#!lua name=bursar_2
+#!lua name=bursar_3
 --
 -- The ledger's atomic steps. All meaning is in Rust; what is here compares, writes and reads.
 --
@@ -76,7 +76,7 @@ end
 --   reply 1, or 0 if the head is another: then nothing is written
 --
 -- Example: an event of agent a in workspace w moves head h1 to h2, and its id goes to segment 1700000000000:
---   FCALL bursar_commit_2 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
+--   FCALL bursar_commit_3 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
 --     h1 h2 3 org ... ws:w ... agent:w/a ... 0 0 0 1 <10 bytes> 691200000 0 0 0
 local function commit(keys, args)
   local account = keys[1]
@@ -196,8 +196,8 @@ local function forget_due(keys, args)
   return 0
 end
 
-redis.register_function { function_name = 'bursar_load_2', callback = load, flags = { 'no-writes' } }
-redis.register_function('bursar_commit_2', commit)
-redis.register_function('bursar_begin_2', begin)
-redis.register_function('bursar_advance_2', advance)
-redis.register_function('bursar_forget_due_2', forget_due)
+redis.register_function { function_name = 'bursar_load_3', callback = load, flags = { 'no-writes' } }
+redis.register_function('bursar_commit_3', commit)
+redis.register_function('bursar_begin_3', begin)
+redis.register_function('bursar_advance_3', advance)
+redis.register_function('bursar_forget_due_3', forget_due)

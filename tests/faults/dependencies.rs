@@ -131,14 +131,12 @@ fn e15_a_topic_is_made_anew() {
 }
 
 /// Redis is emptied under load: everything is rebuilt, and the audit finds nothing.
-fn empty(name: &str, off: Option<Defence>) -> Result<(), String> {
+fn empty(name: &str, off: &str) -> Result<(), String> {
     Servers::shared();
     let redis = Node::primary();
     let mut stage = Stage::new(name);
     stage.use_redis(&format!("redis://{}", redis.address()));
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
+    stage.env("BURSAR_FAULTS_OFF", off);
     let _member = stage.run();
     let load = Load::new(EVENTS);
     load.say_limits(&stage);
@@ -159,13 +157,13 @@ fn audit(stage: &Stage) -> Result<(), String> {
 
 #[test]
 fn e16_u_5_redis_is_emptied_and_audited() {
-    empty("e16", None).expect("it is rebuilt");
+    empty("e16", "").expect("it is rebuilt");
 }
 
 #[test]
 fn e16_control_run_fails() {
-    let seen = empty("e16-off", Some(Defence::DropAll));
-    println!("E16 without dropping what is held: {seen:?}");
+    let seen = empty("e16-off", "Fence,LoadFenced");
+    println!("E16 without the fences: {seen:?}");
     assert!(seen.is_err(), "nothing is wrong: it is not tested");
 }
 
@@ -241,7 +239,9 @@ fn e17_control_run_fails() {
     stage.env("BURSAR_FAULTS_POISON", "org-3");
     stage.env("BURSAR_FAULTS_OFF", &format!("{:?}", Defence::Quarantine));
     let mut member = stage.run();
-    stage.producer().send(&stage.topic("usage"), "org-3", &token_event("org-3", "1", 1));
+    let sender = stage.producer();
+    sender.send(&stage.topic("usage"), "org-3", &token_event("org-3", "1", 1));
+    sender.flush();
     member.wait();
 }
 
@@ -263,4 +263,24 @@ fn e17_two_members_share_an_account() {
     sender.flush();
     wait_until("all is counted", || stage.totals().get("input_tokens") == Some(&10_000));
     println!("E17 shared: {} commits refused", member.metric("bursar_refused_commits_total"));
+}
+
+/// `bursar rebuild` refuses while members run; then it empties, and everything is counted anew.
+#[test]
+fn c8_a_rebuild_from_nothing() {
+    let stage = Stage::new("c8");
+    let member = stage.run();
+    let load = Load::new(7_000);
+    load.say_limits(&stage);
+    load.send(&stage, 0, 7_000);
+    load.settle(&stage, SETTLES_WITHIN).expect("all is counted");
+    let refused = stage.bursar(&["rebuild", "--yes"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("stop them first"), "{refused:?}");
+    member.terminate();
+    wait_until("the group is empty", || stage.bursar(&["rebuild"]).status.success());
+    let said = stage.say(&["rebuild", "--yes", "--no-watch"]);
+    assert!(said.contains("emptied"), "{said}");
+    let _member = stage.run();
+    load.settle(&stage, SETTLES_WITHIN).expect("all is counted anew");
+    audit(&stage).expect("nothing drifts");
 }

@@ -22,7 +22,7 @@ const ORGANIZATIONS: i64 = 7;
 /// Each so many-th record is none.
 const BAD_EVERY: i64 = 100;
 /// Shares that are told.
-const THRESHOLDS: [i64; 3] = [50, 80, 100];
+const THRESHOLDS: [i64; 3] = [20, 80, 100];
 
 /// Events that are counted, in the order of their numbers.
 pub struct Load {

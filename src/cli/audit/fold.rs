@@ -311,25 +311,39 @@ fn read_inputs(config: &Config, between: &Between, control: bool, mut take: impl
     let mut client = config.client()?;
     client.set("group.id", format!("audit-{:08x}", rand::random::<u32>())).set("enable.partition.eof", "false");
     let consumer: BaseConsumer = client.create()?;
-    for (input, (_, upto)) in between.iter().filter(|(input, _)| (*input.topic == *config.topics.control) == control) {
+    let inputs: Vec<(&InputPartition, i64)> = between
+        .iter()
+        .filter(|(input, _)| (*input.topic == *config.topics.control) == control)
+        .map(|(input, (_, upto))| (input, *upto))
+        .collect();
+    let mut list = TopicPartitionList::new();
+    for (input, _) in &inputs {
         let (low, _) = consumer.fetch_watermarks(&input.topic, input.partition, BROKER_WAIT)?;
         if low > 0 {
             let InputPartition { topic, partition } = input;
             return Err(format!("{topic}/{partition} begins at {low}: what retention removed cannot be audited").into());
         }
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&input.topic, input.partition, Offset::Beginning)?;
-        consumer.assign(&list)?;
-        let (mut next, mut record_time) = (0, 0);
-        while next < *upto {
-            let Some(message) = consumer.poll(BROKER_WAIT) else {
-                return Err(format!("{}/{} ends at {next} instead of {upto}", input.topic, input.partition).into());
-            };
-            let message = message?;
-            next = message.offset() + 1;
-            record_time = record_time.max(message.timestamp().to_millis().unwrap_or(0));
+        list.add_partition_offset(&input.topic, input.partition, Offset::Offset(0))?;
+    }
+    consumer.assign(&list)?;
+    let mut read = vec![(0, 0); inputs.len()];
+    while let Some(open) = (0..inputs.len()).find(|number| read[*number].0 < inputs[*number].1) {
+        let Some(message) = consumer.poll(BROKER_WAIT) else {
+            let (InputPartition { topic, partition }, upto) = &inputs[open];
+            return Err(format!("{topic}/{partition} ends at {} instead of {upto}", read[open].0).into());
+        };
+        let message = message?;
+        let is_of = |(input, _): &(&InputPartition, i64)| {
+            &*input.topic == message.topic() && input.partition == message.partition()
+        };
+        let Some(number) = inputs.iter().position(is_of) else { continue };
+        let (next, record_time) = &mut read[number];
+        *next = message.offset() + 1;
+        *record_time = (*record_time).max(message.timestamp().to_millis().unwrap_or(0));
+        if *next <= inputs[number].1 {
             let payload = message.payload().unwrap_or_default().to_vec();
-            take(Record { partition: input.clone(), offset: message.offset(), record_time, payload });
+            let partition = inputs[number].0.clone();
+            take(Record { partition, offset: message.offset(), record_time: *record_time, payload });
         }
     }
     Ok(())

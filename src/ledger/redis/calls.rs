@@ -45,7 +45,7 @@ impl Retention {
 
 /// Reads what `needs` names.
 pub fn load(keys: &AccountKeys, needs: &Needs) -> Cmd {
-    let mut call = function("bursar_load_2", 3 + needs.segments.len() + needs.older.len());
+    let mut call = function("bursar_load_3", 3 + needs.segments.len() + needs.older.len());
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.ends());
     for start in &needs.segments {
         call.arg(keys.segment(*start));
@@ -82,7 +82,7 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, retention: Retention) -> Cm
     let seen = &changes.seen;
     let others = seen.append.len() + seen.seal.len() + seen.remove.len() + changes.older.len();
     let mut call = Cmd::with_capacity(64 + 2 * changes.fields.len() + 3 * others, 1_024 + commit_bytes(changes));
-    call.arg("FCALL").arg("bursar_commit_2").arg(4 + others);
+    call.arg("FCALL").arg("bursar_commit_3").arg(4 + others);
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.paused()).arg(keys.ends());
     let segments = seen.append.iter().map(|(start, _)| start).chain(&seen.seal).chain(&seen.remove);
     for start in segments {
@@ -138,7 +138,7 @@ fn commit_bytes(changes: &Changes) -> usize {
 
 /// Reads fence and progress at some tags.
 pub fn begin(keys: &Keys, tags: &[u32], token: &[u8; 16], fields: &[String]) -> Cmd {
-    let mut call = function("bursar_begin_2", tags.len());
+    let mut call = function("bursar_begin_3", tags.len());
     for tag in tags {
         call.arg(keys.progress(*tag));
     }
@@ -151,7 +151,7 @@ pub fn begin(keys: &Keys, tags: &[u32], token: &[u8; 16], fields: &[String]) -> 
 
 /// Writes progress at some tags, if the fence still holds.
 pub fn advance(keys: &Keys, tags: &[u32], fences: &[&(String, Vec<u8>)], pairs: &[(String, String)]) -> Cmd {
-    let mut call = function("bursar_advance_2", tags.len());
+    let mut call = function("bursar_advance_3", tags.len());
     for tag in tags {
         call.arg(keys.progress(*tag));
     }
@@ -188,7 +188,7 @@ pub fn due(index: &str, until: Timestamp, limit: usize) -> Cmd {
 
 /// Removes an entry that was served.
 pub fn forget_due(index: &str, organization_id: &str, at: Timestamp) -> Cmd {
-    let mut call = function("bursar_forget_due_2", 1);
+    let mut call = function("bursar_forget_due_3", 1);
     call.arg(index).arg(organization_id).arg(at.ms());
     call
 }
