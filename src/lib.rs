@@ -28,7 +28,9 @@
 //! - **U-3** No admission passes a hard limit, but for a declared window after a failover. (There is no admission yet.)
 //! - **U-4** Every crossing is published, and all copies bear one identity.
 //! - **U-5** Once faults stop, the meters equal those of a run without faults, within 30 s.
-//! - **U-6** No record is dropped in silence: over distinct positions, applied + duplicate + dead letter = consumed.
+//! - **U-6** No record is dropped in silence: over distinct positions, applied + duplicate + dead letter + parked = consumed.
+//!
+//! What breaks in tests, and the control runs that fail without each defence, are in `docs/exactly_once.md`.
 //!
 //! # What is deliberately absent
 //!

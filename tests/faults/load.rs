@@ -77,6 +77,16 @@ impl Load {
         sender.flush();
     }
 
+    /// Sends each so many-th event, into another partition than the one its key has.
+    pub fn send_again(&self, stage: &Stage, every: usize) {
+        let sender = stage.producer();
+        for number in (0..self.events).step_by(every) {
+            let partition = i32::try_from(number % 4).expect("there are four");
+            sender.send_to(partition, &stage.topic("usage"), &organization(number), &self.event(number));
+        }
+        sender.flush();
+    }
+
     /// Sends all events, spread over this time.
     pub fn send_over(&self, stage: &Stage, time: Duration) {
         let (pieces, began) = (50, Instant::now());

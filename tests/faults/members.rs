@@ -1,4 +1,4 @@
-//! E9, E14: members that stop, wake, and end.
+//! E8, E9, E13, E14: members that come and go, stop, wake and end; senders that send again.
 
 use std::time::Duration;
 
@@ -76,4 +76,66 @@ fn e14_sigterm_under_load() {
     });
     println!("E14 {times} times, the longest end took {} ms; settled in {} ms", longest.as_millis(), took.as_millis());
     assert!(longest < Duration::from_secs(10), "ending took {longest:?}");
+}
+
+/// Eight members on 32 partitions, killed and ended in turn under load.
+#[test]
+fn e8_u_1_many_members_many_restarts() {
+    Servers::shared();
+    let mut stage = Stage::new("e8");
+    stage.set("KAFKA__PARTITIONS", "32");
+    stage.set("WORK__WORKERS", "1");
+    stage.set("WORK__BATCH_RECORDS", "500");
+    stage.expire_soon();
+    let mut members: Vec<Member> = (0..8).map(|_| stage.launch()).collect();
+    let load = Load::new(100_000);
+    load.say_limits(&stage);
+    std::thread::scope(|scope| {
+        scope.spawn(|| load.send_over(&stage, Duration::from_secs(30)));
+        for round in 0..16 {
+            std::thread::sleep(Duration::from_secs(2));
+            let member = members.remove(0);
+            if round % 2 == 0 {
+                member.kill();
+            } else {
+                member.terminate();
+            }
+            members.push(stage.launch());
+        }
+    });
+    let took = load.settle(&stage, Duration::from_secs(60)).expect("nothing is lost");
+    println!("E8 settled in {} ms", took.as_millis());
+}
+
+/// A fifth of the events comes again, at other offsets and in other partitions.
+fn resend(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
+    Servers::shared();
+    let mut stage = Stage::new(name);
+    if let Some(off) = off {
+        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
+    }
+    let _member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    std::thread::scope(|scope| {
+        scope.spawn(|| load.send_over(&stage, Duration::from_secs(5)));
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_secs(1));
+            load.send_again(&stage, 5);
+        }
+    });
+    load.settle(&stage, within)
+}
+
+#[test]
+fn e13_u_1_resends_at_other_offsets() {
+    let took = resend("e13", None, Duration::from_secs(30)).expect("nothing is counted twice");
+    println!("E13 settled in {} ms", took.as_millis());
+}
+
+#[test]
+fn e13_control_run_fails() {
+    let settled = resend("e13-off", Some(Defence::Ids), Duration::from_secs(10));
+    println!("E13 without ids: {settled:?}");
+    assert!(settled.is_err(), "without ids nothing is counted twice: it is not tested");
 }
