@@ -61,7 +61,7 @@ impl NotPublished {
     }
 }
 
-/// Where records go. [`KafkaSink`] is the real one; the simulation has one in memory.
+/// Where records go. `KafkaSink` is the real one; the simulation has one in memory.
 pub trait Sink: Send + Sync {
     /// Sends records and waits until all of them are acknowledged.
     fn send_all<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Result<(), NotPublished>>;

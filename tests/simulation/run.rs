@@ -24,9 +24,10 @@ use tokio::task::{JoinHandle, LocalSet};
 
 use crate::{
     check,
+    membership::Membership,
     primaries::{PRIMARIES, REPLICA_BEHIND},
     story::{BEGIN_MS, CONTROL, EARLY_MS, Expected, HORIZON_MS, USAGE, tell},
-    world::{Membership, Shared, World},
+    world::{Shared, World},
 };
 
 /// How often the world moves on.

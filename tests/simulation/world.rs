@@ -17,10 +17,7 @@ use bursar::{
         account::changes::{Changes, Loaded, Needs},
         time::Timestamp,
     },
-    ingest::{
-        batch::{Batch, Made},
-        source::{Lane, Rebalance, Source, SourceError},
-    },
+    ingest::{batch::Made, source::Rebalance},
     ledger::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, smallest_of_all},
     notify::{
         encode::Outgoing,
@@ -29,7 +26,7 @@ use bursar::{
         reader::data_of,
     },
 };
-use futures::future::{BoxFuture, FutureExt, LocalBoxFuture};
+use futures::future::{BoxFuture, FutureExt};
 use rand::{Rng, rngs::StdRng};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -38,9 +35,6 @@ use crate::{
     story::{CONTROL, Logs, PARTITIONS, USAGE, input},
 };
 
-/// How long an empty queue is waited on.
-const EMPTY_WAIT: Duration = Duration::from_millis(40);
-
 /// A member of the group.
 #[derive(Default)]
 pub struct Member {
@@ -48,7 +42,8 @@ pub struct Member {
     pub alive: bool,
     /// Whether it hears of rebalances. One that does not is a zombie once somebody else has its partitions.
     pub deaf: bool,
-    pending: Option<Rebalance>,
+    /// A rebalance that it has not answered yet.
+    pub pending: Option<Rebalance>,
     readback: Arc<Readback>,
 }
 
@@ -152,7 +147,7 @@ impl World {
     }
 
     /// How far a partition can be read now.
-    fn end(&self, partition: &InputPartition) -> i64 {
+    pub fn end(&self, partition: &InputPartition) -> i64 {
         let there = |made: &&Made| made.timestamp.ms() <= self.broker_ms;
         self.logs[partition].iter().take_while(there).count() as i64
     }
@@ -388,98 +383,6 @@ impl Sink for Shared {
     }
 
     fn flush(&self, _: Duration) {}
-}
-
-/// The membership of one process.
-pub struct Membership {
-    world: Shared,
-    number: usize,
-    /// Where each partition is read next, and up to which end that was said.
-    fetching: BTreeMap<InputPartition, (i64, Option<i64>)>,
-}
-
-impl Membership {
-    /// Of a member.
-    pub fn new(world: Shared, number: usize) -> Self {
-        Self { world, number, fetching: BTreeMap::new() }
-    }
-
-    fn fetch(&mut self, lane: Lane, batch: &mut Batch) -> bool {
-        let mut world = self.world.lock();
-        let mut any = false;
-        let topic = if lane == Lane::Control { CONTROL } else { USAGE };
-        for (partition, (next, said_end)) in
-            self.fetching.iter_mut().filter(|(partition, _)| &*partition.topic == topic)
-        {
-            let end = world.end(partition);
-            let most = world.random.random_range(1..12);
-            while *next < end && batch.len() < most {
-                batch.push(world.logs[partition][*next as usize].clone());
-                *next += 1;
-                any = true;
-            }
-            if *next == end && *said_end != Some(end) {
-                let topic = Arc::from(&*partition.topic);
-                let timestamp = Timestamp::from_ms(0);
-                batch.push(Made {
-                    topic,
-                    partition: partition.partition,
-                    offset: end,
-                    timestamp,
-                    key: Vec::new(),
-                    payload: None,
-                });
-                *said_end = Some(end);
-                any = true;
-            }
-        }
-        any
-    }
-}
-
-impl Source for Membership {
-    fn poll_membership(&self) -> Option<Rebalance> {
-        let mut world = self.world.lock();
-        let member = &mut world.members[self.number];
-        if member.deaf { None } else { member.pending.take() }
-    }
-
-    fn assign(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
-        self.fetching = begin_at.iter().map(|(partition, offset)| (partition.clone(), (*offset, None))).collect();
-        Ok(())
-    }
-
-    fn seek(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
-        self.assign(begin_at)
-    }
-
-    fn unassign(&mut self) -> Result<(), SourceError> {
-        self.fetching.clear();
-        Ok(())
-    }
-
-    fn take<'a>(&'a mut self, lane: Lane, wait: Duration, batch: &'a mut Batch) -> LocalBoxFuture<'a, ()> {
-        async move {
-            if !self.fetch(lane, batch) && !wait.is_zero() {
-                tokio::time::sleep(EMPTY_WAIT).await;
-            }
-        }
-        .boxed_local()
-    }
-
-    fn watermarks(&self, partition: &InputPartition, _: Duration) -> Result<(i64, i64), SourceError> {
-        Ok((0, self.world.lock().end(partition)))
-    }
-
-    fn partitions(&self, topic: &str, _: Duration) -> Result<usize, SourceError> {
-        Ok(self.world.lock().logs.keys().filter(|partition| &*partition.topic == topic).count())
-    }
-
-    fn known_end(&self, _: &InputPartition) -> Option<i64> {
-        None
-    }
-
-    fn commit(&self, _: &[(InputPartition, i64)]) {}
 }
 
 impl World {

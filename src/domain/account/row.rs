@@ -87,7 +87,7 @@ pub struct Overshoot {
     pub amount_micro: i64,
 }
 
-/// All that is stored of one scope in one field of the account. [`super::packing`] packs it.
+/// All that is stored of one scope in one field of the account. `packing` packs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ScopeRow {

@@ -2,19 +2,23 @@
 //!
 //! Records are grouped by account, in their order. In a round each account decides as much as one commit may hold, at once
 //! if it lacks nothing, else when what it lacks is loaded; rounds go on until nothing is left. While the ledger writes
-//! the commits of some accounts, the next ones decide. A refused commit costs its account everything that was held of it, rows and ids,
-//! and the same records are decided again.
+//! the commits of some accounts, the next ones decide. A refused commit costs its account everything that was held of
+//! it, rows and ids, and the same records are decided again.
+//!
+//! - `group` is the work of one account; `quarantine` parks accounts that panic.
+//! - `provenance` makes sure that accounts come from where positions were read.
 
 mod group;
+mod provenance;
 mod quarantine;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use rand::{Rng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 pub use self::group::Groups;
-use self::{group::Group, quarantine::Quarantine};
+use self::{group::Group, provenance::Provenance, quarantine::Quarantine};
 use super::{
     Fatal, Interrupt, accounts::Accounts, decode::Decoded, lanes::ControlItem, patience::Patience, source::Source,
 };
@@ -131,37 +135,20 @@ pub struct Settler {
     policy: Policy,
     metrics: Metrics,
     tokens: StdRng,
-    /// The fence of the tenure, and the lineages that are known to be behind it.
-    fence: Fence,
-    lineages: BTreeSet<String>,
-    /// The content behind the fence, and others that are known to be behind it too.
-    birth: u64,
-    births: BTreeSet<u64>,
+    provenance: Provenance,
     quarantine: Quarantine,
 }
 
 impl Settler {
     /// A settler that commits to `ledger`; `random` makes the tokens of heads.
     pub fn new(ledger: Arc<dyn Ledger>, policy: Policy, metrics: Metrics, random: StdRng) -> Self {
-        Self {
-            ledger,
-            policy,
-            metrics,
-            tokens: random,
-            fence: Fence::default(),
-            lineages: BTreeSet::new(),
-            birth: 0,
-            births: BTreeSet::new(),
-            quarantine: Quarantine::default(),
-        }
+        let (provenance, quarantine) = (Provenance::default(), Quarantine::default());
+        Self { ledger, policy, metrics, tokens: random, provenance, quarantine }
     }
 
-    /// Begins a tenure.
+    /// Begins a tenure, in which positions hold under this fence.
     pub fn begin(&mut self, fence: Fence) {
-        self.lineages = fence.0.iter().map(|(lineage, _)| lineage.clone()).collect();
-        self.birth = fence.birth();
-        self.births = BTreeSet::from([self.birth]);
-        self.fence = fence;
+        self.provenance = Provenance::of(fence);
     }
 
     /// Settles everything, or as much as may wait to be published. `low_water` tells what ids may be forgotten.
@@ -236,8 +223,12 @@ impl Settler {
                 round.total.add(group.park(items, &why));
                 continue;
             }
-            let stamp =
-                Stamp { token: self.tokens.random(), birth: self.birth, low_water, horizon_ms: self.policy.horizon_ms };
+            let stamp = Stamp {
+                token: self.tokens.random(),
+                birth: self.provenance.birth(),
+                low_water,
+                horizon_ms: self.policy.horizon_ms,
+            };
             let needs = match self.quarantine.guard(group, |group| group.needs(items)) {
                 Ok(needs) => needs,
                 Err(why) => {
@@ -319,35 +310,10 @@ impl Settler {
                 group.forget_account();
             }
         }
-        self.check_fence(groups, asking, &lineages, source, patience).await
-    }
-
-    /// Makes sure that accounts come from the servers, with the content, that positions were read from. An account that a
-    /// failover or an emptying took back lacks what it was told before, prices above all, and must not be used until
-    /// that is told again.
-    async fn check_fence(
-        &mut self,
-        groups: &[Group],
-        asking: &[(usize, Needs)],
-        lineages: &[String],
-        source: &dyn Source,
-        patience: &Patience,
-    ) -> Result<(), Interrupt> {
         let with_base = asking.iter().filter(|(_, needs)| needs.base);
         let births: Vec<Option<u64>> =
             with_base.map(|(number, _)| groups[*number].account.as_ref().and_then(Account::birth)).collect();
-        let is_known = lineages.iter().all(|lineage| self.lineages.contains(lineage))
-            && births.iter().all(|birth| birth.is_some_and(|birth| self.births.contains(&birth)));
-        if is_known || !holds(Defence::LoadFenced) {
-            return Ok(());
-        }
-        let begun = patience.ledger(source, || self.ledger.begin(&[])).await?;
-        if begun.fence != self.fence {
-            return Err(Interrupt::FenceMoved);
-        }
-        self.lineages.extend(lineages.iter().cloned());
-        self.births.extend(births.into_iter().flatten());
-        Ok(())
+        self.provenance.check(&lineages, &births, &*self.ledger, source, patience).await
     }
 
     /// Sends the commits that were gathered on their way; the next ones are decided meanwhile.
@@ -440,7 +406,7 @@ impl Settler {
         for organization_id in organizations {
             let mut account = accounts.take(organization_id);
             if account.has_published() {
-                let (token, birth) = (self.tokens.random(), self.birth);
+                let (token, birth) = (self.tokens.random(), self.provenance.birth());
                 let stamp = Stamp { token, birth, low_water: Timestamp::MIN, horizon_ms: 0 };
                 commits.push((organization_id.clone(), account.take_changes(stamp)));
             }

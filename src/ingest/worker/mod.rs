@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 mod intake;
+mod publish;
+mod upkeep;
 
 use self::intake::dead_letters;
 use super::{
@@ -34,9 +36,8 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
-        account::{Account, Policy, Present},
+        account::{Policy, Present},
         reason::Reason,
-        signal::Signal,
     },
     faults::{Defence, Step, holds, reach},
     ledger::{InputPartition, Ledger},
@@ -395,37 +396,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Publishes the outboxes of the touched accounts and the dead letters, and waits for every acknowledgement.
-    async fn publish(&mut self, groups: &mut Groups, dead: &[DeadLetter]) -> Result<(), Interrupt> {
-        let Surroundings { publisher, patience, metrics, .. } = &self.around;
-        let touched: Vec<&mut Account> = groups.accounts_mut().collect();
-        let signals: Vec<(&str, &Signal)> = touched
-            .iter()
-            .flat_map(|account| account.outbox().iter().map(|(_, signal)| (account.organization_id(), signal)))
-            .collect();
-        if !signals.is_empty() {
-            metrics.outbox_depth.set(i64::try_from(signals.len()).unwrap_or(i64::MAX));
-            patience.publish(&*self.source, || publisher.signals(&signals)).await?;
-            metrics.outbox_depth.set(0);
-            reach(Step::SignalsSent);
-            for (_, signal) in &signals {
-                count_signal(metrics, signal);
-            }
-        }
-        if !dead.is_empty() {
-            patience.publish(&*self.source, || publisher.dead_letters(dead)).await?;
-            reach(Step::DeadLettersSent);
-        }
-        for account in touched {
-            let published = account.outbox().len();
-            if published > 0 {
-                account.acknowledge(published);
-                self.to_forget.insert(account.organization_id().into());
-            }
-        }
-        Ok(())
-    }
-
     async fn advance(&self, tenure: &mut Tenure) -> Result<(), Interrupt> {
         let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number));
         let (ledger, patience) = (&self.around.ledger, &self.around.patience);
@@ -442,91 +412,5 @@ impl Worker {
         }
         tenure.low_water.wrote();
         Ok(())
-    }
-
-    /// What has to be done now and then, busy or not.
-    async fn tick(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
-        if tenure.low_water.is_to_be_read() {
-            let ledger = &self.around.ledger;
-            let all = self.around.patience.ledger(&*self.source, || ledger.progress_of_all()).await?;
-            let ours = |topic: &str| self.options.topics.iter().any(|of_ours| of_ours == topic);
-            let of_ours = all.iter().filter(|(input, _)| ours(&input.topic)).map(|(_, progress)| progress.low_water);
-            tenure.low_water.note(&of_ours.collect::<Vec<_>>());
-        }
-        if tenure.last_tick.elapsed() >= TICK {
-            tenure.last_tick = Instant::now();
-            self.commit_offsets(tenure);
-            self.show_lag(tenure);
-        }
-        Ok(())
-    }
-
-    /// Nothing to read: forget what was published, see whether the fence holds, let the low water rise.
-    async fn idle(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
-        if !self.to_forget.is_empty() && tenure.last_batch.elapsed() >= FORGET_AFTER {
-            self.forget_some().await?;
-        }
-        if tenure.last_tick.elapsed() >= TICK {
-            self.advance(tenure).await?;
-        }
-        self.tick(tenure).await
-    }
-
-    /// Forgets signals that were published, of up to [`FORGET_MAX`] accounts.
-    async fn forget_some(&mut self) -> Result<(), Interrupt> {
-        reach(Step::BeforeForgetting);
-        let organizations: Vec<Box<str>> = self.to_forget.iter().take(FORGET_MAX).cloned().collect();
-        for organization_id in &organizations {
-            self.to_forget.remove(organization_id);
-        }
-        let (settler, patience) = (&mut self.settler, &self.around.patience);
-        settler.forget_published(&mut self.accounts, &organizations, &*self.source, patience).await?;
-        reach(Step::Forgotten);
-        Ok(())
-    }
-
-    /// Before a stop, so that whoever comes next does not publish again. What cannot be forgotten is published again,
-    /// under its identity.
-    async fn forget_all(&mut self) {
-        while !self.to_forget.is_empty() {
-            if self.forget_some().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn commit_offsets(&self, tenure: &Tenure) {
-        let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number));
-        let offsets: Vec<_> = progress.into_iter().map(|(input, progress)| (input, progress.next_offset)).collect();
-        self.source.commit(&offsets);
-        reach(Step::OffsetsCommitted);
-    }
-
-    fn show_lag(&self, tenure: &Tenure) {
-        for position in tenure.positions.all() {
-            let end = self.source.known_end(&position.input).unwrap_or(position.next_offset);
-            let lag = if position.caught_up_at.is_some() { 0 } else { (end - position.next_offset).max(0) };
-            let labels = [&*position.input.topic, &position.input.partition.to_string()];
-            self.around.metrics.lag.with_label_values(&labels).set(lag);
-        }
-    }
-}
-
-fn count_signal(metrics: &Metrics, signal: &Signal) {
-    match signal {
-        Signal::Threshold(crossed) => {
-            let percent = if crossed.threshold_percent >= 100 { "100" } else { "below_100" };
-            metrics.crossings.with_label_values(&[crossed.ceiling.name(), percent]).inc();
-        }
-        Signal::Pause(changed) => {
-            let state = if changed.causes.is_empty() { "running" } else { "paused" };
-            metrics.pauses.with_label_values(&[state]).inc();
-        }
-        Signal::Request(request) => metrics.requests.with_label_values(&[request.kind.name()]).inc(),
-        Signal::Statement(line) => {
-            let class = if line.correction.is_some() { "correction" } else { "closing" };
-            metrics.statements.with_label_values(&[class]).inc();
-        }
-        Signal::Refusal(_) | Signal::Journal(_) => {}
     }
 }
