@@ -20,7 +20,7 @@ test: servers check
 	@cat target/timed.txt
 
 month:
-	cargo build --locked --features faults
+	cargo test --locked --features faults --test process --no-run
 	scripts/timed "a month of life, recounted" tests/month/run.py --speed 60000 $(TRACES)
 
 servers:
