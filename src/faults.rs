@@ -161,16 +161,33 @@ mod what_is_set {
     /// `BURSAR_FAULTS_POISON=acme`: deciding for this organization panics.
     static POISON: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("BURSAR_FAULTS_POISON").ok());
 
-    /// `BURSAR_FAULTS_DIE_AT=Committed:3`: the process dies when it reaches the step for the third time.
-    static DIE_AT: LazyLock<Option<(Step, u32)>> = LazyLock::new(|| {
-        let text = std::env::var("BURSAR_FAULTS_DIE_AT").ok()?;
-        let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
-        let step = Step::ALL.into_iter().find(|step| format!("{step:?}") == name);
-        let step = step.unwrap_or_else(|| panic!("BURSAR_FAULTS_DIE_AT={text} names no step"));
-        Some((step, nth.parse().unwrap_or_else(|_| panic!("BURSAR_FAULTS_DIE_AT={text} has no number"))))
-    });
+    /// A step, and at which time it is reached something happens: `Committed:3` is the third.
+    struct Place {
+        step: Step,
+        nth: u32,
+        reached: AtomicU32,
+    }
 
-    static REACHED: AtomicU32 = AtomicU32::new(0);
+    /// `BURSAR_FAULTS_DIE_AT=Committed:3`: the process dies there.
+    static DIE_AT: LazyLock<Option<Place>> = LazyLock::new(|| Place::of("BURSAR_FAULTS_DIE_AT"));
+
+    /// `BURSAR_FAULTS_STOP_AT=Decided:3`: the process stops there as by SIGSTOP, until somebody wakes it.
+    static STOP_AT: LazyLock<Option<Place>> = LazyLock::new(|| Place::of("BURSAR_FAULTS_STOP_AT"));
+
+    impl Place {
+        fn of(variable: &str) -> Option<Self> {
+            let text = std::env::var(variable).ok()?;
+            let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
+            let step = Step::ALL.into_iter().find(|step| format!("{step:?}") == name);
+            let step = step.unwrap_or_else(|| panic!("{variable}={text} names no step"));
+            let nth = nth.parse().unwrap_or_else(|_| panic!("{variable}={text} has no number"));
+            Some(Self { step, nth, reached: AtomicU32::new(0) })
+        }
+
+        fn is_reached(&self, step: Step) -> bool {
+            self.step == step && self.reached.fetch_add(1, Ordering::SeqCst) + 1 == self.nth
+        }
+    }
 
     thread_local! {
         static OFF_HERE: Cell<Option<Defence>> = const { Cell::new(None) };
@@ -191,13 +208,17 @@ mod what_is_set {
         assert!(POISON.as_deref() != Some(organization_id), "poisoned, as BURSAR_FAULTS_POISON says");
     }
 
-    /// Dies, if this is the place.
+    /// Dies or stops, if this is the place.
     pub fn reach(step: Step) {
-        if let Some((_, nth)) = DIE_AT.filter(|(at, _)| *at == step)
-            && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == nth
-        {
+        if DIE_AT.as_ref().is_some_and(|place| place.is_reached(step)) {
             eprintln!("dying at {step:?}, as BURSAR_FAULTS_DIE_AT says");
             std::process::abort();
+        }
+        if STOP_AT.as_ref().is_some_and(|place| place.is_reached(step)) {
+            eprintln!("stopping at {step:?}, as BURSAR_FAULTS_STOP_AT says");
+            let itself = std::process::id().to_string();
+            let sent = std::process::Command::new("kill").args(["-s", "STOP", &itself]).status();
+            assert!(sent.is_ok_and(|sent| sent.success()), "it cannot stop itself");
         }
     }
 }

@@ -120,7 +120,7 @@ impl Load {
         sums
     }
 
-    /// Whether everything is as without faults: sums, crossings, dead letters.
+    /// Whether everything is as without faults: sums, crossings, pauses, dead letters.
     pub fn check(&self, stage: &Stage) -> Result<(), String> {
         let counted = counted(stage);
         let expected = self.sums();
@@ -136,6 +136,13 @@ impl Load {
         let crossed = expected.len() * THRESHOLDS.len();
         if identities.len() != crossed || identities.values().any(|copies| copies.len() != 1) {
             return Err(format!("of {crossed} crossings there are {identities:?}"));
+        }
+        let mut last = BTreeMap::new();
+        for pause in stage.read("pauses").into_iter().filter(|pause| pause["scope"] == "org") {
+            last.insert(pause["organization_id"].to_string(), pause["state"].to_string());
+        }
+        if last.len() != expected.len() || last.values().any(|state| state != "\"paused\"") {
+            return Err(format!("all organizations are at their cap, and the pauses topic ends with {last:?}"));
         }
         let position = |letter: &Json| format!("{}/{}", letter["partition"], letter["offset"]);
         let dead: BTreeSet<String> = stage.read("dead_letters").iter().map(position).collect();

@@ -377,6 +377,12 @@ impl Member {
         wait_until("the member ends", || !self.lives());
     }
 
+    /// Waits until it is stopped, as by SIGSTOP.
+    pub fn wait_for_stop(&self) {
+        let stat = format!("/proc/{}/stat", self.child.id());
+        wait_until("the member stops", || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")));
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
