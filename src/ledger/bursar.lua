@@ -1,4 +1,4 @@
-#!lua name=bursar_3
+#!lua name=bursar_4
 --
 -- The ledger's atomic steps. All meaning is in Rust; what is here compares, writes and reads.
 --
@@ -76,7 +76,7 @@ end
 --   reply 1, or 0 if the head is another: then nothing is written
 --
 -- Example: an event of agent a in workspace w moves head h1 to h2, and its id goes to segment 1700000000000:
---   FCALL bursar_commit_3 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
+--   FCALL bursar_commit_4 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
 --     h1 h2 3 org ... ws:w ... agent:w/a ... 0 0 0 1 <10 bytes> 691200000 0 0 0
 local function commit(keys, args)
   local account = keys[1]
@@ -132,57 +132,46 @@ end
 
 -- Reads fence and progress together: what a worker may begin with.
 --
---   KEYS  progress keys, one per tag
+--   KEYS  progress key of a tag
 --   ARGV  a random token, stored where there is none, then the fields of partitions
---   reply { lineage, { token, progress, progress, ... } per key }
+--   reply { lineage, token, progress, progress, ... }
 local function begin(keys, args)
-  local reply = { lineage() }
-  for i, key in ipairs(keys) do
-    redis.call('HSETNX', key, 'token', args[1])
-    local values = { redis.call('HGET', key, 'token') }
-    for first = 2, #args, 1000 do
-      local piece = redis.call('HMGET', key, unpack(args, first, math.min(first + 999, #args)))
-      for j = 1, #piece do values[first - 1 + j] = piece[j] end
-    end
-    reply[i + 1] = values
+  redis.call('HSETNX', keys[1], 'token', args[1])
+  local reply = { lineage(), redis.call('HGET', keys[1], 'token') }
+  for first = 2, #args, 1000 do
+    local piece = redis.call('HMGET', keys[1], unpack(args, first, math.min(first + 999, #args)))
+    for i = 1, #piece do reply[first + i] = piece[i] end
   end
   return reply
 end
 
--- Writes progress, if the fence is the one that the positions were read with. On every key, or on none. Progress opens
--- with its offset and its low water; what is further stays: a worker that lost its partition without knowing must not
--- take it back.
+-- Writes progress, if the fence is the one that the positions were read with. Progress opens with its offset and its low
+-- water; what is further stays: a worker that lost its partition without knowing must not take it back.
 --
---   KEYS  progress keys, one per tag
---   ARGV  lineage, a token per key, then pairs of field and progress
+--   KEYS  progress key of a tag
+--   ARGV  lineage, token, then pairs of field and progress
 --   reply 1, or 0 if the fence is another
 local function advance(keys, args)
-  if lineage() ~= args[1] then return 0 end
-  for i, key in ipairs(keys) do
-    if redis.call('HGET', key, 'token') ~= args[1 + i] then return 0 end
-  end
+  if lineage() ~= args[1] or redis.call('HGET', keys[1], 'token') ~= args[2] then return 0 end
   local function parse(progress)
     local offset, low_water = string.match(progress, '^(-?%d+) ?(-?%d*)')
     return tonumber(offset), tonumber(low_water) or 0
   end
-  local fields, offsets, low_waters = {}, {}, {}
-  for i = 2 + #keys, #args, 2 do
-    fields[#fields + 1] = args[i]
-    offsets[#fields], low_waters[#fields] = parse(args[i + 1])
-  end
-  for _, key in ipairs(keys) do
-    for first = 1, #fields, 1000 do
-      local last, pairs_to_write = math.min(first + 999, #fields), {}
-      local stored = redis.call('HMGET', key, unpack(fields, first, last))
-      for i = first, last do
-        local offset, low_water = parse(stored[i - first + 1] or '-1')
-        if offset < offsets[i] or (offset == offsets[i] and low_water <= low_waters[i]) then
-          pairs_to_write[#pairs_to_write + 1] = fields[i]
-          pairs_to_write[#pairs_to_write + 1] = args[1 + #keys + 2 * i]
-        end
+  local fields = {}
+  for i = 3, #args, 2 do fields[#fields + 1] = args[i] end
+  for first = 1, #fields, 1000 do
+    local last, pairs_to_write = math.min(first + 999, #fields), {}
+    local stored = redis.call('HMGET', keys[1], unpack(fields, first, last))
+    for i = first, last do
+      local progress = args[2 + 2 * i]
+      local offset, low_water = parse(progress)
+      local stored_offset, stored_low_water = parse(stored[i - first + 1] or '-1')
+      if stored_offset < offset or (stored_offset == offset and stored_low_water <= low_water) then
+        pairs_to_write[#pairs_to_write + 1] = fields[i]
+        pairs_to_write[#pairs_to_write + 1] = progress
       end
-      if #pairs_to_write > 0 then redis.call('HSET', key, unpack(pairs_to_write)) end
     end
+    if #pairs_to_write > 0 then redis.call('HSET', keys[1], unpack(pairs_to_write)) end
   end
   return 1
 end
@@ -196,8 +185,8 @@ local function forget_due(keys, args)
   return 0
 end
 
-redis.register_function { function_name = 'bursar_load_3', callback = load, flags = { 'no-writes' } }
-redis.register_function('bursar_commit_3', commit)
-redis.register_function('bursar_begin_3', begin)
-redis.register_function('bursar_advance_3', advance)
-redis.register_function('bursar_forget_due_3', forget_due)
+redis.register_function { function_name = 'bursar_load_4', callback = load, flags = { 'no-writes' } }
+redis.register_function('bursar_commit_4', commit)
+redis.register_function('bursar_begin_4', begin)
+redis.register_function('bursar_advance_4', advance)
+redis.register_function('bursar_forget_due_4', forget_due)

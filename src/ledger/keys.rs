@@ -5,9 +5,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::{time::Timestamp, window::WindowKind};
 
-/// Progress and the index of due times lie at this many tags, which spread over the slots of a cluster and so reach
-/// every primary.
-pub const TAGS: u32 = 64;
+/// The index of due times lies at this many tags, which spread over the slots of a cluster.
+pub const DUE_TAGS: u32 = 64;
+
+/// Progress lies at this many tags of a cluster: so many that each of some dozens of primaries has one of them. A single
+/// server has the first one only.
+pub const PROGRESS_TAGS: u32 = 256;
 
 /// Makes keys under a prefix.
 #[derive(Clone, Debug)]
@@ -32,6 +35,11 @@ impl Keys {
         format!("{}:{{p{tag}}}:progress", self.prefix)
     }
 
+    /// Progress at all tags of a cluster.
+    pub fn all_progress(&self) -> Vec<String> {
+        (0..PROGRESS_TAGS).map(|tag| self.progress(tag)).collect()
+    }
+
     /// Index of due times at one tag: a sorted set of organization by instant.
     pub fn due(&self, tag: u32) -> String {
         format!("{}:{{p{tag}}}:due", self.prefix)
@@ -39,7 +47,7 @@ impl Keys {
 
     /// The index of due times that an organization is in.
     pub fn due_of(&self, organization_id: &str) -> String {
-        self.due((xxh3_64(organization_id.as_bytes()) % u64::from(TAGS)) as u32)
+        self.due((xxh3_64(organization_id.as_bytes()) % u64::from(DUE_TAGS)) as u32)
     }
 
     /// Matches the account of every organization, for `SCAN`.

@@ -45,7 +45,7 @@ impl Retention {
 
 /// Reads what `needs` names.
 pub fn load(keys: &AccountKeys, needs: &Needs) -> Cmd {
-    let mut call = function("bursar_load_3", 3 + needs.segments.len() + needs.older.len());
+    let mut call = function("bursar_load_4", 3 + needs.segments.len() + needs.older.len());
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.ends());
     for start in &needs.segments {
         call.arg(keys.segment(*start));
@@ -82,7 +82,7 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, retention: Retention) -> Cm
     let seen = &changes.seen;
     let others = seen.append.len() + seen.seal.len() + seen.remove.len() + changes.older.len();
     let mut call = Cmd::with_capacity(64 + 2 * changes.fields.len() + 3 * others, 1_024 + commit_bytes(changes));
-    call.arg("FCALL").arg("bursar_commit_3").arg(4 + others);
+    call.arg("FCALL").arg("bursar_commit_4").arg(4 + others);
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.paused()).arg(keys.ends());
     let segments = seen.append.iter().map(|(start, _)| start).chain(&seen.seal).chain(&seen.remove);
     for start in segments {
@@ -136,29 +136,17 @@ fn commit_bytes(changes: &Changes) -> usize {
     fields.chain(ids).chain(signals).map(|bytes| bytes + 16).sum()
 }
 
-/// Reads fence and progress at some tags.
-pub fn begin(keys: &Keys, tags: &[u32], token: &[u8; 16], fields: &[String]) -> Cmd {
-    let mut call = function("bursar_begin_3", tags.len());
-    for tag in tags {
-        call.arg(keys.progress(*tag));
-    }
-    call.arg(&token[..]);
-    for field in fields {
-        call.arg(field);
-    }
+/// Reads fence and progress at a tag.
+pub fn begin(keys: &Keys, tag: u32, token: &[u8; 16], fields: &[String]) -> Cmd {
+    let mut call = function("bursar_begin_4", 1);
+    call.arg(keys.progress(tag)).arg(&token[..]).arg(fields);
     call
 }
 
-/// Writes progress at some tags, if the fence still holds.
-pub fn advance(keys: &Keys, tags: &[u32], fences: &[&(String, Vec<u8>)], pairs: &[(String, String)]) -> Cmd {
-    let mut call = function("bursar_advance_3", tags.len());
-    for tag in tags {
-        call.arg(keys.progress(*tag));
-    }
-    call.arg(fences.first().map_or(NONE, |(lineage, _)| lineage));
-    for (_, token) in fences {
-        call.arg(&token[..]);
-    }
+/// Writes progress at a tag, if the fence still holds.
+pub fn advance(keys: &Keys, tag: u32, (lineage, token): &(String, Vec<u8>), pairs: &[(String, String)]) -> Cmd {
+    let mut call = function("bursar_advance_4", 1);
+    call.arg(keys.progress(tag)).arg(lineage).arg(&token[..]);
     for (field, progress) in pairs {
         call.arg(field).arg(progress);
     }
@@ -188,7 +176,7 @@ pub fn due(index: &str, until: Timestamp, limit: usize) -> Cmd {
 
 /// Removes an entry that was served.
 pub fn forget_due(index: &str, organization_id: &str, at: Timestamp) -> Cmd {
-    let mut call = function("bursar_forget_due_3", 1);
+    let mut call = function("bursar_forget_due_4", 1);
     call.arg(index).arg(organization_id).arg(at.ms());
     call
 }
@@ -264,17 +252,13 @@ pub fn read_committed(reply: Value) -> Result<Committed, LedgerError> {
     }
 }
 
-/// Reads the reply of [`begin`]: the lineage, then token and progress by tag.
-pub fn read_begun(reply: Value) -> Result<(String, Vec<(Vec<u8>, Values)>), LedgerError> {
+/// Reads the reply of [`begin`]: lineage, token and progress.
+pub fn read_begun(reply: Value) -> Result<(String, Vec<u8>, Values), LedgerError> {
     let mut parts = read::<Vec<Value>>(reply)?.into_iter();
-    let lineage = read(parts.next().ok_or_else(|| unexpected("an empty fence"))?)?;
-    let mut tags = Vec::new();
-    for part in parts {
-        let mut values = read::<Values>(part)?.into_iter();
-        let token = values.next().flatten().ok_or_else(|| unexpected("progress without a token"))?;
-        tags.push((token, values.collect()));
-    }
-    Ok((lineage, tags))
+    let mut next = || parts.next().ok_or_else(|| unexpected("an empty fence"));
+    let (lineage, token) = (read(next()?)?, read(next()?)?);
+    let progress: Result<Values, LedgerError> = parts.map(read).collect();
+    Ok((lineage, token, progress?))
 }
 
 /// Reads the reply of [`all_progress`].

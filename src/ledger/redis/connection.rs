@@ -1,24 +1,25 @@
 //! Reaches Redis: one server or a cluster, plain or by TLS, with bounded waits.
 
-use futures::stream::{self, StreamExt};
+use std::collections::HashMap;
+
 use redis::{
     Cmd, ErrorKind, InfoDict, RedisError, ServerErrorKind, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
-    cluster::ClusterClientBuilder,
-    cluster_async::ClusterConnection,
-    cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
     cmd,
 };
 use tracing::warn;
 
-use super::CALL_TIMEOUT;
-use crate::ledger::LedgerError;
+use super::{
+    CALL_TIMEOUT,
+    cluster::{Cluster, Reply},
+};
+use crate::ledger::{LedgerError, keys::Keys};
 
 /// The library of functions, as it is loaded into the server.
 const FUNCTIONS: &str = include_str!("../bursar.lua");
 
-/// Calls in one pipeline, or at the same time in a cluster: enough to hide the round trip, few enough to bound the
-/// reply buffers of the server.
+/// Calls in one pipeline: enough to hide the round trip, few enough to bound the reply buffers of the server. Even, for
+/// calls that come in pairs.
 const PIPELINE_CALLS_MAX: usize = 256;
 
 /// How Redis is reached.
@@ -36,7 +37,7 @@ pub enum Connection {
     /// One server.
     Single(ConnectionManager),
     /// A cluster.
-    Cluster(ClusterConnection),
+    Cluster(Cluster),
 }
 
 impl Connection {
@@ -52,19 +53,15 @@ impl Connection {
             .set_connection_timeout(Some(CALL_TIMEOUT))
             .set_response_timeout(Some(CALL_TIMEOUT))
             .set_number_of_retries(1);
-        let mut single = client.get_connection_manager_with_config(config).await.map_err(|error| classify(&error))?;
+        let single = client.get_connection_manager_with_config(config.clone()).await;
+        let mut single = single.map_err(|error| classify(&error))?;
         let info: InfoDict =
             cmd("INFO").arg("cluster").query_async(&mut single).await.map_err(|error| classify(&error))?;
         if info.get::<i32>("cluster_enabled") != Some(1) {
             return Ok(Self::Single(single));
         }
-        let cluster = ClusterClientBuilder::new([options.url.as_str()])
-            .connection_timeout(CALL_TIMEOUT)
-            .response_timeout(CALL_TIMEOUT)
-            .retries(3)
-            .build()
-            .map_err(|error| classify(&error))?;
-        cluster.get_async_connection().await.map(Self::Cluster).map_err(|error| classify(&error))
+        let seed = client.get_connection_info().clone();
+        Cluster::open(seed, config, &Keys::new(&options.prefix)).await.map(Self::Cluster)
     }
 
     /// Whether the slots are spread over several primaries.
@@ -72,50 +69,36 @@ impl Connection {
         matches!(self, Self::Cluster(_))
     }
 
-    /// Sends calls and returns a reply for each. Pipelined on one server; side by side in a cluster, where a pipeline
-    /// may not span slots.
+    /// Sends calls, each of which names its key, and returns a reply for each.
     ///
     /// # Errors
-    /// [`LedgerError::Unavailable`] if the connection fails: then it is not known which calls were executed.
-    pub async fn send(&self, calls: Vec<Cmd>) -> Result<Vec<Result<Value, RedisError>>, LedgerError> {
+    /// [`LedgerError::Unavailable`] if a connection fails: then it is not known which calls were executed.
+    pub async fn send(&self, calls: Vec<Cmd>) -> Result<Vec<Reply>, LedgerError> {
         match self {
-            Self::Single(connection) => {
-                let mut replies = Vec::with_capacity(calls.len());
-                let mut calls = calls.into_iter().peekable();
-                while calls.peek().is_some() {
-                    let mut pipeline = redis::pipe();
-                    for call in calls.by_ref().take(PIPELINE_CALLS_MAX) {
-                        pipeline.add_command(call);
-                    }
-                    let mut connection = connection.clone();
-                    let answered: Vec<Result<Value, RedisError>> = pipeline
-                        .ignore_errors()
-                        .query_async(&mut connection)
-                        .await
-                        .map_err(|error| classify(&error))?;
-                    replies.extend(answered);
-                }
-                Ok(replies)
-            }
-            Self::Cluster(connection) => {
-                let side_by_side: Vec<_> = calls.into_iter().map(|call| (call, connection.clone())).collect();
-                let replies = stream::iter(side_by_side)
-                    .map(|(call, mut connection)| async move { call.query_async::<Value>(&mut connection).await });
-                Ok(replies.buffered(PIPELINE_CALLS_MAX).collect().await)
-            }
+            Self::Single(connection) => pipeline(connection, calls).await,
+            Self::Cluster(cluster) => cluster.send(&calls).await,
         }
     }
 
-    /// Sends one call and reads its reply.
+    /// Sends one call that names its key, and reads its reply.
     ///
     /// # Errors
     /// [`LedgerError`], by what the server says.
     pub async fn query<T: redis::FromRedisValue>(&self, call: &Cmd) -> Result<T, LedgerError> {
-        let reply = match self {
-            Self::Single(connection) => call.query_async(&mut connection.clone()).await,
-            Self::Cluster(connection) => call.query_async(&mut connection.clone()).await,
-        };
-        reply.map_err(|error| classify(&error))
+        let reply = self.send(vec![call.clone()]).await?.pop().unwrap_or(Ok(Value::Nil));
+        read(reply.map_err(|error| classify(&error))?)
+    }
+
+    /// Sends one call to every primary.
+    ///
+    /// # Errors
+    /// [`LedgerError`], by what any server says.
+    pub async fn query_all<T: redis::FromRedisValue>(&self, call: &Cmd) -> Result<Vec<T>, LedgerError> {
+        let mut replies = Vec::new();
+        for primary in self.primaries() {
+            replies.push(read(self.query_at(primary.as_deref(), call).await?)?);
+        }
+        Ok(replies)
     }
 
     /// The keys that match a pattern, on every primary. Reads the whole keyspace, step by step.
@@ -124,21 +107,12 @@ impl Connection {
     /// [`LedgerError`], by what the server says.
     pub async fn scan(&self, pattern: &str) -> Result<Vec<String>, LedgerError> {
         let mut keys = Vec::new();
-        for primary in self.primaries().await? {
+        for primary in self.primaries() {
             let mut cursor = 0_u64;
             loop {
                 let mut scan = cmd("SCAN");
                 scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000);
-                let reply = match (self, &primary) {
-                    (Self::Cluster(connection), Some(route)) => {
-                        connection.clone().route_command(scan, route.clone()).await
-                    }
-                    (Self::Single(connection), _) => scan.query_async(&mut connection.clone()).await,
-                    (Self::Cluster(connection), None) => scan.query_async(&mut connection.clone()).await,
-                };
-                let reply = reply.map_err(|error| classify(&error))?;
-                let (next, found): (u64, Vec<String>) =
-                    redis::from_redis_value(reply).map_err(|error| LedgerError::Misconfigured(error.to_string()))?;
+                let (next, found): (u64, Vec<String>) = read(self.query_at(primary.as_deref(), &scan).await?)?;
                 keys.extend(found);
                 cursor = next;
                 if cursor == 0 {
@@ -149,21 +123,22 @@ impl Connection {
         Ok(keys)
     }
 
-    /// How each primary is addressed; a single server needs no address.
-    async fn primaries(&self) -> Result<Vec<Option<RoutingInfo>>, LedgerError> {
-        let Self::Cluster(_) = self else { return Ok(vec![None]) };
-        let mut nodes = cmd("CLUSTER");
-        nodes.arg("NODES");
-        let nodes: String = self.query(&nodes).await?;
-        let address = |line: &str| {
-            let mut words = line.split(' ').skip(1);
-            let (address, flags) = (words.next()?, words.next()?);
-            let (host, port) = address.split('@').next()?.rsplit_once(':')?;
-            let is_primary = flags.split(',').any(|flag| flag == "master");
-            let route = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? };
-            is_primary.then_some(Some(RoutingInfo::SingleNode(route)))
-        };
-        Ok(nodes.lines().filter_map(address).collect())
+    /// The primaries; a single server needs no address.
+    fn primaries(&self) -> Vec<Option<Box<str>>> {
+        match self {
+            Self::Single(_) => vec![None],
+            Self::Cluster(cluster) => cluster.primaries().into_iter().map(Some).collect(),
+        }
+    }
+
+    async fn query_at(&self, primary: Option<&str>, call: &Cmd) -> Result<Value, LedgerError> {
+        match (self, primary) {
+            (Self::Cluster(cluster), Some(address)) => cluster.send_to(address, call).await,
+            (Self::Single(connection), _) => {
+                call.query_async(&mut connection.clone()).await.map_err(|error| classify(&error))
+            }
+            (Self::Cluster(_), None) => unreachable!("every primary of a cluster has an address"),
+        }
     }
 
     /// Loads the functions into every primary. Those that have them keep them: a library is never replaced.
@@ -173,16 +148,13 @@ impl Connection {
     pub async fn load_functions(&self) -> Result<(), LedgerError> {
         let mut load = cmd("FUNCTION");
         load.arg("LOAD").arg(FUNCTIONS);
-        let reply: Result<Value, RedisError> = match self {
-            Self::Single(connection) => load.query_async(&mut connection.clone()).await,
-            Self::Cluster(connection) => load.query_async(&mut connection.clone()).await,
-        };
-        match reply {
-            Err(error) if !error.detail().is_some_and(|detail| detail.contains("already exists")) => {
-                Err(classify(&error))
+        for primary in self.primaries() {
+            match self.query_at(primary.as_deref(), &load).await {
+                Err(error) if !error.to_string().contains("already exists") => return Err(error),
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// Refuses a server that would throw accounts away, and warns of one that could forget them.
@@ -193,20 +165,44 @@ impl Connection {
         let mut get = cmd("CONFIG");
         get.arg("GET").arg("maxmemory-policy").arg("appendonly");
         // Managed servers hide CONFIG; what cannot be read cannot be checked.
-        let Ok(settings) = self.query::<std::collections::HashMap<String, String>>(&get).await else {
+        let Ok(all) = self.query_all::<HashMap<String, String>>(&get).await else {
             warn!("CONFIG GET is not allowed: make sure that maxmemory-policy is noeviction and that appendonly is on");
             return Ok(());
         };
-        if let Some(policy) = settings.get("maxmemory-policy").filter(|policy| *policy != "noeviction") {
-            return Err(LedgerError::Misconfigured(format!(
-                "maxmemory-policy is {policy}: Redis would throw counters away when memory runs out; set it to noeviction"
-            )));
-        }
-        if settings.get("appendonly").is_some_and(|setting| setting == "no") {
-            warn!("appendonly is no: after a crash of Redis more is replayed from Kafka, back to its last snapshot");
+        for settings in all {
+            if let Some(policy) = settings.get("maxmemory-policy").filter(|policy| *policy != "noeviction") {
+                return Err(LedgerError::Misconfigured(format!(
+                    "maxmemory-policy is {policy}: Redis would throw counters away when memory runs out; set it to noeviction"
+                )));
+            }
+            if settings.get("appendonly").is_some_and(|setting| setting == "no") {
+                warn!(
+                    "appendonly is no: after a crash of Redis more is replayed from Kafka, back to its last snapshot"
+                );
+            }
         }
         Ok(())
     }
+}
+
+/// Sends calls over one connection, many at a time.
+pub async fn pipeline(connection: &ConnectionManager, calls: Vec<Cmd>) -> Result<Vec<Reply>, LedgerError> {
+    let mut replies = Vec::with_capacity(calls.len());
+    let mut calls = calls.into_iter().peekable();
+    while calls.peek().is_some() {
+        let mut pipeline = redis::pipe();
+        for call in calls.by_ref().take(PIPELINE_CALLS_MAX) {
+            pipeline.add_command(call);
+        }
+        let answered: Result<Vec<Reply>, RedisError> =
+            pipeline.ignore_errors().query_async(&mut connection.clone()).await;
+        replies.extend(answered.map_err(|error| classify(&error))?);
+    }
+    Ok(replies)
+}
+
+fn read<T: redis::FromRedisValue>(reply: Value) -> Result<T, LedgerError> {
+    redis::from_redis_value(reply).map_err(|error| LedgerError::Misconfigured(error.to_string()))
 }
 
 /// Tells an error that may pass from one that will not.

@@ -1,10 +1,13 @@
 //! The ledger on Redis: one Function call per load and per commit, many of them in one pipeline.
 //!
-//! - `connection` reaches a single server or a cluster, and tells "away" from "refuses".
+//! - `connection` reaches a single server or a cluster, and tells "away" from "refuses"; `cluster` sends each call to
+//!   the primary of its key, and `slots` knows which that is.
 //! - `calls` says each step in the words of `bursar.lua`, and reads its answers.
 
 mod calls;
+mod cluster;
 mod connection;
+mod slots;
 
 use std::time::Duration;
 
@@ -15,7 +18,7 @@ use tracing::warn;
 pub use self::connection::{Connection, RedisOptions};
 use super::{
     Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress,
-    keys::{Keys, TAGS},
+    keys::{DUE_TAGS, Keys, PROGRESS_TAGS},
     smallest_of, smallest_of_all,
 };
 use crate::domain::{
@@ -103,9 +106,9 @@ impl RedisLedger {
         replies.into_iter().map(|reply| reply.map_err(|error| connection::classify(&error))).collect()
     }
 
-    /// The tags grouped as calls may name them together: all at once on a single server, one by one in a cluster.
-    fn tag_groups(&self) -> Vec<Vec<u32>> {
-        if self.connection.is_cluster() { (0..TAGS).map(|tag| vec![tag]).collect() } else { vec![(0..TAGS).collect()] }
+    /// The tags that progress is at: one on a single server, and so many in a cluster that every primary has some.
+    fn progress_tags(&self) -> std::ops::Range<u32> {
+        if self.connection.is_cluster() { 0..PROGRESS_TAGS } else { 0..1 }
     }
 }
 
@@ -143,20 +146,17 @@ impl Ledger for RedisLedger {
             let mut fields: Vec<String> = partitions.iter().map(calls::progress_field).collect();
             fields.push(calls::KEPT_FROM.to_owned());
             let token: [u8; 16] = rand::random();
-            let groups = self.tag_groups();
-            let begin = |tags: &Vec<u32>| calls::begin(&self.keys, tags, &token, &fields);
-            let replies = self.call(|| groups.iter().map(begin).collect()).await?;
+            let begin = |tag| calls::begin(&self.keys, tag, &token, &fields);
+            let replies = self.call(|| self.progress_tags().map(begin).collect()).await?;
             let mut begun = Begun { fence: Fence::default(), progress: Vec::new() };
             let mut of_primaries: Vec<Vec<Option<Progress>>> = vec![Vec::new(); partitions.len()];
             let mut kept_from = Timestamp::MIN;
             for reply in replies {
-                let (lineage, tags) = calls::read_begun(reply)?;
-                for (token, mut progress) in tags {
-                    begun.fence.0.push((lineage.clone(), token));
-                    kept_from = kept_from.max(calls::read_kept_from(progress.pop().flatten())?);
-                    for (position, text) in progress.into_iter().enumerate() {
-                        of_primaries[position].push(text.map(|text| Progress::from_text(&text)).transpose()?);
-                    }
+                let (lineage, token, mut progress) = calls::read_begun(reply)?;
+                begun.fence.0.push((lineage, token));
+                kept_from = kept_from.max(calls::read_kept_from(progress.pop().flatten())?);
+                for (position, text) in progress.into_iter().enumerate() {
+                    of_primaries[position].push(text.map(|text| Progress::from_text(&text)).transpose()?);
                 }
             }
             for of_primaries in &of_primaries {
@@ -180,12 +180,8 @@ impl Ledger for RedisLedger {
                 (kept_from > Timestamp::MIN).then(|| (calls::KEPT_FROM.to_owned(), kept_from.ms().to_string()));
             let pairs: Vec<(String, String)> = progress.chain(kept_from).collect();
             // The fence has an entry per tag, in the order of the tags.
-            let groups = self.tag_groups();
-            let advance = |tags: &Vec<u32>| {
-                let of_group: Vec<_> = tags.iter().filter_map(|tag| fence.0.get(*tag as usize)).collect();
-                calls::advance(&self.keys, tags, &of_group, &pairs)
-            };
-            let replies = self.call(|| groups.iter().map(advance).collect()).await?;
+            let advance = |(tag, of_tag)| calls::advance(&self.keys, tag, of_tag, &pairs);
+            let replies = self.call(|| self.progress_tags().zip(&fence.0).map(advance).collect()).await?;
             let mut all_written = true;
             for reply in replies {
                 all_written &= calls::read_committed(reply)? == Committed::Written;
@@ -197,7 +193,7 @@ impl Ledger for RedisLedger {
 
     fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<(InputPartition, Progress)>, LedgerError>> {
         async move {
-            let calls = || (0..TAGS).map(|tag| calls::all_progress(&self.keys, tag)).collect();
+            let calls = || self.progress_tags().map(|tag| calls::all_progress(&self.keys, tag)).collect();
             let replies = self.call(calls).await?;
             let of_tags = replies.into_iter().map(calls::read_all_progress).collect::<Result<Vec<_>, _>>()?;
             Ok(smallest_of_all(&of_tags))
@@ -207,7 +203,7 @@ impl Ledger for RedisLedger {
 
     fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>> {
         async move {
-            let calls = || (0..TAGS).map(|tag| calls::due(&self.keys.due(tag), until, DUE_MAX)).collect();
+            let calls = || (0..DUE_TAGS).map(|tag| calls::due(&self.keys.due(tag), until, DUE_MAX)).collect();
             let mut due = Vec::new();
             for reply in self.call(calls).await? {
                 due.extend(calls::read_due(reply)?);
