@@ -35,15 +35,13 @@ pub enum Defence {
     Acknowledged,
     /// The pauses topic is read back and corrected.
     Readback,
-    /// The index of due times is written before the commit that needs it.
-    DueFirst,
     /// An account that cannot be decided is parked, and the others go on.
     Quarantine,
 }
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::Ids,
         Self::LowWater,
         Self::Overtaken,
@@ -58,7 +56,6 @@ impl Defence {
         Self::ForgetOwn,
         Self::Acknowledged,
         Self::Readback,
-        Self::DueFirst,
         Self::Quarantine,
     ];
 }

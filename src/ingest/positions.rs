@@ -37,7 +37,7 @@ pub struct Position {
     pub next_offset: i64,
     /// The running maximum of the timestamps of all records read.
     pub record_time: Timestamp,
-    /// What was allowed to be forgotten before; it never goes back.
+    /// What this partition or all together have allowed to be forgotten before: it never goes back.
     pub low_water: Timestamp,
     /// Where the log ended when the tenure began: what lies before is *history*.
     pub history_end: i64,
@@ -83,7 +83,7 @@ impl Positions {
                 is_control: &*input.topic == control_topic,
                 next_offset: first_offset(input, progress, start, low, high)?,
                 record_time: progress.map_or(Timestamp::from_ms(0), |progress| progress.record_time),
-                low_water: progress.map_or(Timestamp::MIN, |progress| progress.low_water),
+                low_water: progress.map_or(begun.kept_from, |progress| progress.low_water.max(begun.kept_from)),
                 history_end: high,
                 caught_up_at: None,
             });
@@ -161,6 +161,13 @@ impl Positions {
     pub fn drain(&mut self, is_control: bool, now: Timestamp) {
         for position in self.all.iter_mut().filter(|position| position.is_control == is_control) {
             position.caught_up_at = position.caught_up_at.map(|before| before.max(now));
+        }
+    }
+
+    /// Notes what is written.
+    pub fn wrote(&mut self, progress: &[(InputPartition, Progress)]) {
+        for (position, (_, written)) in self.all.iter_mut().zip(progress) {
+            position.low_water = position.low_water.max(written.low_water);
         }
     }
 
@@ -255,10 +262,16 @@ mod tests {
             history_end: 900,
             caught_up_at: Some(at(309_000)),
         };
-        let positions = Positions { fence: Fence::default(), all: vec![position], numbers: Vec::new() };
+        let mut positions = Positions { fence: Fence::default(), all: vec![position], numbers: Vec::new() };
         let progress = |waiting| positions.progress(|_| waiting).remove(0).1;
         let waiting = Progress { next_offset: 17, record_time: at(40), low_water: at(40) };
         assert_eq!(progress(Some((17, at(40)))), waiting);
-        assert_eq!(progress(None), Progress { next_offset: 900, record_time: at(5_000), low_water: at(9_000) });
+        let idle = Progress { next_offset: 900, record_time: at(5_000), low_water: at(9_000) };
+        assert_eq!(progress(None), idle);
+        // An older record after an idle time does not take back what was allowed to be forgotten.
+        positions.wrote(&[(InputPartition { topic: "usage.control".into(), partition: 0 }, idle)]);
+        positions.read(0, 900, at(6_000));
+        let later = Progress { next_offset: 901, record_time: at(6_000), low_water: at(9_000) };
+        assert_eq!(positions.progress(|_| None).remove(0).1, later);
     }
 }

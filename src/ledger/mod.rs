@@ -10,7 +10,6 @@ pub mod redis;
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -72,7 +71,7 @@ pub struct InputPartition {
 }
 
 /// How far a partition has been applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The offset of the first record that is not covered.
     pub next_offset: i64,
@@ -131,6 +130,8 @@ pub struct Begun {
     pub fence: Fence,
     /// For each partition that was asked for; `None` if some primary has no progress of it.
     pub progress: Vec<Option<Progress>>,
+    /// The low water that ids were forgotten by, on any primary.
+    pub kept_from: Timestamp,
 }
 
 /// Why the ledger did not answer as it should.
@@ -151,27 +152,32 @@ impl LedgerError {
     }
 }
 
-/// The smallest progress of all primaries; none if none of them has any. `kept_from` is the low water that ids were
-/// forgotten by on any of them: a replay of what lies before would count twice there.
+/// The smallest progress of all primaries, each with the low water that it knows ids to be forgotten by; none if any of
+/// them has none.
+///
+/// A primary that comes back further behind needs a replay, and the others need their ids for it. It is told by what it
+/// knows of them: progress and that low water are written together.
 ///
 /// # Errors
-/// [`LedgerError::Misconfigured`] if it would have to be replayed.
-pub fn smallest_of(of_primaries: &[Option<Progress>], kept_from: Timestamp) -> Result<Option<Progress>, LedgerError> {
-    let by_offset = |progress: &&Progress| (progress.next_offset, progress.low_water);
-    let there = of_primaries.iter().flatten();
-    let smallest =
-        if holds(Defence::SmallestProgress) { there.min_by_key(by_offset) } else { there.max_by_key(by_offset) };
-    let Some(smallest) = smallest.copied() else { return Ok(None) };
-    let is_lost = of_primaries.contains(&None);
-    let replayed_from = if is_lost { Timestamp::MIN } else { smallest.low_water };
-    if replayed_from < kept_from {
-        return Err(LedgerError::Misconfigured(format!(
-            "one primary of the cluster has lost more than the others can replay: it needs what was recorded since {replayed_from}, \
-             and others no longer have the ids of before {kept_from}. Restore the cluster as a whole, or empty it as a whole \
-             and rebuild"
-        )));
+/// [`LedgerError::Misconfigured`] if the others have forgotten ids of what would have to be replayed.
+pub fn smallest_of(of_primaries: &[(Option<Progress>, Timestamp)]) -> Result<Option<Progress>, LedgerError> {
+    let by_offset = |progress: &Progress| (progress.next_offset, progress.low_water);
+    let there = || of_primaries.iter().filter_map(|(progress, _)| *progress);
+    let (smallest, furthest) = (there().min_by_key(by_offset), there().max_by_key(by_offset));
+    let kept_from = of_primaries.iter().map(|(_, kept_from)| *kept_from).max().unwrap_or(Timestamp::MIN);
+    for (progress, knows) in of_primaries.iter().filter(|(progress, _)| *progress != furthest) {
+        let replayed_from = progress.map_or(Timestamp::MIN, |progress| progress.low_water);
+        if replayed_from < kept_from && *knows < kept_from {
+            return Err(LedgerError::Misconfigured(format!(
+                "one primary of the cluster has lost more than the others can replay: it needs what was recorded since \
+                 {replayed_from}, and others no longer have the ids of before {kept_from}. Restore the cluster as a whole, or \
+                 empty it as a whole and rebuild"
+            )));
+        }
     }
-    Ok((!is_lost).then_some(smallest))
+    let is_everywhere = of_primaries.iter().all(|(progress, _)| progress.is_some());
+    let counts = if holds(Defence::SmallestProgress) { smallest } else { furthest };
+    Ok(counts.filter(|_| is_everywhere))
 }
 
 /// The smallest progress of each partition that every primary has.
@@ -190,14 +196,15 @@ pub fn smallest_of_all(primaries: &[Vec<(InputPartition, Progress)>]) -> Vec<(In
 mod tests {
     use super::*;
 
-    fn check(of_primaries: &[Option<(i64, i64)>], kept_from: i64, expected: &str) {
+    /// Each primary: offset and low water of its progress, and the low water that it knows ids to be forgotten by.
+    fn check(of_primaries: &[(Option<(i64, i64)>, i64)], expected: &str) {
         let progress = |(next_offset, low_water): (i64, i64)| {
             let (record_time, low_water) = (Timestamp::from_ms(0), Timestamp::from_ms(low_water));
             Progress { next_offset, record_time, low_water }
         };
-        let of_primaries: Vec<_> = of_primaries.iter().map(|of_primary| of_primary.map(progress)).collect();
-        let kept_from = if kept_from == 0 { Timestamp::MIN } else { Timestamp::from_ms(kept_from) };
-        let seen = match smallest_of(&of_primaries, kept_from) {
+        let of_primary =
+            |(of_primary, knows): &(Option<(i64, i64)>, i64)| (of_primary.map(progress), Timestamp::from_ms(*knows));
+        let seen = match smallest_of(&of_primaries.iter().map(of_primary).collect::<Vec<_>>()) {
             Ok(None) => "none".to_owned(),
             Ok(Some(progress)) => progress.next_offset.to_string(),
             Err(error) => error.to_string(),
@@ -207,12 +214,19 @@ mod tests {
 
     #[test]
     fn u_5_the_smallest_progress_counts_unless_ids_are_forgotten_by_then() {
-        check(&[Some((7, 50)), Some((5, 40))], 40, "5");
-        check(&[Some((7, 50)), Some((5, 40))], 41, "as a whole");
-        check(&[None, None], 41, "none");
-        // The first progress of all is written to one after the other.
-        check(&[Some((7, 50)), None], 0, "none");
-        check(&[Some((7, 50)), None], 41, "as a whole");
+        check(&[(Some((7, 50)), 40), (Some((5, 40)), 40)], "5");
+        check(&[(Some((7, 50)), 40), (Some((5, 40)), 30)], "5");
+        check(&[(Some((7, 50)), 41), (Some((5, 40)), 30)], "as a whole");
+        check(&[(None, 41), (None, 41)], "none");
+        // Emptied, while the others go on.
+        check(&[(Some((7, 50)), 41), (None, 0)], "as a whole");
+        // The first progress of a partition is written to one after the other.
+        check(&[(Some((7, 50)), 0), (None, 0)], "none");
+        check(&[(Some((7, 50)), 41), (None, 41)], "none");
+        // A partition that came later may hold older records than what all others allow to be forgotten.
+        check(&[(Some((7, 10)), 41)], "7");
+        check(&[(Some((7, 10)), 41), (Some((7, 10)), 41)], "7");
+        check(&[(Some((7, 10)), 41), (Some((5, 10)), 41)], "5");
     }
 
     #[test]

@@ -233,6 +233,30 @@ fn e17_a_poisoned_account_is_parked() {
     wait_until("what was parked is counted", || load.sums_differ(&stage).is_none());
 }
 
+/// What an account has committed before it panics is published all the same.
+#[test]
+fn e17_u_4_a_poisoned_account_leaves_its_signals() {
+    let mut stage = Stage::new("e17-signals");
+    stage.set("WORK__WORKERS", "1");
+    let member = stage.run();
+    let limit = ["set-limit", "all", "--scope", "org", "--meter", "input_tokens", "--window", "day", "--cap", "1"];
+    stage.say(&[&["control", "--organization", "org-3"][..], &limit].concat());
+    wait_until("the limit is set", || stage.read("journal").iter().any(|entry| entry["organization_id"] == "org-3"));
+    member.terminate();
+    let sender = stage.producer();
+    stage.env("BURSAR_FAULTS_DIE_AT", "Committed:1");
+    let mut dying = stage.launch();
+    sender.send(&stage.topic("usage"), "org-3", &token_event("org-3", "1", 5));
+    sender.flush();
+    dying.wait();
+    assert!(stage.read("thresholds").is_empty(), "it died before it published");
+    stage.without_env("BURSAR_FAULTS_DIE_AT");
+    stage.env("BURSAR_FAULTS_POISON", "org-3");
+    let member = stage.run();
+    wait_until("the record is parked", || member.metric("bursar_parked_total") == 1);
+    wait_until("the crossings are told", || stage.read("thresholds").len() == 2);
+}
+
 #[test]
 fn e17_control_run_fails() {
     let mut stage = Stage::new("e17-off");

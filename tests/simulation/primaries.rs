@@ -154,9 +154,12 @@ pub fn begin(primaries: &mut [Primary], partitions: &[InputPartition], token: u6
         primary.write(Write::Token(token));
     }
     let all: Vec<Vec<Option<Progress>>> = primaries.iter().map(|primary| primary.progress(partitions)).collect();
-    let kept_from = primaries.iter().map(|primary| primary.ledger.kept_from()).max().unwrap_or(Timestamp::MIN);
-    let of_partition =
-        |number: usize| smallest_of(&all.iter().map(|progress| progress[number]).collect::<Vec<_>>(), kept_from);
+    let know: Vec<Timestamp> = primaries.iter().map(|primary| primary.ledger.kept_from()).collect();
+    let of_partition = |number: usize| {
+        let of_primaries = all.iter().zip(&know).map(|(progress, knows)| (progress[number], *knows));
+        smallest_of(&of_primaries.collect::<Vec<_>>())
+    };
     let progress = (0..partitions.len()).map(of_partition).collect::<Result<_, _>>()?;
-    Ok(Begun { fence: Fence(primaries.iter().map(Primary::fence).collect()), progress })
+    let kept_from = know.into_iter().max().unwrap_or(Timestamp::MIN);
+    Ok(Begun { fence: Fence(primaries.iter().map(Primary::fence).collect()), progress, kept_from })
 }

@@ -30,6 +30,8 @@ pub(super) struct Group {
     pub(super) refusals: u32,
     /// An item whose ids are forgotten, and of which it is not known why.
     pub(super) overtaken: Option<usize>,
+    /// Whether it was parked just now, and what its account has committed may wait to be published.
+    pub(super) leaves_signals: bool,
 }
 
 impl Groups {
@@ -46,6 +48,7 @@ impl Groups {
                     settled: 0,
                     refusals: 0,
                     overtaken: None,
+                    leaves_signals: false,
                 });
                 self.all.len() - 1
             }

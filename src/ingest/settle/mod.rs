@@ -12,7 +12,7 @@ mod group;
 mod provenance;
 mod quarantine;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use rand::{Rng, rngs::StdRng};
 use tokio::task::JoinSet;
@@ -177,6 +177,7 @@ impl Settler {
                 .filter(|number| groups.all[*number].settled < groups.all[*number].items.len())
                 .collect();
             if open.is_empty() {
+                self.load_what_parked_ones_left(&mut groups.all, source, patience).await?;
                 return Ok(total);
             }
             if groups.signals_waiting() >= SIGNALS_WAITING_MAX {
@@ -232,6 +233,7 @@ impl Settler {
             let needs = match self.quarantine.guard(group, |group| group.needs(items)) {
                 Ok(needs) => needs,
                 Err(why) => {
+                    group.leaves_signals = true;
                     round.total.add(group.park(items, &why));
                     continue;
                 }
@@ -251,13 +253,32 @@ impl Settler {
                     group.settle(upto);
                     round.total.add(tally);
                 }
-                Err(why) => round.total.add(group.park(items, &why)),
+                Err(why) => {
+                    group.leaves_signals = true;
+                    round.total.add(group.park(items, &why));
+                }
             }
             if round.flight.commits.len() >= ACCOUNTS_PER_FLIGHT {
                 self.take_off(round);
             }
         }
         asking
+    }
+
+    /// Loads the signals that parked accounts have committed and not yet published: nobody else would, as long as they
+    /// cannot be decided.
+    async fn load_what_parked_ones_left(
+        &mut self,
+        groups: &mut [Group],
+        source: &dyn Source,
+        patience: &Patience,
+    ) -> Result<(), Interrupt> {
+        let mut asking = Vec::new();
+        for (number, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.leaves_signals) {
+            group.leaves_signals = false;
+            asking.push((number, Needs { base: true, ..Needs::default() }));
+        }
+        self.load(groups, &asking, source, patience).await
     }
 
     /// Finds out why the ids of some items are forgotten: whether another worker has applied them, so that this one has
@@ -270,14 +291,22 @@ impl Settler {
         source: &dyn Source,
         patience: &Patience,
     ) -> Result<(), Interrupt> {
+        let mut looked: BTreeMap<usize, i64> = BTreeMap::new();
         for number in groups.iter_mut().filter_map(|group| group.overtaken.take()) {
-            let item = &mut items[number];
-            let partition = [position_of(item.position.expect("corrections have no ids"))];
+            let position = items[number].position.expect("corrections have no ids");
+            let first: &mut i64 = looked.entry(position).or_insert(i64::MAX);
+            *first = (*first).min(items[number].offset);
+        }
+        for (position, first) in looked {
+            let partition = [position_of(position)];
             let begun = patience.ledger(source, || self.ledger.begin(&partition)).await?;
-            if begun.progress[0].is_some_and(|progress| progress.next_offset > item.offset) {
+            let applied_upto = begun.progress[0].map_or(0, |progress| progress.next_offset);
+            if applied_upto > first {
                 return Err(Interrupt::Overtaken);
             }
-            item.is_left_over = true;
+            // All that comes after it in its partition is the same: one look is enough.
+            let after = |item: &&mut Item<'_>| item.position == Some(position) && item.offset >= applied_upto;
+            items.iter_mut().filter(after).for_each(|item| item.is_left_over = true);
         }
         Ok(())
     }

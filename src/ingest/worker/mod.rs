@@ -253,13 +253,12 @@ impl Worker {
         let mut count = 0;
         for topic in &self.options.topics {
             count += loop {
-                match self.source.partitions(topic, METADATA_WAIT) {
+                let why = match self.source.partitions(topic, METADATA_WAIT) {
+                    Ok(0) => format!("{topic} has no partitions"),
                     Ok(partitions) => break partitions,
-                    Err(error) => {
-                        let (kafka, why) = (Dependency::Kafka, error.to_string());
-                        self.around.patience.wait_for(&*self.source, kafka, &why).await?;
-                    }
-                }
+                    Err(error) => error.to_string(),
+                };
+                self.around.patience.wait_for(&*self.source, Dependency::Kafka, &why).await?;
             };
         }
         Ok(count)
@@ -411,6 +410,7 @@ impl Worker {
             return Err(Interrupt::FenceMoved);
         }
         tenure.low_water.wrote();
+        tenure.positions.wrote(&progress);
         Ok(())
     }
 }

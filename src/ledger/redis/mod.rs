@@ -148,19 +148,20 @@ impl Ledger for RedisLedger {
             let token: [u8; 16] = rand::random();
             let begin = |tag| calls::begin(&self.keys, tag, &token, &fields);
             let replies = self.call(|| self.progress_tags().map(begin).collect()).await?;
-            let mut begun = Begun { fence: Fence::default(), progress: Vec::new() };
-            let mut of_primaries: Vec<Vec<Option<Progress>>> = vec![Vec::new(); partitions.len()];
-            let mut kept_from = Timestamp::MIN;
+            let mut begun = Begun { fence: Fence::default(), progress: Vec::new(), kept_from: Timestamp::MIN };
+            let mut of_primaries: Vec<Vec<(Option<Progress>, Timestamp)>> = vec![Vec::new(); partitions.len()];
             for reply in replies {
                 let (lineage, token, mut progress) = calls::read_begun(reply)?;
                 begun.fence.0.push((lineage, token));
-                kept_from = kept_from.max(calls::read_kept_from(progress.pop().flatten())?);
+                let knows = calls::read_kept_from(progress.pop().flatten())?;
+                begun.kept_from = begun.kept_from.max(knows);
                 for (position, text) in progress.into_iter().enumerate() {
-                    of_primaries[position].push(text.map(|text| Progress::from_text(&text)).transpose()?);
+                    let progress = text.map(|text| Progress::from_text(&text)).transpose()?;
+                    of_primaries[position].push((progress, knows));
                 }
             }
             for of_primaries in &of_primaries {
-                begun.progress.push(smallest_of(of_primaries, kept_from)?);
+                begun.progress.push(smallest_of(of_primaries)?);
             }
             Ok(begun)
         }
