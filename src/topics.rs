@@ -121,7 +121,8 @@ fn as_wanted<'a>(topic: &'a str, config: &Config) -> NewTopic<'a> {
         // A rebuild needs every control record there ever was.
         new.set("message.timestamp.type", time).set("retention.ms", "-1").set("retention.bytes", "-1")
     } else {
-        new
+        // What was refused, parked or announced is part of the proof that everything else was counted (`bursar audit`).
+        new.set("retention.ms", "-1")
     }
 }
 

@@ -1,23 +1,27 @@
 //! `bursar audit`: recounts the topics by simple means, and holds what Redis has against that.
 //!
-//! It shares the schemas and the formats of what is stored with the rest, and none of the code that counts. It may run
-//! beside production: what is applied while it reads lies between two positions of each partition, and every count must
-//! lie between the sums at both.
+//! It shares the schemas, the formats of what is stored and the rule when a share is reached with the rest, and none of
+//! the code that counts. It may run beside production: what is applied while it reads lies between how far a partition was
+//! applied before the accounts were read and where it ended after, and every count must lie between the sums at both.
 
 mod fold;
+mod inputs;
 mod state;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use clap::Args;
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 
-use self::{
-    fold::{Between, Fold},
-    state::State,
-};
+use self::{fold::Fold, state::State};
 use super::Failure;
 use crate::config::Config;
+
+/// How long the broker may take.
+const BROKER_WAIT: Duration = Duration::from_secs(30);
 
 /// Drifts that are told one by one.
 const TOLD_MAX: usize = 50;
@@ -53,23 +57,29 @@ impl Findings {
 
 /// Recounts everything and compares. Fails if anything drifts.
 pub async fn audit(config: &Config, arguments: &AuditArguments) -> Result<(), Failure> {
-    let (before, state, after) = State::read(config).await?;
+    let (before, state) = State::read(config).await?;
     eprintln!("{} accounts read; reading the topics", state.accounts.len());
-    let between: Between =
-        before.into_iter().map(|(partition, from)| (partition.clone(), (from, after[&partition]))).collect();
-    let fold = Fold::read(config, &state, between)?;
+    let fold = Fold::read(config, &state, &before)?;
     let mut findings = Findings::default();
     compare_counts(&state, &fold, &mut findings);
     compare_crossings(&state, &fold, &mut findings);
     for (organization, account) in &state.accounts {
-        let (kept, expected) = (account.ids, fold.ids.get(organization).copied().unwrap_or(0));
-        findings.compare("ids", kept >= expected, || format!("{organization} has {kept} ids and needs {expected}"));
         findings
             .compare("due", account.is_in_index, || format!("{organization} is due and not in the index of due times"));
     }
-    for what in &fold.wrong {
-        findings.drifts.push(Drift { kind: "dead letters", what: what.clone() });
+    for ((organization, start), expected) in &fold.ids {
+        let account = state.accounts.get(organization);
+        let kept = account.and_then(|account| account.ids.get(start)).copied().unwrap_or(0);
+        findings.compare("ids", kept >= *expected, || {
+            format!("{organization} has {kept} ids from {start} on, and needs {expected}")
+        });
     }
+    for (organization, account) in &state.accounts {
+        findings
+            .compare("order", account.broken.is_empty(), || format!("{organization}: {}", account.broken.join("; ")));
+    }
+    let wrong: BTreeSet<_> = fold.wrong.iter().cloned().collect();
+    findings.drifts.extend(wrong.into_iter().map(|(kind, what)| Drift { kind, what }));
     findings.compared.insert("dead letters", fold.dead);
     report(&findings);
     if let Some(file) = &arguments.metrics_file {
@@ -121,10 +131,17 @@ fn compare_counts(state: &State, fold: &Fold, findings: &mut Findings) {
     }
 }
 
-/// Whatever has reached a share of its cap was announced.
+/// Whatever has reached a share of its cap was announced, if the limit was set while the window was open.
 fn compare_crossings(state: &State, fold: &Fold, findings: &mut Findings) {
-    for crossing in state.accounts.values().flat_map(|account| &account.crossings) {
-        findings.compare("crossings", fold.crossings.contains(crossing), || format!("{crossing} was never announced"));
+    for (organization, account) in &state.accounts {
+        for crossing in &account.crossings {
+            let limit = (organization.clone(), crossing.limit_id.clone());
+            if fold.limits_set.get(&limit).is_some_and(|set| *set >= crossing.open_until) {
+                continue;
+            }
+            let is_announced = fold.crossings.contains(&crossing.name);
+            findings.compare("crossings", is_announced, || format!("{} was never announced", crossing.name));
+        }
     }
 }
 

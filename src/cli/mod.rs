@@ -106,7 +106,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Release(arguments) => {
             start_logging("warn", LogFormat::Text);
-            release::release(&config, &arguments)
+            runtime.block_on(release::release(&config, &arguments))
         }
         Command::Audit(arguments) => {
             start_logging("warn", LogFormat::Text);

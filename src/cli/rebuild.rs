@@ -1,6 +1,6 @@
 //! `bursar rebuild`: empties what Redis holds under the prefix, and watches how it is counted anew from the topics.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -9,10 +9,13 @@ use redis::cmd;
 use super::Failure;
 use crate::{
     config::Config,
+    ingest::positions::Start,
     ledger::{
-        Ledger,
+        InputPartition, Ledger,
+        keys::Keys,
         redis::{Connection, RedisLedger},
     },
+    notify::reader::partitions_of,
     observe::metrics::Metrics,
 };
 
@@ -41,16 +44,27 @@ pub async fn rebuild(config: &Config, arguments: &RebuildArguments) -> Result<()
     client.set("group.id", "bursar-rebuild");
     let consumer: BaseConsumer = client.create()?;
     refuse_members(config, &consumer)?;
-    let total = records_in(config, &consumer)?;
+    if config.kafka.start == Start::Latest {
+        return Err("kafka.start is \"latest\": members would begin at the end, and count nothing of what was".into());
+    }
+    let bounds = bounds(config, &consumer)?;
+    for (InputPartition { topic, partition }, (low, _)) in bounds.iter().filter(|(_, (low, _))| *low > 0) {
+        println!("{topic}/{partition} begins at {low}: what was before cannot be counted any more");
+    }
+    let total: i64 = bounds.values().map(|(low, high)| high - low).sum();
     let connection = Connection::open(&config.redis()?).await?;
-    let keys = connection.scan(&format!("{}:*", config.redis.prefix)).await?;
+    let all = Keys::new(&config.redis.prefix);
+    let (keys, mut progress) = (connection.scan(&all.everything()).await?, all.all_progress());
     println!("{} keys under {:?}, {total} records in the topics", keys.len(), config.redis.prefix);
     if !arguments.yes {
         println!("nothing was done; with --yes the keys are removed, and members then count everything anew");
         return Ok(());
     }
-    for piece in keys.chunks(KEYS_PER_CALL) {
-        connection.send(piece.iter().map(|key| cmd("UNLINK").arg(key).to_owned()).collect()).await?;
+    // First progress: if this ends halfway, what is left is found by its ids, and nothing is missing.
+    progress.extend(keys);
+    for piece in progress.chunks(KEYS_PER_CALL) {
+        let replies = connection.send(piece.iter().map(|key| cmd("UNLINK").arg(key).to_owned()).collect()).await?;
+        replies.into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     println!("emptied; start the members now (bursar run)");
     if arguments.no_watch { Ok(()) } else { watch(config, &consumer).await }
@@ -69,30 +83,31 @@ fn inputs(config: &Config) -> impl Iterator<Item = &String> {
     config.topics.usage.iter().chain(std::iter::once(&config.topics.control))
 }
 
-/// Records that the input topics keep. Says which of them retention has cut.
-fn records_in(config: &Config, consumer: &BaseConsumer) -> Result<i64, Failure> {
-    let mut total = 0;
+/// Where each partition of the input topics begins and ends.
+fn bounds(config: &Config, consumer: &BaseConsumer) -> Result<BTreeMap<InputPartition, (i64, i64)>, Failure> {
+    let mut bounds = BTreeMap::new();
     for topic in inputs(config) {
-        let metadata = consumer.fetch_metadata(Some(topic), BROKER_WAIT)?;
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), BROKER_WAIT)?;
-            if low > 0 {
-                println!("{topic}/{} begins at {low}: what was before cannot be counted any more", partition.id());
-            }
-            total += high - low;
+        for partition in partitions_of(consumer.client(), topic, BROKER_WAIT)? {
+            let input = InputPartition { topic: topic.as_str().into(), partition };
+            bounds.insert(input, consumer.fetch_watermarks(topic, partition, BROKER_WAIT)?);
         }
     }
-    Ok(total)
+    Ok(bounds)
 }
 
 async fn watch(config: &Config, consumer: &BaseConsumer) -> Result<(), Failure> {
     let (policy, loads) = (config.rules.policy(), Metrics::new().function_loads);
     let ledger = RedisLedger::connect(&config.redis()?, &policy, config.rules.periods_kept, loads).await?;
     loop {
-        let applied: i64 = ledger.progress_of_all().await?.iter().map(|(_, progress)| progress.next_offset).sum();
-        let total = records_in(config, consumer)?;
-        println!("{applied} of {total} records applied");
-        if applied >= total {
+        let progress: BTreeMap<_, _> = ledger.progress_of_all().await?.into_iter().collect();
+        let bounds = bounds(config, consumer)?;
+        let left = bounds.iter().map(|(input, (low, high))| {
+            let applied = progress.get(input).map_or(*low, |progress| progress.next_offset);
+            (high - applied).max(0)
+        });
+        let left: i64 = left.sum();
+        println!("{left} records left");
+        if left == 0 {
             return Ok(());
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -138,11 +138,11 @@ impl Config {
         within("kafka.partitions", self.kafka.partitions, 1, 10_000, "1 to 10000")?;
         within("kafka.replication_factor", self.kafka.replication_factor, 1, 9, "1 to 9")?;
         let prefix = &self.redis.prefix;
-        if prefix.is_empty() || prefix.contains(['{', '}']) {
+        if prefix.is_empty() || prefix.contains(['{', '}', '*', '?', '[', ']', '\\']) {
             return Err(out_of_bounds(
                 "redis.prefix",
                 prefix,
-                "it must not be empty nor have braces: they mark the hash tag",
+                "it must not be empty, nor have braces, which mark the hash tag, nor * ? [ ] \\, which mark patterns",
             ));
         }
         if self.topics.usage.is_empty() || self.topics.usage.contains(&self.topics.control) {

@@ -55,6 +55,11 @@ impl Keys {
         format!("{}:{{*}}:account", self.prefix)
     }
 
+    /// Matches every key under the prefix, and none of a prefix that only begins alike, for `SCAN`.
+    pub fn everything(&self) -> String {
+        format!("{}:{{*", self.prefix)
+    }
+
     /// The organization that an account's key belongs to.
     pub fn organization_of(&self, account_key: &str) -> Option<String> {
         let tag = account_key.strip_prefix(&*self.prefix)?.strip_prefix(":{")?.strip_suffix("}:account")?;

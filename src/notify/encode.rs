@@ -20,6 +20,10 @@ use crate::{
 /// Of a dead letter's original, this many bytes are kept.
 pub const DEAD_LETTER_BYTES_MAX: usize = 256 * 1024;
 
+/// Of a record that is parked, at most so many bytes of key and of payload are kept: in base64 it still fits into a
+/// record of 1 MB.
+pub const PARKED_BYTES_MAX: usize = 512 * 1024;
+
 /// Of a dead letter's key, this many bytes are kept.
 pub const DEAD_LETTER_KEY_BYTES_MAX: usize = 1_024;
 

@@ -2,6 +2,7 @@
 //! answer.
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -69,6 +70,97 @@ impl TopicReader {
     pub fn next(&self, wait: Duration) -> Option<(i32, Vec<u8>, Option<Vec<u8>>)> {
         let message = self.consumer.poll(wait)?.ok()?;
         Some((message.partition(), message.key().unwrap_or_default().to_vec(), message.payload().map(<[u8]>::to_vec)))
+    }
+}
+
+/// A record of a topic.
+pub struct Whole {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Kafka's timestamp, in ms.
+    pub timestamp_ms: i64,
+    /// The payload; `None` for a tombstone.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// A topic from its beginning to where it ended when it was opened.
+pub struct WholeTopic {
+    consumer: BaseConsumer,
+    /// By partition that is not read to its end: where that is.
+    ends: BTreeMap<i32, i64>,
+    /// By partition: where it ended when this was opened.
+    highs: BTreeMap<i32, i64>,
+    /// The first partition whose beginning is not kept any more.
+    cut: Option<i32>,
+    wait: Duration,
+}
+
+impl WholeTopic {
+    /// Opens a topic.
+    ///
+    /// # Errors
+    /// [`KafkaError`], also if the broker does not answer within `wait`.
+    pub fn open(client: &ClientConfig, topic: &str, wait: Duration) -> Result<Self, KafkaError> {
+        let mut config = client.clone();
+        config.set("group.id", "bursar-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+        // The end of a partition may be a mark of a transaction, which no reader ever gets.
+        config.set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create()?;
+        let (mut ends, mut highs, mut cut) = (BTreeMap::new(), BTreeMap::new(), None);
+        let mut list = TopicPartitionList::new();
+        for partition in partitions_of(consumer.client(), topic, wait)? {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, wait)?;
+            highs.insert(partition, high);
+            if low > 0 {
+                cut = cut.or(Some(partition));
+            }
+            if low < high {
+                ends.insert(partition, high);
+                list.add_partition_offset(topic, partition, Offset::Offset(low))?;
+            }
+        }
+        consumer.assign(&list)?;
+        Ok(Self { consumer, ends, highs, cut, wait })
+    }
+
+    /// The first partition whose beginning retention has removed.
+    pub const fn cut(&self) -> Option<i32> {
+        self.cut
+    }
+
+    /// Where each partition ended when this was opened.
+    pub const fn highs(&self) -> &BTreeMap<i32, i64> {
+        &self.highs
+    }
+
+    /// The next record; `None` at the end.
+    ///
+    /// # Errors
+    /// [`KafkaError`], also if nothing comes for as long as the broker may take.
+    pub fn next_record(&mut self) -> Result<Option<Whole>, KafkaError> {
+        while !self.ends.is_empty() {
+            let message = match self.consumer.poll(self.wait) {
+                None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.ends.remove(&partition);
+                    continue;
+                }
+                Some(message) => message?,
+            };
+            let (partition, offset) = (message.partition(), message.offset());
+            let Some(end) = self.ends.get(&partition).copied() else { continue };
+            if offset + 1 >= end {
+                self.ends.remove(&partition);
+            }
+            if offset < end {
+                let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
+                let payload = message.payload().map(<[u8]>::to_vec);
+                return Ok(Some(Whole { partition, offset, timestamp_ms, payload }));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -130,89 +130,6 @@ fn e15_a_topic_is_made_anew() {
     assert!(member.log().contains("made anew"), "{}", member.log());
 }
 
-/// Redis is emptied under load: everything is rebuilt, and the audit finds nothing.
-fn empty(name: &str, off: &str) -> Result<(), String> {
-    Servers::shared();
-    let redis = Node::primary();
-    let mut stage = Stage::new(name);
-    stage.use_redis(&format!("redis://{}", redis.address()));
-    stage.env("BURSAR_FAULTS_OFF", off);
-    let _member = stage.run();
-    let load = Load::new(EVENTS);
-    load.say_limits(&stage);
-    std::thread::scope(|scope| {
-        scope.spawn(|| load.send_over(&stage, Duration::from_secs(6)));
-        std::thread::sleep(Duration::from_secs(3));
-        redis.command(&["FLUSHALL"]);
-    });
-    load.settle(&stage, SETTLES_WITHIN)?;
-    audit(&stage)
-}
-
-fn audit(stage: &Stage) -> Result<(), String> {
-    let output = stage.bursar(&["audit"]);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(text) }
-}
-
-#[test]
-fn e16_u_5_redis_is_emptied_and_audited() {
-    empty("e16", "").expect("it is rebuilt");
-}
-
-#[test]
-fn e16_control_run_fails() {
-    let seen = empty("e16-off", "Fence,LoadFenced");
-    println!("E16 without the fences: {seen:?}");
-    assert!(seen.is_err(), "nothing is wrong: it is not tested");
-}
-
-/// An error planted in each kind of state is found.
-#[test]
-fn e16_the_audit_finds_what_is_planted() {
-    let mut stage = Stage::new("e16-planted");
-    stage.set("RULES__HORIZON_HOURS", "1");
-    let member = stage.run();
-    let load = Load::new(700);
-    load.say_limits(&stage);
-    load.send(&stage, 0, 700);
-    load.settle(&stage, SETTLES_WITHIN).expect("all is counted");
-    wait_until("progress is written", || audit(&stage).is_ok());
-    member.terminate();
-    let mut redis = stage.redis();
-    let account = format!("{}:{{org-1}}:account", stage.name);
-    let row: Vec<u8> = redis::cmd("HGET").arg(&account).arg("ws:ws").query(&mut redis).expect("the row is there");
-    let mut plant = |what: &str, spoil: &dyn Fn(&mut redis::Connection), mend: &dyn Fn(&mut redis::Connection)| {
-        spoil(&mut redis);
-        let found = audit(&stage).expect_err("what is planted is found");
-        assert!(found.contains(what), "{what}: {found}");
-        println!("E16 planted {what}: {}", found.lines().find(|line| line.contains("org-1")).unwrap_or_default());
-        mend(&mut redis);
-        audit(&stage).expect("mended");
-    };
-    let set = |field: &'static str, value: Vec<u8>| {
-        let account = account.clone();
-        move |redis: &mut redis::Connection| {
-            redis::cmd("HSET").arg(&account).arg(field).arg(&value).exec(redis).expect("Redis takes it");
-        }
-    };
-    let org: Vec<u8> = redis::cmd("HGET").arg(&account).arg("org").query(&mut stage.redis()).expect("the row is there");
-    plant("workspaces", &set("ws:ws", org), &set("ws:ws", row));
-    let paused = format!("{}:{{org-1}}:paused", stage.name);
-    plant(
-        "pauses",
-        &|redis| redis::cmd("HSET").arg(&paused).arg("ws:ws").arg("{}").exec(redis).expect("Redis takes it"),
-        &|redis| redis::cmd("HDEL").arg(&paused).arg("ws:ws").exec(redis).expect("Redis takes it"),
-    );
-    let mut find = redis::cmd("KEYS");
-    let keys: Vec<String> =
-        find.arg(format!("{}:{{org-1}}:ids:*", stage.name)).query(&mut stage.redis()).expect("Redis answers");
-    let (key, other) = (keys[0].clone(), format!("{}:spare", stage.name));
-    plant("ids", &|redis| redis::cmd("RENAME").arg(&key).arg(&other).exec(redis).expect("Redis takes it"), &|redis| {
-        redis::cmd("RENAME").arg(&other).arg(&key).exec(redis).expect("Redis takes it")
-    });
-}
-
 /// One account panics: its records are parked, the others go on; released, they are counted.
 #[test]
 fn e17_a_poisoned_account_is_parked() {
@@ -287,24 +204,4 @@ fn e17_two_members_share_an_account() {
     sender.flush();
     wait_until("all is counted", || stage.totals().get("input_tokens") == Some(&10_000));
     println!("E17 shared: {} commits refused", member.metric("bursar_refused_commits_total"));
-}
-
-/// `bursar rebuild` refuses while members run; then it empties, and everything is counted anew.
-#[test]
-fn c8_a_rebuild_from_nothing() {
-    let stage = Stage::new("c8");
-    let member = stage.run();
-    let load = Load::new(7_000);
-    load.say_limits(&stage);
-    load.send(&stage, 0, 7_000);
-    load.settle(&stage, SETTLES_WITHIN).expect("all is counted");
-    let refused = stage.bursar(&["rebuild", "--yes"]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("stop them first"), "{refused:?}");
-    member.terminate();
-    wait_until("the group is empty", || stage.bursar(&["rebuild"]).status.success());
-    let said = stage.say(&["rebuild", "--yes", "--no-watch"]);
-    assert!(said.contains("emptied"), "{said}");
-    let _member = stage.run();
-    load.settle(&stage, SETTLES_WITHIN).expect("all is counted anew");
-    audit(&stage).expect("nothing drifts");
 }

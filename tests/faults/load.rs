@@ -57,8 +57,7 @@ impl Load {
                 "scope": "org", "grant_id": "g", "amount_micro": 5, "kind": "prepaid",
                 "expires_at": self.start.plus_ms(62_000).to_string() } });
             for (id, data) in [("limit", limit), ("pool", pool), ("grant", grant)] {
-                let record = cloud_event(Kind::Control, "test", id, self.start, data).to_string();
-                sender.send(&stage.topic("control"), &organization, record.as_bytes());
+                sender.send(&stage.topic("control"), &organization, &command(id, self.start, data));
             }
         }
         sender.flush();
@@ -172,6 +171,20 @@ impl Load {
         let took = began.elapsed();
         std::thread::sleep(Duration::from_secs(1));
         self.check(stage).map(|()| took)
+    }
+}
+
+/// A control record.
+fn command(id: &str, time: Timestamp, data: Json) -> Vec<u8> {
+    cloud_event(Kind::Control, "test", id, time, data).to_string().into_bytes()
+}
+
+impl Stage {
+    /// Says something to an account.
+    pub fn send_control(&self, organization: &str, id: &str, data: Json) {
+        let sender = self.producer();
+        sender.send(&self.topic("control"), organization, &command(id, Clock::System.now(), data));
+        sender.flush();
     }
 }
 

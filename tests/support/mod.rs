@@ -16,9 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bursar::notify::reader::{TopicReader, data_of};
+use bursar::notify::reader::{WholeTopic, data_of};
 use rdkafka::{
-    ClientConfig, Offset,
+    ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use serde_json::Value as Json;
@@ -259,18 +259,10 @@ impl Stage {
     pub fn read_raw(&self, topic: &str) -> Vec<Vec<u8>> {
         let client = self.client();
         let wait = Duration::from_secs(10);
-        let reader =
-            TopicReader::open(&client, &self.topic(topic), Offset::Beginning, wait).expect("the topic is there");
+        let mut topic = WholeTopic::open(&client, &self.topic(topic), wait).expect("the topic is there");
         let mut payloads = Vec::new();
-        let mut quiet = 0;
-        while quiet < 8 {
-            match reader.next(Duration::from_millis(100)) {
-                Some((_, _, payload)) => {
-                    quiet = 0;
-                    payloads.extend(payload);
-                }
-                None => quiet += 1,
-            }
+        while let Some(record) = topic.next_record().expect("the topic can be read") {
+            payloads.extend(record.payload);
         }
         payloads
     }

@@ -1,24 +1,24 @@
 //! What the topics say, folded with plain maps: each event once, priced, and added to its scopes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-};
 use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::state::{State, crossing_name};
+use super::{
+    BROKER_WAIT,
+    inputs::{self, Record},
+    state::{Account, State, crossing_name},
+};
 use crate::{
     cli::Failure,
     config::Config,
-    domain::time::parse_rfc3339,
+    domain::{
+        account::Policy,
+        time::{HOUR_MS, parse_rfc3339},
+    },
     ledger::InputPartition,
-    notify::reader::{TopicReader, data_of},
+    notify::reader::{WholeTopic, data_of},
 };
 
 /// What is recounted.
@@ -34,14 +34,11 @@ pub const METERS: [&str; 9] = [
     "runs_cancelled",
 ];
 
-/// How long a topic is silent at its end.
-const QUIET: Duration = Duration::from_secs(3);
+/// Where the credits are among [`METERS`].
+const CREDITS: usize = 4;
 
-/// How long the broker may take.
-const BROKER_WAIT: Duration = Duration::from_secs(10);
-
-/// For each partition, how far it was applied before and after the accounts were read.
-pub type Between = BTreeMap<InputPartition, (i64, i64)>;
+/// The windows that are recounted.
+pub const KINDS: [&str; 2] = ["hour", "period"];
 
 /// Organization, scope, kind and start of a window.
 type Key = (String, String, &'static str, i64);
@@ -50,155 +47,137 @@ type Counts = [i64; METERS.len()];
 /// The sums.
 #[derive(Default)]
 pub struct Fold {
-    /// Sums of what was applied for certain, and of what may have been.
+    /// Sums of what was applied for certain, and of what may have been: the least and the most.
     pub sums: BTreeMap<Key, (Counts, Counts)>,
     /// Crossings that were announced.
     pub crossings: BTreeSet<String>,
-    /// Ids that must be kept, by organization.
-    pub ids: BTreeMap<String, u64>,
+    /// When each limit was last set: by organization and id.
+    pub limits_set: BTreeMap<(String, String), i64>,
+    /// Ids that must be kept, by organization and start of their segment.
+    pub ids: BTreeMap<(String, i64), u64>,
     /// Dead letters and parked records.
     pub dead: u64,
-    /// Records that are dead letters and should not be, or the other way.
-    pub wrong: Vec<String>,
+    /// What is wrong beside the counts: of which kind, and what.
+    pub wrong: Vec<(&'static str, String)>,
+    said: Said,
+    seen: HashSet<u128>,
 }
 
-/// What was said of prices, and of usage.
+/// What was said of prices, and what became of records.
 #[derive(Default)]
 struct Said {
     /// By organization: recorded at, effective from, the card.
     cards: BTreeMap<String, Vec<(i64, i64, Json)>>,
+    /// Commands that were refused: organization, source, id.
     refused: BTreeSet<(String, String, String)>,
-}
-
-struct Record {
-    partition: InputPartition,
-    offset: i64,
-    /// The running maximum of the partition.
-    record_time: i64,
-    payload: Vec<u8>,
+    /// Topic, partition and offset of dead letters and parked records, with the reason.
+    dead: BTreeMap<(String, i64, i64), String>,
 }
 
 impl Fold {
-    /// Reads the topics up to where they may have been applied.
-    pub fn read(config: &Config, state: &State, between: Between) -> Result<Self, Failure> {
+    /// Reads the topics up to their end. `before` tells how far they were applied before the accounts were read.
+    pub fn read(config: &Config, state: &State, before: &BTreeMap<InputPartition, i64>) -> Result<Self, Failure> {
         let mut fold = Self::default();
-        let mut said = Said::default();
-        for entry in all_of(config, &config.topics.journal)? {
-            if !entry["refused_because"].is_null() {
-                let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-                said.refused.insert((text("organization_id"), text("record_source"), text("record_id")));
-            }
-        }
-        for crossing in all_of(config, &config.topics.thresholds)? {
-            fold.crossings.extend(crossing_of(&crossing));
-        }
-        let mut dead = BTreeMap::new();
-        for topic in [&config.topics.dead_letters, &config.topics.parking] {
-            for letter in all_of(config, topic)? {
-                let number = |field: &str| letter[field].as_i64().unwrap_or(-1);
-                let place =
-                    (letter["topic"].as_str().unwrap_or_default().to_owned(), number("partition"), number("offset"));
-                dead.insert(place, letter["reason_code"].as_str().unwrap_or_default().to_owned());
-            }
-        }
-        fold.dead = dead.len() as u64;
-        let mut seen = HashSet::new();
-        let mut commands = Vec::new();
-        read_inputs(config, &between, true, |record| commands.push(record))?;
-        for record in &commands {
-            fold.obey(&record.payload, record, state, &between, &mut said, &mut seen);
-        }
-        read_inputs(config, &between, false, |record| {
-            fold.count(&record, config, state, &between, &said, &mut seen, &dead)
-        })?;
+        fold.read_our_own(config)?;
+        let policy = config.rules.policy();
+        let control = std::slice::from_ref(&config.topics.control);
+        let mut beyond = inputs::read(config, control, before, |record| fold.obey(record, state))?;
+        beyond.extend(inputs::read(config, &config.topics.usage, before, |record| fold.count(record, &policy, state))?);
+        fold.wrong.extend(beyond.into_iter().map(|what| ("progress", what)));
         Ok(fold)
     }
 
-    fn obey(
-        &mut self,
-        payload: &[u8],
-        record: &Record,
-        state: &State,
-        between: &Between,
-        said: &mut Said,
-        seen: &mut HashSet<u128>,
-    ) {
-        let Some((event, data)) = event_and_data(payload) else { return };
-        let text = |of: &Json, field: &str| of[field].as_str().unwrap_or_default().to_owned();
-        let organization = text(&data, "organization_id");
-        let id = (organization.clone(), text(&event, "source"), text(&event, "id"));
+    /// What we have said ourselves.
+    fn read_our_own(&mut self, config: &Config) -> Result<(), Failure> {
+        for entry in all_of(config, &config.topics.journal)? {
+            if !entry["refused_because"].is_null() {
+                let text = |field: &str| text_of(&entry, field);
+                self.said.refused.insert((text("organization_id"), text("record_source"), text("record_id")));
+            }
+        }
+        for crossing in all_of(config, &config.topics.thresholds)? {
+            self.crossings.extend(crossing_of(&crossing));
+        }
+        for topic in [&config.topics.dead_letters, &config.topics.parking] {
+            for letter in all_of(config, topic)? {
+                let number = |field: &str| letter[field].as_i64().unwrap_or(-1);
+                let place = (text_of(&letter, "topic"), number("partition"), number("offset"));
+                self.said.dead.insert(place, text_of(&letter, "reason_code"));
+            }
+        }
+        self.dead = self.said.dead.len() as u64;
+        Ok(())
+    }
+
+    fn verdict_on(&self, record: &Record) -> Option<&String> {
+        let InputPartition { topic, partition } = &record.partition;
+        self.said.dead.get(&(topic.to_string(), i64::from(*partition), record.offset))
+    }
+
+    fn obey(&mut self, record: &Record, state: &State) {
+        let (Some((event, data)), None) = (&record.event, self.verdict_on(record)) else { return };
+        let organization = text_of(data, "organization_id");
+        let id = (organization.clone(), text_of(event, "source"), text_of(event, "id"));
         let time = instant(&event["time"]);
-        if said.refused.contains(&id) || !seen.insert(fingerprint(&[&id.0, &id.1, &id.2, &time.to_string(), "control"]))
-        {
+        let is_new = self.seen.insert(fingerprint(&[&id.0, &id.1, &id.2, &time.to_string(), "control"]));
+        if self.said.refused.contains(&id) || !is_new {
             return;
         }
-        if time >= state.ids_kept_from.ms() && record.offset < between[&record.partition].0 {
-            *self.ids.entry(organization.clone()).or_insert(0) += 1;
-        }
+        self.expect_id(&organization, time, record, state);
         if data["set_rate_card"].is_object() {
             let card = data["set_rate_card"].clone();
-            let effective_from =
-                if card["effective_from"].is_null() { i64::MIN } else { instant(&card["effective_from"]) };
-            said.cards.entry(organization.clone()).or_default().push((record.record_time, effective_from, card));
+            let from = &card["effective_from"];
+            let effective_from = if from.is_null() { time } else { instant(from) };
+            let is_kept = |account: &Account| account.cards.contains(&effective_from);
+            if record.is_certain && !state.accounts.get(&organization).is_some_and(is_kept) {
+                let what = format!("{organization} has no rate card that is effective from {effective_from}");
+                self.wrong.push(("prices", what));
+            }
+            self.said.cards.entry(organization.clone()).or_default().push((record.record_time, effective_from, card));
+        }
+        if data["set_limit"].is_object() {
+            let limit = (organization.clone(), text_of(&data["set_limit"], "limit_id"));
+            self.limits_set.insert(limit, record.record_time);
         }
         if data["adjust"].is_object() {
             let adjust = &data["adjust"];
             let counts = METERS.map(|meter| adjust[meter].as_i64().unwrap_or(0));
-            let scopes = scopes_of(adjust);
-            self.add(&organization, &scopes, instant(&adjust["event_time"]), counts, record, between, state, true);
+            // A refund concerns the period: nobody knows which of its hours it gives back.
+            let kinds: &[_] = if counts[CREDITS] < 0 { &["period"] } else { &KINDS };
+            self.add(&organization, &scopes_of(adjust), instant(&adjust["event_time"]), counts, record, state, kinds);
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one record, and all that decides what becomes of it")]
-    fn count(
-        &mut self,
-        record: &Record,
-        config: &Config,
-        state: &State,
-        between: &Between,
-        said: &Said,
-        seen: &mut HashSet<u128>,
-        dead: &BTreeMap<(String, i64, i64), String>,
-    ) {
-        let policy = config.rules.policy();
-        let InputPartition { topic, partition } = &record.partition;
-        let verdict = dead.get(&(topic.to_string(), i64::from(*partition), record.offset));
-        let Some((event, data)) = event_and_data(&record.payload) else {
-            if verdict.is_none() && record.offset < between[&record.partition].0 {
-                self.wrong
-                    .push(format!("{topic}/{partition} at {} cannot be read and is no dead letter", record.offset));
+    fn count(&mut self, record: &Record, policy: &Policy, state: &State) {
+        let place = format!("{}/{} at {}", record.partition.topic, record.partition.partition, record.offset);
+        let verdict = self.verdict_on(record).cloned();
+        let Some((event, data)) = &record.event else {
+            if verdict.is_none() && record.is_certain {
+                self.wrong.push(("dead letters", format!("{place} cannot be read and is no dead letter")));
             }
             return;
         };
         let time = instant(&event["time"]);
-        let is_late = time < record.record_time - policy.horizon_ms;
-        let is_early = time > record.record_time + policy.early_ms;
+        let is_off = time < record.record_time - policy.horizon_ms || time > record.record_time + policy.early_ms;
         if let Some(reason) = verdict {
-            if matches!(reason.as_str(), "too_late" | "too_early") && !(is_late || is_early) {
-                self.wrong.push(format!(
-                    "{topic}/{partition} at {} is a dead letter ({reason}) and should count",
-                    record.offset
-                ));
+            if matches!(reason.as_str(), "too_late" | "too_early") && !is_off {
+                self.wrong.push(("dead letters", format!("{place} is a dead letter ({reason}) and should count")));
             }
             return;
         }
-        if is_late || is_early {
-            if record.offset < between[&record.partition].0 {
-                self.wrong
-                    .push(format!("{topic}/{partition} at {} is late or early and no dead letter", record.offset));
+        if is_off {
+            if record.is_certain {
+                self.wrong.push(("dead letters", format!("{place} is late or early and no dead letter")));
             }
             return;
         }
-        let text = |of: &Json, field: &str| of[field].as_str().unwrap_or_default().to_owned();
-        let named = text(&data, "organization_id");
-        let organization = if named.is_empty() { text(&data, "workspace_id") } else { named };
-        let (source, id, at) = (text(&event, "source"), text(&event, "id"), time.to_string());
-        if !seen.insert(fingerprint(&[&organization, &source, &id, &at, "usage"])) {
+        let named = text_of(data, "organization_id");
+        let organization = if named.is_empty() { text_of(data, "workspace_id") } else { named };
+        let (source, id, at) = (text_of(event, "source"), text_of(event, "id"), time.to_string());
+        if !self.seen.insert(fingerprint(&[&organization, &source, &id, &at, "usage"])) {
             return;
         }
-        if time >= state.ids_kept_from.ms() && record.offset < between[&record.partition].0 {
-            *self.ids.entry(organization.clone()).or_insert(0) += 1;
-        }
+        self.expect_id(&organization, time, record, state);
         let mut counts = METERS.map(|meter| data[meter].as_i64().unwrap_or(0));
         if let Some(phase) = data["phase"].as_str() {
             let meter = format!("runs_{phase}");
@@ -206,8 +185,19 @@ impl Fold {
                 counts[position] = 1;
             }
         }
-        counts[4] = price(said, &organization, &data, time, record.record_time, policy.rules_delay_ms);
-        self.add(&organization, &scopes_of(&data), time, counts, record, between, state, false);
+        let delay_ms = policy.rules_delay_ms;
+        counts[CREDITS] = price(&self.said, &organization, data, time, record.record_time, delay_ms);
+        self.add(&organization, &scopes_of(data), time, counts, record, state, &KINDS);
+    }
+
+    /// Notes that the id of a record has to be kept, if that is so recent.
+    fn expect_id(&mut self, organization: &str, time: i64, record: &Record, state: &State) {
+        if time < state.ids_kept_from.ms() || !record.is_certain {
+            return;
+        }
+        let segments = state.accounts.get(organization).map(|account| &account.ids);
+        let segment = segments.and_then(|ids| ids.range(..=time).next_back()).map_or(i64::MIN, |(start, _)| *start);
+        *self.ids.entry((organization.to_owned(), segment)).or_insert(0) += 1;
     }
 
     #[allow(clippy::too_many_arguments, reason = "what is added, to whom, and whether it is certain")]
@@ -218,28 +208,30 @@ impl Fold {
         time: i64,
         counts: Counts,
         record: &Record,
-        between: &Between,
         state: &State,
-        only_periods: bool,
+        kinds: &[&'static str],
     ) {
-        let (certain, possible) = between[&record.partition];
-        if record.offset >= possible {
+        let Some(account) = state.accounts.get(organization) else {
+            if record.is_certain {
+                self.wrong.push(("organizations", format!("{organization} has usage and no account")));
+            }
             return;
-        }
-        let Some(account) = state.accounts.get(organization) else { return };
-        for kind in ["hour", "period"] {
-            let starts = account.windows.keys().filter(|(scope, of_kind, _)| scope == "org" && *of_kind == kind);
-            let Some(start) = starts.map(|(_, _, start)| *start).filter(|start| *start <= time).max() else { continue };
-            if kind == "hour" && (only_periods || time >= start + 3_600_000) {
+        };
+        for kind in kinds {
+            let starts = || account.starts(kind);
+            let Some(start) = starts().filter(|start| *start <= time).max() else { continue };
+            if *kind == "hour" && time >= start + HOUR_MS {
+                if record.is_certain {
+                    self.wrong.push(("organizations", format!("{organization}: the hour of {time} is missing")));
+                }
                 continue;
             }
             for scope in scopes {
                 let (low, high) = self.sums.entry((organization.to_owned(), scope.clone(), kind, start)).or_default();
                 for (position, count) in counts.iter().enumerate() {
-                    high[position] += count;
-                    if record.offset < certain {
-                        low[position] += count;
-                    }
+                    // What may be applied and may not makes the range wider, on the side of its sign.
+                    low[position] += if record.is_certain { *count } else { (*count).min(0) };
+                    high[position] += if record.is_certain { *count } else { (*count).max(0) };
                 }
             }
         }
@@ -273,11 +265,8 @@ fn scopes_of(data: &Json) -> Vec<String> {
     scopes
 }
 
-/// What names the event (id, source, time), and its data.
-fn event_and_data(payload: &[u8]) -> Option<(Json, Json)> {
-    let data = data_of(payload).filter(Json::is_object)?;
-    let event = if payload.first() == Some(&b'{') { serde_json::from_slice(payload).ok()? } else { data.clone() };
-    Some((event, data))
+fn text_of(data: &Json, field: &str) -> String {
+    data[field].as_str().unwrap_or_default().to_owned()
 }
 
 fn instant(value: &Json) -> i64 {
@@ -297,54 +286,15 @@ fn crossing_of(crossing: &Json) -> Option<String> {
 }
 
 /// Everything that one of our own topics holds.
-fn all_of(config: &Config, topic: &str) -> Result<Vec<Json>, Failure> {
-    let reader = TopicReader::open(&config.client()?, topic, Offset::Beginning, BROKER_WAIT)?;
+fn all_of(config: &Config, name: &str) -> Result<Vec<Json>, Failure> {
+    let mut topic = WholeTopic::open(&config.client()?, name, BROKER_WAIT)?;
+    if let Some(partition) = topic.cut() {
+        let why = "without what retention removed it cannot be told what should have counted; set retention.ms to -1";
+        return Err(format!("{name}/{partition}: {why}").into());
+    }
     let mut all = Vec::new();
-    while let Some((_, _, payload)) = reader.next(QUIET) {
-        all.extend(payload.as_deref().and_then(data_of));
+    while let Some(record) = topic.next_record()? {
+        all.extend(record.payload.as_deref().and_then(data_of));
     }
     Ok(all)
-}
-
-/// Reads the control topic, or the usage topics, from their beginning to where they may have been applied.
-fn read_inputs(config: &Config, between: &Between, control: bool, mut take: impl FnMut(Record)) -> Result<(), Failure> {
-    let mut client = config.client()?;
-    client.set("group.id", format!("audit-{:08x}", rand::random::<u32>())).set("enable.partition.eof", "false");
-    let consumer: BaseConsumer = client.create()?;
-    let inputs: Vec<(&InputPartition, i64)> = between
-        .iter()
-        .filter(|(input, _)| (*input.topic == *config.topics.control) == control)
-        .map(|(input, (_, upto))| (input, *upto))
-        .collect();
-    let mut list = TopicPartitionList::new();
-    for (input, _) in &inputs {
-        let (low, _) = consumer.fetch_watermarks(&input.topic, input.partition, BROKER_WAIT)?;
-        if low > 0 {
-            let InputPartition { topic, partition } = input;
-            return Err(format!("{topic}/{partition} begins at {low}: what retention removed cannot be audited").into());
-        }
-        list.add_partition_offset(&input.topic, input.partition, Offset::Offset(0))?;
-    }
-    consumer.assign(&list)?;
-    let mut read = vec![(0, 0); inputs.len()];
-    while let Some(open) = (0..inputs.len()).find(|number| read[*number].0 < inputs[*number].1) {
-        let Some(message) = consumer.poll(BROKER_WAIT) else {
-            let (InputPartition { topic, partition }, upto) = &inputs[open];
-            return Err(format!("{topic}/{partition} ends at {} instead of {upto}", read[open].0).into());
-        };
-        let message = message?;
-        let is_of = |(input, _): &(&InputPartition, i64)| {
-            &*input.topic == message.topic() && input.partition == message.partition()
-        };
-        let Some(number) = inputs.iter().position(is_of) else { continue };
-        let (next, record_time) = &mut read[number];
-        *next = message.offset() + 1;
-        *record_time = (*record_time).max(message.timestamp().to_millis().unwrap_or(0));
-        if *next <= inputs[number].1 {
-            let payload = message.payload().unwrap_or_default().to_vec();
-            let partition = inputs[number].0.clone();
-            take(Record { partition, offset: message.offset(), record_time: *record_time, payload });
-        }
-    }
-    Ok(())
 }

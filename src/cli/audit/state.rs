@@ -1,23 +1,29 @@
 //! What Redis has: every account, between two looks at the progress.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use redis::cmd;
 
+use super::fold;
 use crate::{
     cli::Failure,
+    clock::Clock,
     config::Config,
     domain::{
         account::{changes::Head, layout::unpack, row::ScopeRow, settings::Settings},
         limit::{Action, Limit, reached},
         meter::Counters,
         scope::Scope,
-        time::Timestamp,
-        window::WindowKind,
+        signal::Signal,
+        time::{DAY_MS, HOUR_MS, MINUTE_MS, Timestamp},
+        window::{SESSION_MS, WindowKind},
     },
     ledger::{
         InputPartition, Ledger,
-        keys::Keys,
+        keys::{AccountKeys, Keys},
         redis::{Connection, RedisLedger},
     },
     observe::metrics::Metrics,
@@ -36,6 +42,10 @@ pub const SOURCES: [&str; 6] = [
 /// Bytes of one stored id.
 const ID_BYTES: u64 = 10;
 
+/// How often an account is read whose parts do not fit together, and how long after.
+const LOOKS_MAX: usize = 5;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(300);
+
 /// Scope, kind and start of a window.
 pub type Place = (String, &'static str, i64);
 
@@ -46,12 +56,26 @@ pub struct Account {
     pub windows: BTreeMap<Place, BTreeMap<&'static str, i64>>,
     /// Scopes, and whether the public hash differs from their row.
     pub pauses: BTreeMap<String, bool>,
-    /// How many ids it keeps.
-    pub ids: u64,
+    /// How many ids each of its segments keeps, by start.
+    pub ids: BTreeMap<i64, u64>,
     /// Whether what is due here is in the index.
     pub is_in_index: bool,
     /// The highest share that was reached of each limit, in the newest window.
-    pub crossings: Vec<String>,
+    pub crossings: Vec<Crossing>,
+    /// From when its rate cards are effective.
+    pub cards: BTreeSet<i64>,
+    /// What does not fit together.
+    pub broken: Vec<String>,
+}
+
+/// A share of a limit that was reached.
+pub struct Crossing {
+    /// As it is named on both sides.
+    pub name: String,
+    /// The limit.
+    pub limit_id: String,
+    /// Until when its window is open at least.
+    pub open_until: i64,
 }
 
 /// What Redis has.
@@ -66,24 +90,29 @@ pub struct State {
 pub type Progress = BTreeMap<InputPartition, i64>;
 
 impl State {
-    /// Reads everything, and how far the partitions were applied before and after that.
-    pub async fn read(config: &Config) -> Result<(Progress, Self, Progress), Failure> {
+    /// Reads everything, and how far the partitions were applied before that.
+    pub async fn read(config: &Config) -> Result<(Progress, Self), Failure> {
         let (options, policy) = (config.redis()?, config.rules.policy());
         let ledger =
             RedisLedger::connect(&options, &policy, config.rules.periods_kept, Metrics::new().function_loads).await?;
-        let (before, _) = progress(&ledger, config).await?;
+        let (before, low_water) = progress(&ledger, config).await?;
         let reader = Reader { connection: ledger.connection(), keys: ledger.keys() };
-        let ids = reader.ids(&options.prefix).await?;
+        let mut ids = reader.ids(&options.prefix).await?;
+        let older = reader.older(&options.prefix).await?;
         let mut accounts = BTreeMap::new();
         for key in reader.connection.scan(&reader.keys.all_accounts()).await? {
             let Some(organization) = reader.keys.organization_of(&key) else { continue };
-            let mut account = reader.account(&organization, &options.prefix).await?;
-            account.ids = ids.get(&organization).copied().unwrap_or(0);
+            let mut account = reader.account_at_rest(&organization).await?;
+            for (kind, start, key) in older.get(&organization).into_iter().flatten() {
+                reader.add_older(*kind, *start, key, &mut account).await?;
+            }
+            account.ids = ids.remove(&organization).unwrap_or_default();
             accounts.insert(organization, account);
         }
-        let (after, low_water) = progress(&ledger, config).await?;
-        let ids_kept_from = low_water.plus_ms(-policy.horizon_ms);
-        Ok((before, Self { accounts, ids_kept_from }, after))
+        // What was forgotten while the accounts were read is not asked for: the newest low water is far from it.
+        let (_, newest) = progress(&ledger, config).await?;
+        let ids_kept_from = low_water.max(newest).plus_ms(-policy.horizon_ms);
+        Ok((before, Self { accounts, ids_kept_from }))
     }
 }
 
@@ -100,67 +129,124 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn account(&self, organization: &str, prefix: &str) -> Result<Account, Failure> {
+    /// Reads an account, and once more if its parts do not fit together: they are read one after the other, and a commit
+    /// may have come between.
+    async fn account_at_rest(&self, organization: &str) -> Result<Account, Failure> {
+        let mut account = self.account(organization).await?;
+        for _ in 1..LOOKS_MAX {
+            if account.is_in_index && !account.pauses.values().any(|differs| *differs) && account.broken.is_empty() {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            account = self.account(organization).await?;
+        }
+        Ok(account)
+    }
+
+    async fn account(&self, organization: &str) -> Result<Account, Failure> {
         let keys = self.keys.of(organization);
-        let mut get = cmd("HGETALL");
-        let fields: BTreeMap<String, Vec<u8>> = self.connection.query(get.arg(keys.account())).await?;
-        let mut get = cmd("HKEYS");
-        let paused: BTreeSet<String> = self.connection.query(get.arg(keys.paused())).await?;
+        let fields: BTreeMap<String, Vec<u8>> = self.connection.query(cmd("HGETALL").arg(keys.account())).await?;
+        let paused: BTreeSet<String> = self.connection.query(cmd("HKEYS").arg(keys.paused())).await?;
         let settings: Settings =
             fields.get("settings").map_or(Ok(Settings::default()), |packed| unpack("settings", packed))?;
         let head: Head = fields.get("head").map_or(Ok(Head::default()), |packed| unpack("head", packed))?;
         let mut account =
             Account { is_in_index: self.is_in_index(organization, head.due).await?, ..Account::default() };
+        account.cards = settings.rate_cards.iter().map(|card| card.value.effective_from.ms()).collect();
+        let mut ends = BTreeMap::new();
         for (field, packed) in &fields {
             let Ok(scope) = Scope::parse(field) else { continue };
             let row: ScopeRow = unpack("scope row", packed)?;
             for window in &row.windows {
                 account.add(field, window.kind.0, window.start, &window.counters);
             }
-            let limits = row.limits.iter().chain(settings.rules_for(scope.kind(), row.seat_type()));
+            // A row that was not touched since a rule came has not announced it yet.
+            let rules = settings.rules_for(scope.kind(), row.seat_type());
+            let rules = rules.filter(|rule| rule.revision <= row.rules_revision);
+            let limits = row.limits.iter().chain(rules);
             account.crossings.extend(limits.filter_map(|limit| crossing(organization, field, limit, &row)));
             account.pauses.insert(field.clone(), row.pauses.causes.is_empty() == paused.contains(field));
+            if let Some(end) = row.pauses.next_end() {
+                ends.insert(field.clone(), end.ms());
+            }
         }
         for scope in paused.iter().filter(|scope| !fields.contains_key(*scope)) {
             account.pauses.insert(scope.clone(), true);
         }
-        for key in self.connection.scan(&format!("{}*", keys.account().replace(":account", ":older:"))).await? {
-            self.add_older(&key, prefix, &mut account).await?;
-        }
+        self.check_ends(&keys, &ends, &mut account).await?;
+        self.check_outbox(&keys, &mut account).await?;
         Ok(account)
     }
 
-    async fn add_older(&self, key: &str, prefix: &str, account: &mut Account) -> Result<(), Failure> {
-        let mut parts = key.strip_prefix(prefix).unwrap_or(key).rsplit(':');
-        let (Some(start), Some(kind)) = (parts.next(), parts.next()) else { return Ok(()) };
-        let (Ok(start), Some(kind)) = (start.parse(), WindowKind::ALL.into_iter().find(|known| known.name() == kind))
-        else {
-            return Ok(());
-        };
-        let mut get = cmd("HGETALL");
-        let scopes: BTreeMap<String, Vec<u8>> = self.connection.query(get.arg(key)).await?;
+    /// Every pause that ends by itself is in the set that is looked at.
+    async fn check_ends(
+        &self,
+        keys: &AccountKeys,
+        expected: &BTreeMap<String, i64>,
+        account: &mut Account,
+    ) -> Result<(), Failure> {
+        let mut get = cmd("ZRANGE");
+        let stored: Vec<(String, String)> =
+            self.connection.query(get.arg(keys.ends()).arg(0).arg(-1).arg("WITHSCORES")).await?;
+        let stored: BTreeMap<String, i64> =
+            stored.into_iter().filter_map(|(scope, score)| Some((scope, score.parse().ok()?))).collect();
+        for (scope, end) in expected.iter().filter(|(scope, end)| stored.get(*scope).is_none_or(|at| at > end)) {
+            account.broken.push(format!("{scope} is paused until {end}, and would not be looked at then"));
+        }
+        Ok(())
+    }
+
+    /// Every signal that waits can be read.
+    async fn check_outbox(&self, keys: &AccountKeys, account: &mut Account) -> Result<(), Failure> {
+        let waiting: BTreeMap<String, Vec<u8>> = self.connection.query(cmd("HGETALL").arg(keys.outbox())).await?;
+        for (number, packed) in waiting {
+            if let Err(error) = unpack::<Signal>("signal", &packed) {
+                account.broken.push(format!("signal {number} in the outbox: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_older(&self, kind: WindowKind, start: i64, key: &str, account: &mut Account) -> Result<(), Failure> {
+        let scopes: BTreeMap<String, Vec<u8>> = self.connection.query(cmd("HGETALL").arg(key)).await?;
         for (scope, packed) in scopes {
             account.add(&scope, kind, Timestamp::from_ms(start), &unpack("older window", &packed)?);
         }
         Ok(())
     }
 
+    /// Keys of older windows, by organization.
+    async fn older(&self, prefix: &str) -> Result<BTreeMap<String, Vec<(WindowKind, i64, String)>>, Failure> {
+        let mut older: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for key in self.connection.scan(&format!("{prefix}:{{*}}:older:*")).await? {
+            let mut parts = key.rsplitn(4, ':');
+            let (start, kind, _, stem) = (parts.next(), parts.next(), parts.next(), parts.next().unwrap_or_default());
+            let Some(start) = start.and_then(|start| start.parse().ok()) else { continue };
+            let Some(kind) = WindowKind::ALL.into_iter().find(|known| Some(known.name()) == kind) else { continue };
+            let Some(organization) = self.keys.organization_of(&format!("{stem}:account")) else { continue };
+            older.entry(organization).or_default().push((kind, start, key));
+        }
+        Ok(older)
+    }
+
     async fn is_in_index(&self, organization: &str, due: Option<Timestamp>) -> Result<bool, Failure> {
-        let Some(due) = due else { return Ok(true) };
+        // What is due already is served: its entry is gone, and its record waits to be read.
+        let Some(due) = due.filter(|due| *due > Clock::System.now()) else { return Ok(true) };
         let mut get = cmd("ZSCORE");
         let score: Option<String> =
             self.connection.query(get.arg(self.keys.due_of(organization)).arg(organization)).await?;
-        // An entry that is served already waits for its record to be read.
-        Ok(score.and_then(|score| score.parse::<i64>().ok()).is_some_and(|score| score <= due.ms()) || due.ms() <= 0)
+        Ok(score.and_then(|score| score.parse::<i64>().ok()).is_some_and(|score| score <= due.ms()))
     }
 
-    async fn ids(&self, prefix: &str) -> Result<BTreeMap<String, u64>, Failure> {
-        let mut ids = BTreeMap::new();
+    /// How many ids each segment has, by organization and start.
+    async fn ids(&self, prefix: &str) -> Result<BTreeMap<String, BTreeMap<i64, u64>>, Failure> {
+        let mut ids: BTreeMap<String, BTreeMap<i64, u64>> = BTreeMap::new();
         for key in self.connection.scan(&format!("{prefix}:{{*}}:ids:*")).await? {
-            let account = key.rsplit_once(":ids:").map_or(String::new(), |(stem, _)| format!("{stem}:account"));
-            let Some(organization) = self.keys.organization_of(&account) else { continue };
+            let Some((stem, start)) = key.rsplit_once(":ids:") else { continue };
+            let (organization, start) = (self.keys.organization_of(&format!("{stem}:account")), start.parse());
+            let (Some(organization), Ok(start)) = (organization, start) else { continue };
             let bytes: u64 = self.connection.query(cmd("STRLEN").arg(&key)).await?;
-            *ids.entry(organization).or_insert(0) += bytes / ID_BYTES;
+            ids.entry(organization).or_default().insert(start, bytes / ID_BYTES);
         }
         Ok(ids)
     }
@@ -168,10 +254,16 @@ impl Reader<'_> {
 
 impl Account {
     fn add(&mut self, scope: &str, kind: WindowKind, start: Timestamp, counters: &Counters) {
-        if matches!(kind, WindowKind::Hour | WindowKind::Period) {
+        if fold::KINDS.contains(&kind.name()) {
             let meters = counters.iter().map(|(meter, count)| (meter.name(), count)).collect();
             self.windows.insert((scope.to_owned(), kind.name(), start.ms()), meters);
         }
+    }
+
+    /// The starts of the organization's own windows of a kind.
+    pub fn starts(&self, kind: &str) -> impl Iterator<Item = i64> {
+        let of_kind = move |place: &&Place| place.0 == "org" && place.1 == kind;
+        self.windows.keys().filter(of_kind).map(|(_, _, start)| *start)
     }
 }
 
@@ -187,10 +279,25 @@ pub fn crossing_name(
     format!("{organization} {scope} limit {limit_id} revision {revision} window {start_ms}: {percent} %")
 }
 
-fn crossing(organization: &str, scope: &str, limit: &Limit, row: &ScopeRow) -> Option<String> {
+fn crossing(organization: &str, scope: &str, limit: &Limit, row: &ScopeRow) -> Option<Crossing> {
     let newest = row.windows.iter().filter(|window| window.kind.0 == limit.window).max_by_key(|window| window.start)?;
     let used = newest.counters.get(limit.meter);
     let cap = limit.cap.filter(|_| limit.action != Action::Observe)?;
     let highest = limit.thresholds_percent.iter().rev().find(|percent| reached(used, cap, **percent))?;
-    Some(crossing_name(organization, scope, &limit.id, limit.revision, newest.start.ms(), u64::from(*highest)))
+    let start = newest.start.ms();
+    let name = crossing_name(organization, scope, &limit.id, limit.revision, start, u64::from(*highest));
+    Some(Crossing { name, limit_id: limit.id.to_string(), open_until: start + length_ms(limit.window) })
+}
+
+/// How long a window of a kind lasts at least.
+const fn length_ms(kind: WindowKind) -> i64 {
+    match kind {
+        WindowKind::Minute => MINUTE_MS,
+        WindowKind::Hour => HOUR_MS,
+        WindowKind::Session => SESSION_MS,
+        // Where clocks are set forward.
+        WindowKind::Day => 23 * HOUR_MS,
+        WindowKind::Week => 7 * DAY_MS - HOUR_MS,
+        WindowKind::Period => 27 * DAY_MS,
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
         source::Lane,
     },
     ledger::InputPartition,
-    notify::encode::{DEAD_LETTER_BYTES_MAX, DEAD_LETTER_KEY_BYTES_MAX, DeadLetter},
+    notify::encode::{DEAD_LETTER_BYTES_MAX, DEAD_LETTER_KEY_BYTES_MAX, DeadLetter, PARKED_BYTES_MAX},
     observe::health::Dependency,
 };
 
@@ -192,7 +192,8 @@ pub(super) fn dead_letters(
     letters
 }
 
-/// What is kept of a record; of one that is parked everything, because it will be sent again.
+/// What is kept of a record; of one that is parked everything that fits into a record again, because it will be sent again.
+/// `bursar release` fetches the others from where they came from.
 fn dead_letter(
     reason: Reason,
     (input, offset): (&InputPartition, i64),
@@ -202,7 +203,7 @@ fn dead_letter(
 ) -> DeadLetter {
     let is_parked = matches!(reason, Reason::Quarantined(_));
     let kept =
-        |bytes: &[u8], most: usize| bytes[..if is_parked { bytes.len() } else { bytes.len().min(most) }].to_vec();
+        |bytes: &[u8], most: usize| bytes[..bytes.len().min(if is_parked { PARKED_BYTES_MAX } else { most })].to_vec();
     DeadLetter {
         reason,
         topic: input.topic.clone(),
