@@ -195,8 +195,10 @@ impl Fold {
         if time < state.ids_kept_from.ms() || !record.is_certain {
             return;
         }
-        let segments = state.accounts.get(organization).map(|account| &account.ids);
-        let segment = segments.and_then(|ids| ids.range(..=time).next_back()).map_or(i64::MIN, |(start, _)| *start);
+        // An id lies in the last segment that begins before it; what is older than all lies in the first.
+        let ids = state.accounts.get(organization).map(|account| &account.ids);
+        let segment = ids.and_then(|ids| ids.range(..=time).next_back().or_else(|| ids.first_key_value()));
+        let segment = segment.map_or(i64::MIN, |(start, _)| *start);
         *self.ids.entry((organization.to_owned(), segment)).or_insert(0) += 1;
     }
 
