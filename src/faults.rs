@@ -35,13 +35,17 @@ pub enum Defence {
     Acknowledged,
     /// The pauses topic is read back and corrected.
     Readback,
+    /// Functions that the server has lost are loaded again.
+    Functions,
+    /// A log that does not hold what comes next stops the process.
+    LogBounds,
     /// An account that cannot be decided is parked, and the others go on.
     Quarantine,
 }
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Ids,
         Self::LowWater,
         Self::Overtaken,
@@ -56,6 +60,8 @@ impl Defence {
         Self::ForgetOwn,
         Self::Acknowledged,
         Self::Readback,
+        Self::Functions,
+        Self::LogBounds,
         Self::Quarantine,
     ];
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Fatal, Interrupt, batch::Message, patience::Patience, source::Source};
 use crate::{
     domain::time::{MINUTE_MS, Timestamp},
+    faults::{Defence, holds},
     ledger::{Fence, InputPartition, Ledger, Progress},
     observe::health::Dependency,
 };
@@ -210,6 +211,7 @@ fn first_offset(
     match progress.map(|progress| progress.next_offset) {
         None if start == Start::Earliest => Ok(low),
         None => Ok(high),
+        Some(next) if !holds(Defence::LogBounds) => Ok(next.clamp(low, high)),
         Some(next) if next > high => Err(Fatal::Log(format!(
             "{topic}/{partition} ends at {high}, but it has been applied up to {next}: the topic was deleted and made anew, \
              or its log was cut. Restore the topic, or move its name and start a new one under another name"

@@ -185,8 +185,20 @@ local function forget_due(keys, args)
   return 0
 end
 
+-- Takes the lease of an account, if nobody has it.
+--
+--   KEYS  lease
+--   ARGV  holder, for how long (ms)
+--   reply for how long another holder keeps it (ms); 0 if this one has it now
+local function lease(keys, args)
+  if redis.call('SET', keys[1], args[1], 'NX', 'PX', args[2]) then return 0 end
+  if redis.call('GET', keys[1]) == args[1] then return 0 end
+  return math.max(1, redis.call('PTTL', keys[1]))
+end
+
 redis.register_function { function_name = 'bursar_load_4', callback = load, flags = { 'no-writes' } }
 redis.register_function('bursar_commit_4', commit)
 redis.register_function('bursar_begin_4', begin)
 redis.register_function('bursar_advance_4', advance)
 redis.register_function('bursar_forget_due_4', forget_due)
+redis.register_function('bursar_lease_4', lease)

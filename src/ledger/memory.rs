@@ -3,11 +3,13 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::future::{BoxFuture, FutureExt, ready};
+use tokio::time::Instant;
 
-use super::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress};
+use super::{Begun, Committed, Fence, InputPartition, LEASE, Ledger, LedgerError, Progress};
 use crate::domain::{
     account::changes::{Changes, Loaded, LoadedBase, Needs, OlderKey, WalkCursor, WalkPage, Walked},
     time::Timestamp,
@@ -28,6 +30,7 @@ struct State {
     progress: BTreeMap<InputPartition, Progress>,
     kept_from: Option<Timestamp>,
     due: BTreeMap<Box<str>, Timestamp>,
+    leases: HashMap<Box<str>, (u128, Instant)>,
     lineage: u64,
 }
 
@@ -154,6 +157,22 @@ impl Ledger for MemoryLedger {
         let state = self.lock();
         let due = state.due.iter().filter(|(_, due)| **due <= until);
         ready(Ok(due.map(|(organization_id, due)| (organization_id.clone(), *due)).collect())).boxed()
+    }
+
+    fn lease<'a>(
+        &'a self,
+        organizations: &'a [Box<str>],
+        holder: u128,
+    ) -> BoxFuture<'a, Result<Vec<Duration>, LedgerError>> {
+        let (mut state, now) = (self.lock(), Instant::now());
+        let mut lease = |organization_id: &str| {
+            let (by, until) = state.leases.entry(organization_id.into()).or_insert((holder, now + LEASE));
+            if *until <= now {
+                (*by, *until) = (holder, now + LEASE);
+            }
+            if *by == holder { Duration::ZERO } else { *until - now }
+        };
+        ready(Ok(organizations.iter().map(|organization_id| lease(organization_id)).collect())).boxed()
     }
 
     fn forget_due<'a>(&'a self, served: &'a [(Box<str>, Timestamp)]) -> BoxFuture<'a, Result<(), LedgerError>> {

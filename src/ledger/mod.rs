@@ -7,7 +7,7 @@ pub mod keys;
 pub mod memory;
 pub mod redis;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::BoxFuture;
 use thiserror::Error;
@@ -20,6 +20,9 @@ use crate::{
     },
     faults::{Defence, holds},
 };
+
+/// How long a lease lasts.
+pub const LEASE: Duration = Duration::from_millis(100);
 
 /// A store of accounts. All calls are bounded in time.
 pub trait Ledger: Send + Sync {
@@ -47,6 +50,14 @@ pub trait Ledger: Send + Sync {
 
     /// Organizations in which something is due at or before `until`, with the instant.
     fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>>;
+
+    /// Takes the leases of accounts for a moment ([`LEASE`]). For each: how long another holder keeps it; zero if it is
+    /// `holder`'s now. A lease binds only those who ask for it: what is right is told by heads.
+    fn lease<'a>(
+        &'a self,
+        organizations: &'a [Box<str>],
+        holder: u128,
+    ) -> BoxFuture<'a, Result<Vec<Duration>, LedgerError>>;
 
     /// Removes entries of the index of due times that have been served.
     fn forget_due<'a>(&'a self, served: &'a [(Box<str>, Timestamp)]) -> BoxFuture<'a, Result<(), LedgerError>>;

@@ -29,6 +29,8 @@ pub struct Metrics {
     pub commits: IntCounter,
     /// Commits refused because somebody else had moved the account.
     pub refused_commits: IntCounter,
+    /// Leases taken of accounts that several workers write to.
+    pub leases: IntCounter,
     /// Signals written with commits and not yet acknowledged by Kafka.
     pub outbox_depth: IntGauge,
     /// Records per batch.
@@ -78,6 +80,7 @@ impl Metrics {
             lag: made.gauges("lag_records", "Records not yet applied", &["topic", "partition"]),
             commit_seconds: made.histogram("commit_seconds", "Seconds per pipeline of commits", seconds),
             commits: made.counter("commits_total", "Commits written"),
+            leases: made.counter("leases_total", "Leases taken of accounts that several workers write to"),
             refused_commits: made.counter("refused_commits_total", "Commits refused because the account had moved"),
             outbox_depth: made.gauge("outbox_signals", "Signals committed and not yet acknowledged by Kafka"),
             batch_records: made.histogram("batch_records", "Records per batch", records),

@@ -116,6 +116,34 @@ fn e4_control_run_fails() {
     assert!(settled.is_err(), "without the fence nothing is lost: it is not tested");
 }
 
+/// An older snapshot is restored.
+fn restore(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
+    Servers::shared();
+    let mut primary = Node::start(&["--save", ""]);
+    let proxy = Proxy::to(&primary.address());
+    let stage = stage_behind(&proxy, name, off);
+    let _member = stage.run();
+    let load = Load::new(EVENTS);
+    let older_by = std::env::var("SOAK").map_or(4, |_| 60);
+    load.say_limits(&stage);
+    std::thread::scope(|scope| {
+        scope.spawn(|| load.send_over(&stage, Duration::from_secs(older_by + 4)));
+        std::thread::sleep(Duration::from_secs(2));
+        primary.command(&["SAVE"]);
+        std::thread::sleep(Duration::from_secs(older_by));
+        primary.kill();
+        primary.start_again();
+    });
+    load.settle(&stage, within)
+}
+
+#[test]
+fn e4_u_5_an_older_snapshot_is_restored() {
+    let took = restore("e4-rdb", &[], SETTLES_WITHIN).expect("nothing is lost");
+    println!("E4 with a snapshot settled in {} ms", took.as_millis());
+    restore("e4-rdb-off", &FENCES, Duration::from_secs(10)).expect_err("without the fence nothing is lost");
+}
+
 /// Replies of calls that were done are swallowed.
 fn swallow(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
     Servers::shared();
@@ -175,4 +203,41 @@ fn e6_functions_are_loaded_again() {
     println!("E6 settled in {} ms, functions loaded {loads} times after {flushes} flushes", took.as_millis());
     // Each flush is met by the calls that are under way, which load once each.
     assert!((1..=flushes * 8).contains(&loads), "{loads} loads");
+}
+
+/// Without loading them again, the first call after a flush cannot be made.
+#[test]
+fn e6_control_run_fails() {
+    Servers::shared();
+    let primary = Node::primary();
+    let proxy = Proxy::to(&primary.address());
+    let stage = stage_behind(&proxy, "e6-off", &[Defence::Functions]);
+    let mut member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    primary.command(&["FUNCTION", "FLUSH"]);
+    load.send(&stage, 0, 1_000);
+    member.wait();
+}
+
+/// A node takes over that has the data and not the functions.
+#[test]
+fn e6_a_node_without_the_functions_takes_over() {
+    Servers::shared();
+    let mut primary = Node::primary();
+    let replica = Node::replica_of(&primary.address().parse().expect("an address"));
+    let proxy = Proxy::to(&primary.address());
+    let stage = stage_behind(&proxy, "e6-node", &[]);
+    let member = stage.run();
+    let load = Load::new(EVENTS);
+    under_load(&stage, &load, || {
+        replica.command(&["REPLICAOF", "NO", "ONE"]);
+        replica.command(&["FUNCTION", "FLUSH"]);
+        proxy.lead_to(&replica.address());
+        primary.kill();
+    });
+    let took = load.settle(&stage, SETTLES_WITHIN).expect("every call succeeds");
+    let loads = member.metric("bursar_function_loads_total");
+    println!("E6 with a bare node settled in {} ms, functions loaded {loads} times", took.as_millis());
+    assert!((1..=8).contains(&loads), "{loads} loads");
 }

@@ -9,6 +9,7 @@ mod cluster;
 mod dependencies;
 mod failover;
 mod load;
+mod log;
 mod members;
 mod nodes;
 mod proxy;

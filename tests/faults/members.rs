@@ -1,12 +1,21 @@
 //! E8, E9, E13, E14: members that come and go, stop, wake and end; senders that send again.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use bursar::faults::{Defence, Step};
+use bursar::{
+    clock::Clock,
+    contract::{Kind, json::cloud_event},
+    domain::time::Timestamp,
+    faults::{Defence, Step},
+};
+use serde_json::json;
 
 use crate::{
     load::Load,
-    support::{Member, Servers, Stage, wait_until},
+    support::{Member, Servers, Stage, token_event_at, wait_until},
 };
 
 const EVENTS: i64 = 20_000;
@@ -149,4 +158,92 @@ fn e13_control_run_fails() {
     let settled = resend("e13-off", Some(Defence::Ids), Duration::from_secs(10));
     println!("E13 without ids: {settled:?}");
     assert!(settled.is_err(), "without ids nothing is counted twice: it is not tested");
+}
+
+/// Copies come nearly a horizon after the first ones, in other partitions, and one partition stays far behind the others.
+fn copies_far_apart(name: &str, off: Option<Defence>) -> Result<(), String> {
+    Servers::shared();
+    let mut stage = Stage::new(name);
+    stage.set("KAFKA__ACCEPT_CREATE_TIME", "true");
+    stage.set("RULES__HORIZON_HOURS", "1");
+    stage.set("REDIS__REPLICA_BEHIND_SECONDS", "1");
+    stage.set("WORK__WORKERS", "1");
+    if let Some(off) = off {
+        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
+    }
+    let _member = stage.run();
+    let sender = stage.producer();
+    let (now, minute, events) = (Clock::System.now().ms(), 60_000, 5_000_i64);
+    // Partition 3 is recorded at first, and not again before the end.
+    for (after_min, nth) in [(0, 0), (20, 1), (40, 2), (58, 3)] {
+        for number in 0..events {
+            let partition = ((number + nth) % if nth == 0 { 4 } else { 3 }) as i32;
+            let first = now - 3_000 * minute + number / 100;
+            let organization = format!("org-{}", number % 7);
+            let event = token_event_at(Timestamp::from_ms(first), &organization, &number.to_string(), 1);
+            sender.send_at(first + after_min * minute, partition, &stage.topic("usage"), &event);
+        }
+        sender.flush();
+        // Time for the low water to rise as far as it may.
+        std::thread::sleep(Duration::from_secs(5));
+    }
+    let counted = stage.totals().get("input_tokens").copied().unwrap_or(0);
+    if counted == events { Ok(()) } else { Err(format!("counted {counted} of {events}")) }
+}
+
+#[test]
+fn e13_u_1_copies_nearly_a_horizon_apart() {
+    copies_far_apart("e13-apart", None).expect("nothing is counted twice");
+    // Ids are then forgotten by the clock, which is two days ahead of these records.
+    let without = copies_far_apart("e13-apart-off", Some(Defence::LowWater));
+    println!("E13 far apart, without the low water: {without:?}");
+    assert!(without.is_err(), "without the low water nothing is counted twice: it is not tested");
+}
+
+/// Members are killed while they publish what 10,000 commands have done: each is in the journal under one identity.
+#[test]
+fn e11_u_4_publishers_are_killed() {
+    Servers::shared();
+    let mut stage = Stage::new("e11-killed");
+    stage.set("WORK__WORKERS", "1");
+    stage.set("KAFKA__PARTITIONS", "8");
+    stage.expire_soon();
+    let (commands, kills) = (10_000, 50);
+    let mut members: Vec<Member> = (0..4).map(|_| stage.launch()).collect();
+    wait_until("the first is ready", || members[0].get("/readyz").is_some_and(|page| page.starts_with("ready")));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for piece in 0..50 {
+                let sender = stage.producer();
+                for number in (0..commands).filter(|number| number % 50 == piece) {
+                    sender.send(&stage.topic("control"), &format!("org-{}", number % 97), &grant(number));
+                }
+                sender.flush();
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        });
+        for _ in 0..kills {
+            std::thread::sleep(Duration::from_millis(500));
+            members.remove(0).kill();
+            members.push(stage.launch());
+        }
+    });
+    let told = || {
+        let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for entry in stage.read("journal") {
+            let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+            told.entry(text("record_id")).or_default().insert(text("identity"));
+        }
+        told
+    };
+    wait_until("all are told", || told().len() == commands as usize);
+    let told = told();
+    println!("E11 {kills} kills, {commands} commands: {} in the journal", told.len());
+    assert!(told.values().all(|identities| identities.len() == 1), "copies have the same identity");
+}
+
+fn grant(number: i64) -> Vec<u8> {
+    let data = json!({ "organization_id": format!("org-{}", number % 97), "actor": "test", "grant": {
+        "scope": "org", "grant_id": format!("g-{number}"), "amount_micro": 1, "kind": "prepaid" } });
+    cloud_event(Kind::Control, "test", &number.to_string(), Clock::System.now(), data).to_string().into_bytes()
 }

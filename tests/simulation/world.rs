@@ -337,6 +337,24 @@ impl Ledger for Shared {
         .boxed()
     }
 
+    fn lease<'a>(
+        &'a self,
+        organizations: &'a [Box<str>],
+        holder: u128,
+    ) -> BoxFuture<'a, Result<Vec<Duration>, LedgerError>> {
+        let organizations = organizations.to_vec();
+        self.call(move |world| {
+            let mut all = Vec::new();
+            for one in organizations.chunks(1) {
+                let ledger = world.primaries[primary_of(&one[0])].ledger();
+                all.extend(ledger.lease(one, holder).now_or_never().expect("memory answers at once")?);
+            }
+            world.note("lease", &[]);
+            Ok(all)
+        })
+        .boxed()
+    }
+
     fn forget_due<'a>(&'a self, served: &'a [(Box<str>, Timestamp)]) -> BoxFuture<'a, Result<(), LedgerError>> {
         let served = served.to_vec();
         self.call(move |world| {

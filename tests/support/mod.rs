@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bursar::notify::reader::{WholeTopic, data_of};
+use bursar::{
+    domain::time::Timestamp,
+    notify::reader::{WholeTopic, data_of},
+};
 use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
@@ -74,6 +77,21 @@ impl Servers {
                 _ => {}
             }
         }
+    }
+
+    /// The log of a partition.
+    pub fn log_of(&self, topic: &str, partition: i32) -> PathBuf {
+        let is_log = |path: &PathBuf| path.ends_with(format!("{topic}-{partition}"));
+        let mut folders = vec![self.dir.clone()];
+        while let Some(folder) = folders.pop() {
+            let entries = std::fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.path());
+            let inner: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+            if let Some(found) = inner.iter().find(|path| is_log(path)) {
+                return found.join("00000000000000000000.log");
+            }
+            folders.extend(inner);
+        }
+        panic!("{topic}/{partition} has no log under {}", self.dir.display())
     }
 
     /// Kills one of them the hard way, by its own process id.
@@ -307,6 +325,12 @@ impl Sender {
         self.producer.send(record).map_err(|(error, _)| error).expect("there is room for one record");
     }
 
+    /// Sends one record with a timestamp of one's choice.
+    pub fn send_at(&self, timestamp_ms: i64, partition: i32, topic: &str, payload: &[u8]) {
+        let record = BaseRecord::<(), _>::to(topic).partition(partition).payload(payload).timestamp(timestamp_ms);
+        self.producer.send(record).map_err(|(error, _)| error).expect("there is room for one record");
+    }
+
     /// Waits until all are there.
     pub fn flush(&self) {
         self.producer.flush(PATIENCE).expect("all records are sent");
@@ -414,15 +438,20 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// A usage event of tokens in Avro.
+/// A usage event of tokens in Avro, of now.
 pub fn token_event(organization_id: &str, id: &str, input: i64) -> Vec<u8> {
+    token_event_at(bursar::clock::Clock::System.now(), organization_id, id, input)
+}
+
+/// A usage event of tokens in Avro.
+pub fn token_event_at(time: Timestamp, organization_id: &str, id: &str, input: i64) -> Vec<u8> {
     use bursar::domain::event::{Tokens, Usage, UsageEvent};
     let usage = Usage::Tokens { request_model: "small", tokens: Tokens { input, ..Tokens::default() } };
     let event = UsageEvent {
         workspace_id: Some("ws-1"),
         agent_id: Some("agent-1"),
         user_id: Some("user-1"),
-        ..UsageEvent::new(id, "test", bursar::clock::Clock::System.now(), organization_id, usage)
+        ..UsageEvent::new(id, "test", time, organization_id, usage)
     };
     let mut payload = Vec::new();
     bursar::contract::usage::write(&event, &mut payload);

@@ -5,9 +5,11 @@
 //! the commits of some accounts, the next ones decide. A refused commit costs its account everything that was held of
 //! it, rows and ids, and the same records are decided again.
 //!
+//! - `contention` leaves accounts to one worker for a moment that several write to.
 //! - `group` is the work of one account; `quarantine` parks accounts that panic.
 //! - `provenance` makes sure that accounts come from where positions were read.
 
+mod contention;
 mod group;
 mod provenance;
 mod quarantine;
@@ -16,6 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use rand::{Rng, rngs::StdRng};
 use tokio::task::JoinSet;
+use tracing::info;
 
 pub use self::group::Groups;
 use self::{group::Group, provenance::Provenance, quarantine::Quarantine};
@@ -50,9 +53,6 @@ const SIGNALS_WAITING_MAX: usize = 10_000;
 
 /// Rows that one event may touch at most.
 const EVENT_ROWS_MAX: usize = 4;
-
-/// Refusals in a row after which an account is left alone for a moment, so that two workers do not chase each other.
-const REFUSALS_PATIENT: u32 = 3;
 
 /// Something to decide.
 pub enum Work<'m> {
@@ -137,13 +137,16 @@ pub struct Settler {
     tokens: StdRng,
     provenance: Provenance,
     quarantine: Quarantine,
+    /// As whom this worker takes leases.
+    holder: u128,
 }
 
 impl Settler {
     /// A settler that commits to `ledger`; `random` makes the tokens of heads.
-    pub fn new(ledger: Arc<dyn Ledger>, policy: Policy, metrics: Metrics, random: StdRng) -> Self {
+    pub fn new(ledger: Arc<dyn Ledger>, policy: Policy, metrics: Metrics, mut random: StdRng) -> Self {
         let (provenance, quarantine) = (Provenance::default(), Quarantine::default());
-        Self { ledger, policy, metrics, tokens: random, provenance, quarantine }
+        let holder = random.random();
+        Self { ledger, policy, metrics, tokens: random, provenance, quarantine, holder }
     }
 
     /// Begins a tenure, in which positions hold under this fence.
@@ -180,6 +183,7 @@ impl Settler {
                 self.load_what_parked_ones_left(&mut groups.all, source, patience).await?;
                 return Ok(total);
             }
+            let open = contention::those_not_at_rest(&groups.all, open).await;
             if groups.signals_waiting() >= SIGNALS_WAITING_MAX {
                 total.has_more = true;
                 return Ok(total);
@@ -202,6 +206,7 @@ impl Settler {
             self.take_off(&mut round);
             total = self.land_all(&mut groups.all, round, source, patience).await?;
             reach(Step::Committed);
+            self.share_contested(&mut groups.all).await;
             self.look_who_overtook(items, &mut groups.all, position_of, source, patience).await?;
         }
     }
@@ -374,7 +379,7 @@ impl Settler {
         while let Some(landed) = flights.join_next().await {
             let (flight, results) = landed.map_err(|error| Fatal::Ledger(format!("a commit panicked: {error}")))?;
             match results {
-                Ok(results) => self.land(groups, flight, &results, &mut total).await,
+                Ok(results) => self.land(groups, flight, &results, &mut total),
                 Err(LedgerError::Unavailable(why)) => {
                     // Not known whether anything was written: the ids will tell.
                     for decided in flight {
@@ -391,8 +396,7 @@ impl Settler {
         Ok(total)
     }
 
-    async fn land(&mut self, groups: &mut [Group], flight: Vec<Decided>, results: &[Committed], total: &mut Settled) {
-        let mut chased = false;
+    fn land(&self, groups: &mut [Group], flight: Vec<Decided>, results: &[Committed], total: &mut Settled) {
         for (decided, result) in flight.into_iter().zip(results) {
             let group = &mut groups[decided.group];
             match result {
@@ -403,20 +407,15 @@ impl Settler {
                 }
                 Committed::Refused => {
                     self.metrics.refused_commits.inc();
-                    tracing::debug!(organization = &*group.organization_id, "commit refused; the account is read anew");
+                    info!(organization = &*group.organization_id, "commit refused; the account is read anew");
                     if holds(Defence::DropRefused) {
                         group.forget_account();
                     } else {
                         group.forget_rows();
                     }
                     group.refusals += 1;
-                    chased |= group.refusals >= REFUSALS_PATIENT;
                 }
             }
-        }
-        if chased {
-            let wait_ms = self.tokens.random_range(1..=20);
-            tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
         }
     }
 

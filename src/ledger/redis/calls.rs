@@ -1,5 +1,7 @@
 //! Each call in the words of `bursar.lua`, and how its reply is read.
 
+use std::time::Duration;
+
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
         window::WindowKind,
     },
     ledger::{
-        Committed, InputPartition, LedgerError, Progress,
+        Committed, InputPartition, LEASE, LedgerError, Progress,
         keys::{AccountKeys, Keys},
     },
 };
@@ -172,6 +174,18 @@ pub fn due(index: &str, until: Timestamp, limit: usize) -> Cmd {
     let mut call = cmd("ZRANGEBYSCORE");
     call.arg(index).arg("-inf").arg(until.ms()).arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit);
     call
+}
+
+/// Takes the lease of an account.
+pub fn lease(keys: &AccountKeys, holder: u128) -> Cmd {
+    let mut call = function("bursar_lease_4", 1);
+    call.arg(keys.lease()).arg(&holder.to_le_bytes()[..]).arg(LEASE.as_millis() as u64);
+    call
+}
+
+/// Reads the reply of [`lease`].
+pub fn read_lease(reply: Value) -> Result<Duration, LedgerError> {
+    read::<u64>(reply).map(Duration::from_millis)
 }
 
 /// Removes an entry that was served.

@@ -21,12 +21,15 @@ use super::{
     keys::{DUE_TAGS, Keys, PROGRESS_TAGS},
     smallest_of, smallest_of_all,
 };
-use crate::domain::{
-    account::{
-        Policy,
-        changes::{Changes, Loaded, Needs},
+use crate::{
+    domain::{
+        account::{
+            Policy,
+            changes::{Changes, Loaded, Needs},
+        },
+        time::{DAY_MS, Timestamp},
     },
-    time::{DAY_MS, Timestamp},
+    faults::{Defence, holds},
 };
 
 /// At most this many organizations are asked for in one look at the index of due times.
@@ -92,7 +95,7 @@ impl RedisLedger {
                 .as_ref()
                 .is_err_and(|error| error.detail().is_some_and(|detail| detail.contains("Function not found")))
         };
-        if replies.iter().any(missing) {
+        if replies.iter().any(missing) && holds(Defence::Functions) {
             self.function_loads.inc();
             warn!("Redis has lost bursar's functions: loading them again");
             self.connection.load_functions().await?;
@@ -210,6 +213,19 @@ impl Ledger for RedisLedger {
                 due.extend(calls::read_due(reply)?);
             }
             Ok(due)
+        }
+        .boxed()
+    }
+
+    fn lease<'a>(
+        &'a self,
+        organizations: &'a [Box<str>],
+        holder: u128,
+    ) -> BoxFuture<'a, Result<Vec<Duration>, LedgerError>> {
+        async move {
+            let lease = |organization_id: &str| calls::lease(&self.keys.of(organization_id), holder);
+            let replies = self.call(|| organizations.iter().map(|name| lease(name)).collect()).await?;
+            replies.into_iter().map(calls::read_lease).collect()
         }
         .boxed()
     }

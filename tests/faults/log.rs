@@ -1,0 +1,157 @@
+//! E10 and E15: what the log does not take, does not hold any more, or holds anew; and a Redis without memory.
+
+use std::time::Duration;
+
+use bursar::faults::Defence;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    admin::{AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
+};
+
+use crate::{
+    dependencies::{admin, block_on},
+    load::Load,
+    nodes::Node,
+    support::{Servers, Stage, wait_until},
+};
+
+const EVENTS: i64 = 20_000;
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
+
+/// The topic of dead letters takes nothing for a while: Bursar waits, says so, and skips none.
+#[test]
+fn e10_u_6_dead_letters_are_not_taken_for_a_while() {
+    let servers = Servers::shared();
+    let stage = Stage::new("e10");
+    let member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    load.send(&stage, 0, EVENTS / 2);
+    let topic = stage.topic("dead_letters");
+    let demand = |replicas: &str| {
+        let demand = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("min.insync.replicas", replicas);
+        let altered = block_on(admin(servers).alter_configs(&[demand], &AdminOptions::new()));
+        altered.expect("Kafka answers")[0].as_ref().expect("Kafka takes it");
+    };
+    demand("2");
+    load.send(&stage, EVENTS / 2, EVENTS);
+    wait_until("it says so", || member.get("/readyz").is_some_and(|page| page.contains("missing kafka")));
+    std::thread::sleep(Duration::from_secs(5));
+    demand("1");
+    let took = load.settle(&stage, SETTLES_WITHIN).expect("none is skipped");
+    println!("E10 settled in {} ms after the topic took records again", took.as_millis());
+}
+
+/// Redis has no memory left: Bursar waits, says so, and goes on.
+#[test]
+fn e15_redis_is_out_of_memory() {
+    Servers::shared();
+    let redis = Node::primary();
+    let mut stage = Stage::new("e15");
+    stage.use_redis(&format!("redis://{}", redis.address()));
+    let mut member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    load.send(&stage, 0, EVENTS / 2);
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    load.send(&stage, EVENTS / 2, EVENTS);
+    wait_until("it says so", || member.get("/readyz").is_some_and(|page| page.contains("missing redis")));
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(member.lives(), "it waits");
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    let took = load.settle(&stage, SETTLES_WITHIN).expect("nothing is lost");
+    println!("E15 settled in {} ms after there was memory again", took.as_millis());
+}
+
+/// A topic that is deleted and made anew is another topic: stop loudly.
+/// Runs a member again that must stop loudly, or must not with the defence off.
+fn stops(stage: &mut Stage, off: Option<Defence>, says: &str) {
+    if let Some(off) = off {
+        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
+    }
+    let mut member = stage.launch();
+    if off.is_none() {
+        member.wait();
+        assert!(member.log().contains(says), "{}", member.log());
+    } else {
+        wait_until("it goes on as if nothing were", || {
+            member.get("/readyz").is_some_and(|page| page.starts_with("ready"))
+        });
+        assert!(member.lives(), "without {off:?} it stops all the same: it is not tested");
+    }
+}
+
+#[test]
+fn e15_a_topic_is_made_anew() {
+    let servers = Servers::shared();
+    let mut stage = Stage::new("e15-topic");
+    let member = stage.run();
+    let load = Load::new(500);
+    load.say_limits(&stage);
+    load.send(&stage, 0, 500);
+    load.settle(&stage, SETTLES_WITHIN).expect("all is counted");
+    member.terminate();
+    let usage = stage.topic("usage");
+    block_on(async {
+        let (admin, options) = (admin(servers), AdminOptions::new());
+        admin.delete_topics(&[&usage], &options).await.expect("Kafka takes it");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let again = NewTopic::new(&usage, 4, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
+        admin.create_topics(&[again], &options).await.expect("Kafka takes it");
+    });
+    stops(&mut stage, None, "made anew");
+}
+
+/// Counts, stops, and sends more that nobody counts.
+fn leave_behind(stage: &Stage) {
+    let member = stage.run();
+    let load = Load::new(2_000);
+    load.say_limits(stage);
+    load.send(stage, 0, 1_000);
+    wait_until("the first half is counted", || member.metric("bursar_consumed_total") >= 1_000);
+    std::thread::sleep(Duration::from_secs(1));
+    member.terminate();
+    load.send(stage, 1_000, 2_000);
+}
+
+/// Retention removes what was not applied yet.
+#[test]
+fn e15_retention_overtakes_the_position() {
+    let servers = Servers::shared();
+    for off in [None, Some(Defence::LogBounds)] {
+        let mut stage = Stage::new(if off.is_none() { "e15-retention" } else { "e15-retention-off" });
+        leave_behind(&stage);
+        let usage = stage.topic("usage");
+        let mut upto = TopicPartitionList::new();
+        for partition in 0..4 {
+            upto.add_partition_offset(&usage, partition, Offset::End).expect("an offset");
+        }
+        block_on(admin(servers).delete_records(&upto, &AdminOptions::new())).expect("Kafka takes it");
+        stops(&mut stage, off, "retention has removed");
+    }
+}
+
+/// The end of the log is lost with the broker.
+#[test]
+fn e15_the_log_is_truncated() {
+    for off in [None, Some(Defence::LogBounds)] {
+        let mut servers = Servers::start(&[]);
+        let mut stage = Stage::on(&servers, "e15-truncated");
+        let member = stage.run();
+        let load = Load::new(2_000);
+        load.say_limits(&stage);
+        load.send(&stage, 0, 2_000);
+        load.settle(&stage, SETTLES_WITHIN).expect("all is counted");
+        std::thread::sleep(Duration::from_secs(1));
+        member.terminate();
+        servers.kill("kafka");
+        for partition in 0..4 {
+            let log = servers.log_of(&stage.topic("usage"), partition);
+            let bytes = std::fs::metadata(&log).expect("the log is there").len();
+            let file = std::fs::OpenOptions::new().write(true).open(&log).expect("the log can be cut");
+            file.set_len(bytes / 2).expect("the log can be cut");
+        }
+        servers.start_again(&[]);
+        stops(&mut stage, off, "its log was cut");
+    }
+}
