@@ -271,7 +271,7 @@ async fn probe_dependencies(around: Surroundings) {
             Err(error) => health.lose(Dependency::Redis, &error.to_string()),
         }
         let missing = health.missing();
-        for dependency in [Dependency::Kafka, Dependency::Redis, Dependency::SchemaRegistry] {
+        for dependency in Dependency::ALL {
             let is_missing = i64::from(missing.contains_key(&dependency));
             around.metrics.missing.with_label_values(&[dependency.name()]).set(is_missing);
         }

@@ -20,6 +20,9 @@ use crate::{
 /// How long to wait before a dependency is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How long records may be on their way before it is said that a topic does not take them.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// What every wait looks at.
 #[derive(Clone)]
 pub struct Patience {
@@ -66,13 +69,33 @@ impl Patience {
         mut send: impl FnMut() -> F,
     ) -> Result<(), Interrupt> {
         loop {
-            match send().await {
-                Ok(()) => {
-                    self.health.regain(Dependency::Kafka);
+            match self.while_it_is_slow(source, send()).await {
+                Ok(Ok(())) => {
+                    self.health.regain(Dependency::Topics);
                     return Ok(());
                 }
-                Err(error) if error.is_fatal => return Err(Fatal::Kafka(error.to_string()).into()),
-                Err(error) => self.wait_for(source, Dependency::Kafka, &error.to_string()).await?,
+                Ok(Err(error)) if error.is_fatal => return Err(Fatal::Kafka(error.to_string()).into()),
+                Ok(Err(error)) => self.wait_for(source, Dependency::Topics, &error.to_string()).await?,
+                Err(interrupt) => {
+                    // Who publishes next will see.
+                    self.health.regain(Dependency::Topics);
+                    return Err(interrupt);
+                }
+            }
+        }
+    }
+
+    /// Waits for records to be acknowledged. The client tries for minutes by itself, so it is asked meanwhile whether the
+    /// partitions are still ours, and said what is missing.
+    async fn while_it_is_slow<T>(&self, source: &dyn Source, send: impl Future<Output = T>) -> Result<T, Interrupt> {
+        let mut send = std::pin::pin!(send);
+        loop {
+            match tokio::time::timeout(SLOW, &mut send).await {
+                Ok(sent) => return Ok(sent),
+                Err(_) => {
+                    let why = "records are not acknowledged: a topic is missing, full, or short of replicas";
+                    self.wait_for(source, Dependency::Topics, why).await?;
+                }
             }
         }
     }

@@ -14,15 +14,21 @@ pub enum Dependency {
     Redis,
     /// The schema registry.
     SchemaRegistry,
+    /// The topics that we write to: brokers may answer, and not take records.
+    Topics,
 }
 
 impl Dependency {
+    /// Every dependency.
+    pub const ALL: [Self; 4] = [Self::Kafka, Self::Redis, Self::SchemaRegistry, Self::Topics];
+
     /// The name shown by `/readyz` and in metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Kafka => "kafka",
             Self::Redis => "redis",
             Self::SchemaRegistry => "schema_registry",
+            Self::Topics => "topics",
         }
     }
 }

@@ -150,7 +150,9 @@ fn e17_two_members_share_an_account() {
     stage.set("WORK__WORKERS", "1");
     stage.set("WORK__BATCH_RECORDS", "20");
     let members = [stage.run(), stage.launch()];
-    wait_until("both have partitions", || members.iter().all(|member| member.metric("bursar_partitions") == 4));
+    wait_until("both have partitions", || {
+        members.iter().all(|member| member.metric("bursar_partitions_assigned") == 4)
+    });
     let sender = stage.producer();
     for number in 0..10_000 {
         let organization = if number % 10 == 0 { format!("calm-{}", number % 4) } else { "shared".to_owned() };
