@@ -29,4 +29,4 @@ servers:
 
 soak: servers
 	SEEDS=20000 scripts/timed "simulation (20,000 seeds)" cargo test --locked --features faults --test simulation -- --nocapture e1_u
-	SOAK=1 scripts/timed "faults, many times" cargo test --locked --features faults --test faults -- --nocapture
+	SOAK=1 scripts/timed "faults, many times" cargo test --locked --features faults --test faults -- --nocapture --include-ignored

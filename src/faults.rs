@@ -132,6 +132,12 @@ mod what_is_set {
         true
     }
 
+    /// Always.
+    #[inline(always)]
+    pub const fn once() -> bool {
+        true
+    }
+
     /// Nothing happens.
     #[inline(always)]
     pub const fn reach(_: Step) {}
@@ -147,7 +153,7 @@ mod what_is_set {
         cell::Cell,
         sync::{
             LazyLock,
-            atomic::{AtomicU32, Ordering},
+            atomic::{AtomicBool, AtomicU32, Ordering},
         },
     };
 
@@ -199,6 +205,19 @@ mod what_is_set {
     /// Switches a defence off in this thread, or all of them on again: for simulations, which have one thread each.
     pub fn switch_off(defence: Option<Defence>) {
         OFF_HERE.set(defence);
+    }
+
+    static ONCE_OFF: AtomicBool = AtomicBool::new(false);
+
+    /// Leaves out, in the whole process, what only serves to count exactly once: ids, provenance, progress and outbox.
+    /// What they cost is measured with it (`bursar bench`).
+    pub fn switch_once_off(off: bool) {
+        ONCE_OFF.store(off, Ordering::Relaxed);
+    }
+
+    /// Whether everything is counted exactly once.
+    pub fn once() -> bool {
+        !ONCE_OFF.load(Ordering::Relaxed)
     }
 
     /// Whether a defence holds.

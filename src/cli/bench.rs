@@ -1,7 +1,8 @@
 //! `bursar bench`: speed and memory on real Kafka and Redis, in one run, in turn, with medians and ranges.
 //!
 //! The cases: `bare_poll` and `bare_batch` read the topic without decoding it; `full` is Bursar with everything on.
-//! `full_limits` is the same with seats, a pool, prices, and limits on every kind of scope in every organization.
+//! `once_off` is the same without ids, provenance, progress and outbox; only a build with the feature `faults` has it.
+//! `full_limits` is `full` with seats, a pool, prices, and limits on every kind of scope in every organization.
 //! Latency is measured at light load. CPU is that of this process; Redis's is its own account of itself (`INFO cpu`).
 
 mod fill;
@@ -72,6 +73,8 @@ pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Fa
         bare_batch(&config, load.events, &mut measures)?;
         let config = of_round(&config, round);
         full("full", &config, load.events, &mut measures).await?;
+        #[cfg(feature = "faults")]
+        once_off(&config, load.events, &mut measures).await?;
         let limited = of_round(&limited, round);
         obey(&limited, said).await?;
         let limited = Config { topics: with_usage(&limited, &config), ..limited };
@@ -180,6 +183,18 @@ async fn full(case: &'static str, config: &Config, events: u64, measures: &mut M
     measures.add(case, "redis_bytes_per_agent", stored.account_bytes / stored.agents.max(1), "B");
     measures.add(case, "redis_bytes_per_id", stored.id_bytes / stored.ids.max(1), "B");
     redis.remove_all(config).await
+}
+
+/// The same without what only serves to count exactly once.
+#[cfg(feature = "faults")]
+async fn once_off(config: &Config, events: u64, measures: &mut Measures) -> Result<(), Failure> {
+    let mut config = config.clone();
+    config.redis.prefix = format!("{}-once-off", config.redis.prefix);
+    config.kafka.group_id = format!("{}-once-off", config.kafka.group_id);
+    crate::faults::switch_once_off(true);
+    let measured = full("once_off", &config, events, measures).await;
+    crate::faults::switch_once_off(false);
+    measured
 }
 
 /// At light load: from the production of an event that reaches a cap to the pause on the topic.

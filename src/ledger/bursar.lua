@@ -2,8 +2,8 @@
 --
 -- The ledger's atomic steps. All meaning is in Rust; what is here compares, writes and reads.
 --
--- This library is never replaced. A change of what a function takes or does gets a new library of the next number
--- beside it, so that two releases work on one server side by side.
+-- This library is never replaced: a change of what a function takes or does gets a new library of the next number beside
+-- it, so that two releases find their functions on one server. What the values mean is a matter of the releases.
 --
 -- Values are bytes that these functions never look into. '' stands for "none".
 

@@ -55,10 +55,12 @@ fn e11_u_4_the_broker_is_away() {
 }
 
 /// The topics get more partitions under load, and the group is deleted: progress is not in the group.
-#[test]
-fn e12_u_1_more_partitions_and_a_deleted_group() {
+pub fn enlarge(name: &str, off: Option<Defence>) -> Result<(), String> {
     let servers = Servers::shared();
-    let mut stage = Stage::new("e12");
+    let mut stage = Stage::new(name);
+    if let Some(off) = off {
+        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
+    }
     stage.set("KAFKA__PARTITIONS", "12");
     let member = stage.run();
     let load = Load::new(EVENTS);
@@ -72,39 +74,51 @@ fn e12_u_1_more_partitions_and_a_deleted_group() {
             admin(servers).create_partitions(&more, &AdminOptions::new()).await.expect("Kafka takes it");
         });
     });
-    load.settle(&stage, SETTLES_WITHIN).expect("nothing is lost");
+    load.settle(&stage, SETTLES_WITHIN)?;
     let told = stage.read("thresholds").len();
     member.terminate();
     block_on(async {
-        admin(servers).delete_groups(&["e12"], &AdminOptions::new()).await.expect("Kafka takes it");
+        admin(servers).delete_groups(&[name], &AdminOptions::new()).await.expect("Kafka takes it");
     });
     let _member = stage.run();
     // Everything once more, by other partitions.
     load.send(&stage, 0, EVENTS);
     std::thread::sleep(Duration::from_secs(5));
     let counted = load.sums_differ(&stage);
-    assert_eq!(counted, None, "resends by other partitions count");
-    assert_eq!(stage.read("thresholds").len(), told, "resends are told of again");
+    match counted {
+        Some(organization) => Err(format!("resends of {organization} by other partitions count")),
+        None if stage.read("thresholds").len() != told => Err("resends are told of again".to_owned()),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn e12_u_1_more_partitions_and_a_deleted_group() {
+    for run in crate::runs(3) {
+        enlarge(&format!("e12{run}"), None).expect("meters are unchanged");
+    }
 }
 
 /// One account panics: its records are parked, the others go on; released, they are counted.
 #[test]
 fn e17_a_poisoned_account_is_parked() {
-    let mut stage = Stage::new("e17");
-    stage.env("BURSAR_FAULTS_POISON", "org-3");
-    let member = stage.run();
-    let load = Load::new(7_000);
-    load.say_limits(&stage);
-    load.send(&stage, 0, 7_000);
-    wait_until("all is read", || member.metric("bursar_consumed_total") >= 7_000 + 70 + 21);
-    assert_eq!(load.sums_differ(&stage).as_deref(), Some("org-3"), "only the poisoned account is missing");
-    assert_eq!(member.metric("bursar_parked_total"), 1_000 + 3);
-    member.terminate();
-    stage.without_env("BURSAR_FAULTS_POISON");
-    let _member = stage.run();
-    let said = stage.say(&["release", "org-3"]);
-    assert!(said.contains("1003 records sent again"), "{said}");
-    wait_until("what was parked is counted", || load.sums_differ(&stage).is_none());
+    for run in crate::runs(3) {
+        let mut stage = Stage::new(&format!("e17{run}"));
+        stage.env("BURSAR_FAULTS_POISON", "org-3");
+        let member = stage.run();
+        let load = Load::new(7_000);
+        load.say_limits(&stage);
+        load.send(&stage, 0, 7_000);
+        wait_until("all is read", || member.metric("bursar_consumed_total") >= 7_000 + 70 + 21);
+        assert_eq!(load.sums_differ(&stage).as_deref(), Some("org-3"), "only the poisoned account is missing");
+        assert_eq!(member.metric("bursar_parked_total"), 1_000 + 3);
+        member.terminate();
+        stage.without_env("BURSAR_FAULTS_POISON");
+        let _member = stage.run();
+        let said = stage.say(&["release", "org-3"]);
+        assert!(said.contains("1003 records sent again"), "{said}");
+        wait_until("what was parked is counted", || load.sums_differ(&stage).is_none());
+    }
 }
 
 /// What an account has committed before it panics is published all the same.
@@ -146,23 +160,25 @@ fn e17_control_run_fails() {
 /// Two members fight over one account, whose events lie in all partitions: both get on, and so do the others.
 #[test]
 fn e17_two_members_share_an_account() {
-    let mut stage = Stage::new("e17-shared");
-    stage.set("WORK__WORKERS", "1");
-    stage.set("WORK__BATCH_RECORDS", "20");
-    let members = [stage.run(), stage.launch()];
-    wait_until("both have partitions", || {
-        members.iter().all(|member| member.metric("bursar_partitions_assigned") == 4)
-    });
-    let sender = stage.producer();
-    for number in 0..10_000 {
-        let organization = if number % 10 == 0 { format!("calm-{}", number % 4) } else { "shared".to_owned() };
-        let event = token_event(&organization, &number.to_string(), 1);
-        sender.send_to(number % 4, &stage.topic("usage"), &organization, &event);
+    for run in crate::runs(3) {
+        let mut stage = Stage::new(&format!("e17-shared{run}"));
+        stage.set("WORK__WORKERS", "1");
+        stage.set("WORK__BATCH_RECORDS", "20");
+        let members = [stage.run(), stage.launch()];
+        wait_until("both have partitions", || {
+            members.iter().all(|member| member.metric("bursar_partitions_assigned") == 4)
+        });
+        let sender = stage.producer();
+        for number in 0..10_000 {
+            let organization = if number % 10 == 0 { format!("calm-{}", number % 4) } else { "shared".to_owned() };
+            let event = token_event(&organization, &number.to_string(), 1);
+            sender.send_to(number % 4, &stage.topic("usage"), &organization, &event);
+        }
+        sender.flush();
+        wait_until("all is counted", || stage.totals().get("input_tokens") == Some(&10_000));
+        let sum = |name: &str| members.iter().map(|member| member.metric(name)).sum::<u64>();
+        let (refused, leases) = (sum("bursar_refused_commits_total"), sum("bursar_leases_total"));
+        println!("E17 shared: {refused} commits refused, {leases} leases taken");
+        assert!(refused > 0, "they never met");
     }
-    sender.flush();
-    wait_until("all is counted", || stage.totals().get("input_tokens") == Some(&10_000));
-    let sum = |name: &str| members.iter().map(|member| member.metric(name)).sum::<u64>();
-    let (refused, leases) = (sum("bursar_refused_commits_total"), sum("bursar_leases_total"));
-    println!("E17 shared: {refused} commits refused, {leases} leases taken");
-    assert!(refused > 0, "they never met");
 }

@@ -64,8 +64,10 @@ fn fail_over(name: &str, off: &[Defence], within: Duration) -> Result<Duration, 
 
 #[test]
 fn e3_u_5_a_stale_replica_takes_over() {
-    let took = fail_over("e3", &[], SETTLES_WITHIN).expect("nothing is lost");
-    println!("E3 settled in {} ms", took.as_millis());
+    for run in crate::runs(20) {
+        let took = fail_over(&format!("e3{run}"), &[], SETTLES_WITHIN).expect("nothing is lost");
+        println!("E3 settled in {} ms", took.as_millis());
+    }
 }
 
 #[test]
@@ -105,8 +107,10 @@ fn newest_log(node: &Node) -> std::path::PathBuf {
 
 #[test]
 fn e4_u_5_the_end_of_the_log_is_cut_off() {
-    let took = cut_log("e4", &[], SETTLES_WITHIN).expect("nothing is lost");
-    println!("E4 settled in {} ms", took.as_millis());
+    for run in crate::runs(20) {
+        let took = cut_log(&format!("e4{run}"), &[], SETTLES_WITHIN).expect("nothing is lost");
+        println!("E4 settled in {} ms", took.as_millis());
+    }
 }
 
 #[test]
@@ -169,8 +173,10 @@ fn swallow(name: &str, off: &[Defence], within: Duration) -> Result<Duration, St
 
 #[test]
 fn e5_u_1_replies_of_calls_that_were_done_are_lost() {
-    let took = swallow("e5", &[], SETTLES_WITHIN).expect("nothing is counted twice");
-    println!("E5 settled in {} ms", took.as_millis());
+    for run in crate::runs(5) {
+        let took = swallow(&format!("e5{run}"), &[], SETTLES_WITHIN).expect("nothing is counted twice");
+        println!("E5 settled in {} ms", took.as_millis());
+    }
 }
 
 #[test]
@@ -191,7 +197,7 @@ fn e6_functions_are_loaded_again() {
     let other = "#!lua name=bursar_0\nredis.register_function('bursar_commit_0', function() return 1 end)";
     primary.command(&["FUNCTION", "LOAD", other]);
     let load = Load::new(EVENTS);
-    let flushes = 5;
+    let flushes = std::env::var("SOAK").map_or(5, |_| 200);
     under_load(&stage, &load, || {
         for _ in 0..flushes {
             primary.command(&["FUNCTION", "FLUSH"]);
@@ -223,21 +229,23 @@ fn e6_control_run_fails() {
 /// A node takes over that has the data and not the functions.
 #[test]
 fn e6_a_node_without_the_functions_takes_over() {
-    Servers::shared();
-    let mut primary = Node::primary();
-    let replica = Node::replica_of(&primary.address().parse().expect("an address"));
-    let proxy = Proxy::to(&primary.address());
-    let stage = stage_behind(&proxy, "e6-node", &[]);
-    let member = stage.run();
-    let load = Load::new(EVENTS);
-    under_load(&stage, &load, || {
-        replica.command(&["REPLICAOF", "NO", "ONE"]);
-        replica.command(&["FUNCTION", "FLUSH"]);
-        proxy.lead_to(&replica.address());
-        primary.kill();
-    });
-    let took = load.settle(&stage, SETTLES_WITHIN).expect("every call succeeds");
-    let loads = member.metric("bursar_function_loads_total");
-    println!("E6 with a bare node settled in {} ms, functions loaded {loads} times", took.as_millis());
-    assert!((1..=8).contains(&loads), "{loads} loads");
+    for run in crate::runs(10) {
+        Servers::shared();
+        let mut primary = Node::primary();
+        let replica = Node::replica_of(&primary.address().parse().expect("an address"));
+        let proxy = Proxy::to(&primary.address());
+        let stage = stage_behind(&proxy, &format!("e6-node{run}"), &[]);
+        let member = stage.run();
+        let load = Load::new(EVENTS);
+        under_load(&stage, &load, || {
+            replica.command(&["REPLICAOF", "NO", "ONE"]);
+            replica.command(&["FUNCTION", "FLUSH"]);
+            proxy.lead_to(&replica.address());
+            primary.kill();
+        });
+        let took = load.settle(&stage, SETTLES_WITHIN).expect("every call succeeds");
+        let loads = member.metric("bursar_function_loads_total");
+        println!("E6 with a bare node settled in {} ms, functions loaded {loads} times", took.as_millis());
+        assert!((1..=8).contains(&loads), "{loads} loads");
+    }
 }

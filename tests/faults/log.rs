@@ -21,41 +21,45 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 /// The topic of dead letters is away for a while: Bursar waits, says so, and skips none.
 #[test]
 fn e10_u_6_the_topic_of_dead_letters_is_away() {
-    let servers = Servers::shared();
-    let stage = Stage::new("e10");
-    let member = stage.run();
-    let load = Load::new(EVENTS);
-    load.say_limits(&stage);
-    let (topic, options) = (stage.topic("dead_letters"), AdminOptions::new());
-    block_on(admin(servers).delete_topics(&[&topic], &options)).expect("Kafka takes it");
-    load.send(&stage, 0, EVENTS);
-    wait_until("it says so", || member.get("/readyz").is_some_and(|page| page.contains("missing topics")));
-    std::thread::sleep(Duration::from_secs(5));
-    let again = NewTopic::new(&topic, 4, TopicReplication::Fixed(1));
-    block_on(admin(servers).create_topics(&[again], &options)).expect("Kafka takes it");
-    let took = load.settle(&stage, Duration::from_secs(60)).expect("none is skipped");
-    println!("E10 settled in {} ms after the topic was there again", took.as_millis());
+    for run in crate::runs(5) {
+        let servers = Servers::shared();
+        let stage = Stage::new(&format!("e10{run}"));
+        let member = stage.run();
+        let load = Load::new(EVENTS);
+        load.say_limits(&stage);
+        let (topic, options) = (stage.topic("dead_letters"), AdminOptions::new());
+        block_on(admin(servers).delete_topics(&[&topic], &options)).expect("Kafka takes it");
+        load.send(&stage, 0, EVENTS);
+        wait_until("it says so", || member.get("/readyz").is_some_and(|page| page.contains("missing topics")));
+        std::thread::sleep(Duration::from_secs(5));
+        let again = NewTopic::new(&topic, 4, TopicReplication::Fixed(1));
+        block_on(admin(servers).create_topics(&[again], &options)).expect("Kafka takes it");
+        let took = load.settle(&stage, Duration::from_secs(60)).expect("none is skipped");
+        println!("E10 settled in {} ms after the topic was there again", took.as_millis());
+    }
 }
 
 /// Redis has no memory left: Bursar waits, says so, and goes on.
 #[test]
 fn e15_redis_is_out_of_memory() {
-    Servers::shared();
-    let redis = Node::primary();
-    let mut stage = Stage::new("e15");
-    stage.use_redis(&format!("redis://{}", redis.address()));
-    let mut member = stage.run();
-    let load = Load::new(EVENTS);
-    load.say_limits(&stage);
-    load.send(&stage, 0, EVENTS / 2);
-    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
-    load.send(&stage, EVENTS / 2, EVENTS);
-    wait_until("it says so", || member.get("/readyz").is_some_and(|page| page.contains("missing redis")));
-    std::thread::sleep(Duration::from_secs(2));
-    assert!(member.lives(), "it waits");
-    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    let took = load.settle(&stage, SETTLES_WITHIN).expect("nothing is lost");
-    println!("E15 settled in {} ms after there was memory again", took.as_millis());
+    for run in crate::runs(3) {
+        Servers::shared();
+        let redis = Node::primary();
+        let mut stage = Stage::new(&format!("e15{run}"));
+        stage.use_redis(&format!("redis://{}", redis.address()));
+        let mut member = stage.run();
+        let load = Load::new(EVENTS);
+        load.say_limits(&stage);
+        load.send(&stage, 0, EVENTS / 2);
+        redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+        load.send(&stage, EVENTS / 2, EVENTS);
+        wait_until("it says so", || member.get("/readyz").is_some_and(|page| page.contains("missing redis")));
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(member.lives(), "it waits");
+        redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        let took = load.settle(&stage, SETTLES_WITHIN).expect("nothing is lost");
+        println!("E15 settled in {} ms after there was memory again", took.as_millis());
+    }
 }
 
 /// A topic that is deleted and made anew is another topic: stop loudly.

@@ -13,4 +13,11 @@ mod log;
 mod members;
 mod nodes;
 mod proxy;
+mod soak;
 mod steps;
+
+/// What the runs of a test are called: one, and so many in `make soak`.
+fn runs(in_soak: u32) -> impl Iterator<Item = String> {
+    let times = if std::env::var_os("SOAK").is_some() { in_soak } else { 1 };
+    (0..times).map(|nth| if nth == 0 { String::new() } else { format!("-{nth}") })
+}

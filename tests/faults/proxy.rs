@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// A proxy that listens on a port of its own.
@@ -52,6 +53,13 @@ impl Proxy {
     pub fn cut(&self) {
         self.state.is_cut.store(true, Ordering::SeqCst);
         self.state.close_all();
+    }
+
+    /// Cuts every connection, and takes new ones only after a while.
+    pub fn cut_for(&self, time: Duration) {
+        self.cut();
+        std::thread::sleep(time);
+        self.state.is_cut.store(false, Ordering::SeqCst);
     }
 
     /// From now on leads elsewhere; what was connected is cut.

@@ -289,6 +289,7 @@ impl Stage {
     pub fn producer(&self) -> Sender {
         let mut client = self.client();
         client.set("partitioner", "murmur2_random").set("message.max.bytes", "20000000").set("linger.ms", "5");
+        client.set("enable.idempotence", "true");
         Sender { producer: client.create().expect("a producer") }
     }
 

@@ -51,7 +51,7 @@ use crate::{
         signal::{Identity, Signal},
         time::Timestamp,
     },
-    faults::{Defence, holds},
+    faults::{Defence, holds, once},
 };
 
 /// At most this many signals are forgotten by one commit.
@@ -323,6 +323,9 @@ impl Account {
             changes.signals.push((self.head.next_signal, pack(&signal)));
             self.outbox.push((self.head.next_signal, signal));
             self.head.next_signal += 1;
+        }
+        if !once() {
+            (changes.signals, changes.forget) = Default::default();
         }
         changes.due = self.head.due.filter(|_| std::mem::take(&mut self.due_changed));
         self.head.token = stamp.token;

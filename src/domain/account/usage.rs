@@ -12,6 +12,7 @@ use super::{
 use crate::{
     domain::{
         event::{RunPhase, Usage, UsageEvent},
+        ids::{ContentCheck, Fingerprint},
         limit::Limit,
         meter::{Counters, Meter},
         pause::{Cause, CauseKind},
@@ -21,7 +22,7 @@ use crate::{
         time::Timestamp,
         window::{Window, WindowKind},
     },
-    faults::{Defence, holds},
+    faults::{Defence, holds, once},
 };
 
 /// How many contributors a crossing names.
@@ -85,22 +86,32 @@ impl Account {
         if event_time < record_time.plus_ms(-policy.horizon_ms) {
             return Outcome::DeadLetter(Reason::TooLate { event_time, record_time });
         }
-        if self.seen.has_forgotten(event_time) && holds(Defence::Overtaken) {
-            return Outcome::Overtaken;
-        }
-        let (fingerprint, check) = (event.fingerprint(), event.content_check());
-        match self.seen.look_up(event_time, fingerprint, check) {
-            Sighting::Fresh => {}
-            Sighting::Duplicate if holds(Defence::Ids) => return Outcome::Duplicate,
-            Sighting::Duplicate => {}
-            Sighting::Reused => return Outcome::DeadLetter(Reason::IdReused),
+        let id = once().then(|| (event.fingerprint(), event.content_check()));
+        if let Some((fingerprint, check)) = id
+            && let Some(known) = self.look_for_id(event_time, fingerprint, check)
+        {
+            return known;
         }
         if let Err(reason) = self.charge(event, charged, moment, policy) {
             return Outcome::DeadLetter(reason);
         }
-        self.seen.insert(event_time, fingerprint, check, self.head.newest_event_time, policy.horizon_ms);
+        if let Some((fingerprint, check)) = id {
+            self.seen.insert(event_time, fingerprint, check, self.head.newest_event_time, policy.horizon_ms);
+        }
         self.head.newest_event_time = self.head.newest_event_time.max(event_time);
         Outcome::Applied
+    }
+
+    /// What the ids that are kept say of an event; `None` if it was never seen.
+    fn look_for_id(&self, event_time: Timestamp, fingerprint: Fingerprint, check: ContentCheck) -> Option<Outcome> {
+        if self.seen.has_forgotten(event_time) && holds(Defence::Overtaken) {
+            return Some(Outcome::Overtaken);
+        }
+        match self.seen.look_up(event_time, fingerprint, check) {
+            Sighting::Fresh => None,
+            Sighting::Duplicate => holds(Defence::Ids).then_some(Outcome::Duplicate),
+            Sighting::Reused => Some(Outcome::DeadLetter(Reason::IdReused)),
+        }
     }
 
     fn charge(

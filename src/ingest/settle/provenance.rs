@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    faults::{Defence, holds},
+    faults::{Defence, holds, once},
     ingest::{Interrupt, patience::Patience, source::Source},
     ledger::{Fence, Ledger},
 };
@@ -50,7 +50,7 @@ impl Provenance {
     ) -> Result<(), Interrupt> {
         let is_known = lineages.iter().all(|lineage| self.lineages.contains(lineage))
             && births.iter().all(|birth| birth.is_some_and(|birth| self.births.contains(&birth)));
-        if is_known || !holds(Defence::LoadFenced) {
+        if is_known || !holds(Defence::LoadFenced) || !once() {
             return Ok(());
         }
         let begun = patience.ledger(source, || ledger.begin(&[])).await?;

@@ -3,7 +3,7 @@
 use super::{Surroundings, Worker};
 use crate::{
     domain::{account::Account, signal::Signal},
-    faults::{Step, reach},
+    faults::{Step, once, reach},
     ingest::{Interrupt, settle::Groups},
     notify::encode::DeadLetter,
     observe::metrics::Metrics,
@@ -35,6 +35,8 @@ impl Worker {
             let published = account.outbox().len();
             if published > 0 {
                 account.acknowledge(published);
+            }
+            if published > 0 && once() {
                 self.to_forget.insert(account.organization_id().into());
             }
         }

@@ -4,14 +4,14 @@ use tokio::time::Instant;
 
 use super::{FORGET_AFTER, FORGET_MAX, TICK, Tenure, Worker};
 use crate::{
-    faults::{Step, reach},
+    faults::{Step, once, reach},
     ingest::Interrupt,
 };
 
 impl Worker {
     /// What has to be done now and then, busy or not.
     pub(super) async fn tick(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
-        if tenure.low_water.is_to_be_read() {
+        if tenure.low_water.is_to_be_read() && once() {
             let ledger = &self.around.ledger;
             let all = self.around.patience.ledger(&*self.source, || ledger.progress_of_all()).await?;
             let ours = |topic: &str| self.options.topics.iter().any(|of_ours| of_ours == topic);
