@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 use tokio::time::Instant;
+use tracing::info;
 
 use super::{COMMIT_SIGNALS_MAX, EVENT_ROWS_MAX, Item, Settled, Work};
 use crate::{
@@ -133,7 +134,11 @@ impl Group {
                 }
                 Work::Correction { scope, generation, paused } => {
                     let index = account.needs_for_correction(scope, &mut Needs::default());
-                    tally.corrections += u64::from(account.correct_pauses(index, *generation, *paused, moment));
+                    if account.correct_pauses(index, *generation, *paused, moment) {
+                        let organization = &*self.organization_id;
+                        info!(organization, %scope, "the pauses topic ends with a wrong record; it is corrected");
+                        tally.corrections += 1;
+                    }
                     upto += 1;
                     continue;
                 }

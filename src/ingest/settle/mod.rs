@@ -6,22 +6,28 @@
 //! it, rows and ids, and the same records are decided again.
 //!
 //! - `contention` leaves accounts to one worker for a moment that several write to.
+//! - `flight` is commits on their way; `overtaken` tells a worker that lost its partition without knowing.
 //! - `group` is the work of one account; `quarantine` parks accounts that panic.
 //! - `provenance` makes sure that accounts come from where positions were read.
 
 mod contention;
+mod flight;
 mod group;
+mod overtaken;
 mod provenance;
 mod quarantine;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use rand::{Rng, rngs::StdRng};
-use tokio::task::JoinSet;
-use tracing::info;
 
 pub use self::group::Groups;
-use self::{group::Group, provenance::Provenance, quarantine::Quarantine};
+use self::{
+    flight::{Decided, Round},
+    group::Group,
+    provenance::Provenance,
+    quarantine::Quarantine,
+};
 use super::{
     Fatal, Interrupt, accounts::Accounts, decode::Decoded, lanes::ControlItem, patience::Patience, source::Source,
 };
@@ -29,7 +35,7 @@ use crate::{
     domain::{
         account::{
             Account, Policy, Present,
-            changes::{Changes, Needs, Stamp},
+            changes::{Needs, Stamp},
             scopes::ChargedScopes,
         },
         reason::Reason,
@@ -108,27 +114,6 @@ pub struct Settled {
     pub has_more: bool,
 }
 
-/// What a group has decided and not yet committed.
-struct Decided {
-    group: usize,
-    upto: usize,
-    tally: Settled,
-}
-
-/// Commits that travel together, and what they are of.
-#[derive(Default)]
-struct Flight {
-    decided: Vec<Decided>,
-    commits: Vec<(Box<str>, Changes)>,
-}
-
-/// One round: commits being gathered, commits on their way, and what came of the batch so far.
-struct Round {
-    flight: Flight,
-    flights: JoinSet<(Vec<Decided>, Result<Vec<Committed>, LedgerError>)>,
-    total: Settled,
-}
-
 /// Where the work of a batch is done.
 pub struct Settler {
     ledger: Arc<dyn Ledger>,
@@ -188,7 +173,7 @@ impl Settler {
                 total.has_more = true;
                 return Ok(total);
             }
-            let mut round = Round { flight: Flight::default(), flights: JoinSet::new(), total };
+            let mut round = Round::after(total);
             let mut lacking = open;
             while !lacking.is_empty() {
                 let asking = self.decide_what_is_here(
@@ -270,52 +255,6 @@ impl Settler {
         asking
     }
 
-    /// Loads the signals that parked accounts have committed and not yet published: nobody else would, as long as they
-    /// cannot be decided.
-    async fn load_what_parked_ones_left(
-        &mut self,
-        groups: &mut [Group],
-        source: &dyn Source,
-        patience: &Patience,
-    ) -> Result<(), Interrupt> {
-        let mut asking = Vec::new();
-        for (number, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.leaves_signals) {
-            group.leaves_signals = false;
-            asking.push((number, Needs { base: true, ..Needs::default() }));
-        }
-        self.load(groups, &asking, source, patience).await
-    }
-
-    /// Finds out why the ids of some items are forgotten: whether another worker has applied them, so that this one has
-    /// lost its partition without knowing; or whether they are of a partition that nobody has read so far.
-    async fn look_who_overtook(
-        &self,
-        items: &mut [Item<'_>],
-        groups: &mut [Group],
-        position_of: &dyn Fn(usize) -> InputPartition,
-        source: &dyn Source,
-        patience: &Patience,
-    ) -> Result<(), Interrupt> {
-        let mut looked: BTreeMap<usize, i64> = BTreeMap::new();
-        for number in groups.iter_mut().filter_map(|group| group.overtaken.take()) {
-            let position = items[number].position.expect("corrections have no ids");
-            let first: &mut i64 = looked.entry(position).or_insert(i64::MAX);
-            *first = (*first).min(items[number].offset);
-        }
-        for (position, first) in looked {
-            let partition = [position_of(position)];
-            let begun = patience.ledger(source, || self.ledger.begin(&partition)).await?;
-            let applied_upto = begun.progress[0].map_or(0, |progress| progress.next_offset);
-            if applied_upto > first {
-                return Err(Interrupt::Overtaken);
-            }
-            // All that comes after it in its partition is the same: one look is enough.
-            let after = |item: &&mut Item<'_>| item.position == Some(position) && item.offset >= applied_upto;
-            items.iter_mut().filter(after).for_each(|item| item.is_left_over = true);
-        }
-        Ok(())
-    }
-
     /// Loads what groups lack.
     async fn load(
         &mut self,
@@ -348,75 +287,6 @@ impl Settler {
         let births: Vec<Option<u64>> =
             with_base.map(|(number, _)| groups[*number].account.as_ref().and_then(Account::birth)).collect();
         self.provenance.check(&lineages, &births, &*self.ledger, source, patience).await
-    }
-
-    /// Sends the commits that were gathered on their way; the next ones are decided meanwhile.
-    fn take_off(&self, round: &mut Round) {
-        let Flight { decided, commits } = std::mem::take(&mut round.flight);
-        if commits.is_empty() {
-            return;
-        }
-        let (ledger, seconds) = (Arc::clone(&self.ledger), self.metrics.commit_seconds.clone());
-        round.flights.spawn(async move {
-            let timer = seconds.start_timer();
-            let results = ledger.commit(&commits).await;
-            timer.observe_duration();
-            reach(Step::FlightWritten);
-            (decided, results)
-        });
-    }
-
-    /// Waits for all commits of a round.
-    async fn land_all(
-        &mut self,
-        groups: &mut [Group],
-        round: Round,
-        source: &dyn Source,
-        patience: &Patience,
-    ) -> Result<Settled, Interrupt> {
-        let Round { mut flights, mut total, .. } = round;
-        let mut away = None;
-        while let Some(landed) = flights.join_next().await {
-            let (flight, results) = landed.map_err(|error| Fatal::Ledger(format!("a commit panicked: {error}")))?;
-            match results {
-                Ok(results) => self.land(groups, flight, &results, &mut total),
-                Err(LedgerError::Unavailable(why)) => {
-                    // Not known whether anything was written: the ids will tell.
-                    for decided in flight {
-                        groups[decided.group].forget_account();
-                    }
-                    away = Some(why);
-                }
-                Err(LedgerError::Misconfigured(why)) => return Err(Fatal::Ledger(why).into()),
-            }
-        }
-        if let Some(why) = away {
-            patience.wait_for(source, crate::observe::health::Dependency::Redis, &why).await?;
-        }
-        Ok(total)
-    }
-
-    fn land(&self, groups: &mut [Group], flight: Vec<Decided>, results: &[Committed], total: &mut Settled) {
-        for (decided, result) in flight.into_iter().zip(results) {
-            let group = &mut groups[decided.group];
-            match result {
-                Committed::Written => {
-                    self.metrics.commits.inc();
-                    group.settle(decided.upto);
-                    total.add(decided.tally);
-                }
-                Committed::Refused => {
-                    self.metrics.refused_commits.inc();
-                    info!(organization = &*group.organization_id, "commit refused; the account is read anew");
-                    if holds(Defence::DropRefused) {
-                        group.forget_account();
-                    } else {
-                        group.forget_rows();
-                    }
-                    group.refusals += 1;
-                }
-            }
-        }
     }
 
     /// Writes what accounts have to forget, for those that nothing else will be written to soon.

@@ -14,8 +14,12 @@ use std::{
 use tokio::time::Instant;
 use tracing::error;
 
-use super::Group;
-use crate::faults::{Defence, holds};
+use super::{Group, Settler};
+use crate::{
+    domain::account::changes::Needs,
+    faults::{Defence, holds},
+    ingest::{Interrupt, patience::Patience, source::Source},
+};
 
 /// How long an account that panicked is not tried again.
 const REST: Duration = Duration::from_secs(60);
@@ -48,6 +52,24 @@ impl Quarantine {
             self.until.insert(organization.clone(), (Instant::now() + REST, why.clone()));
             why
         })
+    }
+}
+
+impl Settler {
+    /// Loads the signals that parked accounts have committed and not yet published: nobody else would, as long as they
+    /// cannot be decided.
+    pub(super) async fn load_what_parked_ones_left(
+        &mut self,
+        groups: &mut [Group],
+        source: &dyn Source,
+        patience: &Patience,
+    ) -> Result<(), Interrupt> {
+        let mut asking = Vec::new();
+        for (number, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.leaves_signals) {
+            group.leaves_signals = false;
+            asking.push((number, Needs { base: true, ..Needs::default() }));
+        }
+        self.load(groups, &asking, source, patience).await
     }
 }
 
