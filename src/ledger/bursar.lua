@@ -69,15 +69,19 @@ end
 
 -- Writes one step of an account, if nobody moved it meanwhile.
 --
---   KEYS  account, outbox, paused, ends, then one key per segment to append to, to seal, to remove, and per older window
+-- While a slot of a cluster is on the move, a key that has vanished may not be named again, or the script ends there. So
+-- what removes comes last, in one call per key. And ids come first: if a script ever ended halfway, its records would be
+-- duplicates and not counted twice.
+--
+--   KEYS  account, outbox, paused, ends, then one key per segment to append to, to seal, per older window, to remove
 --   ARGV  expected head, new head, then lists, each opened by its length:
---         fields (field, value), signals (number, value), forget (number), paused (scope, causes, end),
---         append (ids, time to live in ms), seal (time to live in ms), remove (nothing), older (field, value, ttl in ms)
+--         append (ids, time to live in ms), seal (time to live in ms), fields (field, value), signals (number, value),
+--         older (field, value, ttl in ms), paused (scope, causes, end), forget (number), remove (nothing)
 --   reply 1, or 0 if the head is another: then nothing is written
 --
 -- Example: an event of agent a in workspace w moves head h1 to h2, and its id goes to segment 1700000000000:
 --   FCALL bursar_commit_4 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
---     h1 h2 3 org ... ws:w ... agent:w/a ... 0 0 0 1 <10 bytes> 691200000 0 0 0
+--     h1 h2 1 <10 bytes> 691200000 0 3 org ... ws:w ... agent:w/a ... 0 0 0 0 0
 local function commit(keys, args)
   local account = keys[1]
   if (redis.call('HGET', account, 'head') or '') ~= args[1] then return 0 end
@@ -102,16 +106,13 @@ local function commit(keys, args)
       next_arg = piece + 1
     end
   end
-
-  redis.call('HSET', account, 'head', args[2])
-  hand_on('HSET', account, 2)
-  hand_on('HSET', keys[2], 2)
-  hand_on('HDEL', keys[2], 1)
-  for _ = 1, tonumber(take()) do
-    local scope, causes, end_ms = take(), take(), take()
-    if causes == '' then redis.call('HDEL', keys[3], scope) else redis.call('HSET', keys[3], scope, causes) end
-    if end_ms == '' then redis.call('ZREM', keys[4], scope) else redis.call('ZADD', keys[4], end_ms, scope) end
+  -- The last piece alone may empty the key.
+  local function remove(command, key, members)
+    for first = 1, #members, 2000 do
+      redis.call(command, key, unpack(members, first, math.min(first + 1999, #members)))
+    end
   end
+
   for _ = 1, tonumber(take()) do
     local key, ids, ttl_ms = take_key(), take(), take()
     if redis.call('APPEND', key, ids) == #ids then redis.call('PEXPIRE', key, ttl_ms) end
@@ -121,12 +122,24 @@ local function commit(keys, args)
     local ids = redis.call('GET', key)
     if ids then redis.call('SET', key, ids, 'PX', ttl_ms) end
   end
-  for _ = 1, tonumber(take()) do redis.call('UNLINK', take_key()) end
+  redis.call('HSET', account, 'head', args[2])
+  hand_on('HSET', account, 2)
+  hand_on('HSET', keys[2], 2)
   for _ = 1, tonumber(take()) do
     local key = take_key()
     redis.call('HSET', key, take(), take())
     redis.call('PEXPIRE', key, take())
   end
+  local resumed, endless = {}, {}
+  for _ = 1, tonumber(take()) do
+    local scope, causes, end_ms = take(), take(), take()
+    if causes == '' then resumed[#resumed + 1] = scope else redis.call('HSET', keys[3], scope, causes) end
+    if end_ms == '' then endless[#endless + 1] = scope else redis.call('ZADD', keys[4], end_ms, scope) end
+  end
+  remove('HDEL', keys[3], resumed)
+  remove('ZREM', keys[4], endless)
+  hand_on('HDEL', keys[2], 1)
+  for _ = 1, tonumber(take()) do redis.call('UNLINK', take_key()) end
   return 1
 end
 

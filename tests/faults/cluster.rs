@@ -6,7 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bursar::faults::Defence;
+use bursar::{
+    domain::{
+        account::{
+            Policy,
+            changes::{Changes, PausedScope},
+            seen::SeenChanges,
+        },
+        time::Timestamp,
+    },
+    faults::Defence,
+    ledger::{
+        Committed, Ledger,
+        redis::{RedisLedger, RedisOptions},
+    },
+    observe::metrics::Metrics,
+};
 
 use crate::{
     load::Load,
@@ -153,4 +168,44 @@ fn e7_control_run_fails() {
     let settled = change("e7-off", Some(Defence::Ids), Duration::from_secs(10));
     println!("E7 without ids: {settled:?}");
     assert!(settled.is_err(), "without ids nothing is counted twice: it is not tested");
+}
+
+/// Half a commit is none, also while its slot is on the move: what empties a key must not be followed by more of it.
+#[test]
+fn e7_u_2_a_commit_while_its_slot_moves() {
+    let (source, target) = (node(), node());
+    source.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    source.command(&["CLUSTER", "MEET", "127.0.0.1", &target.port.to_string()]);
+    wait_until("they know each other", || {
+        let nodes: String = redis::from_redis_value(source.command(&["CLUSTER", "NODES"])).unwrap_or_default();
+        nodes.contains(&id_of(&target)) && is_whole(std::slice::from_ref(&source))
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let options = RedisOptions { url: format!("redis://{}", source.address()), prefix: "b".to_owned() };
+    let policy = Policy { horizon_ms: 3_600_000, early_ms: 1, grace_ms: 1, rules_delay_ms: 1 };
+    let ledger = runtime.block_on(RedisLedger::connect(&options, &policy, 24, Metrics::new().function_loads));
+    let ledger = ledger.expect("the ledger answers");
+    let paused = |scope: &str, causes: Option<&str>| PausedScope {
+        scope: scope.into(),
+        causes_json: causes.map(Into::into),
+        look_at: causes.map(|_| Timestamp::from_ms(9)),
+    };
+    let changes = |expected: Option<&[u8]>, head: &[u8], paused: Vec<PausedScope>| Changes {
+        expected: expected.map(<[u8]>::to_vec),
+        head: head.to_vec(),
+        signals: vec![(1, b"signal".to_vec())],
+        seen: SeenChanges { append: vec![(Timestamp::from_ms(5), b"0123456789".to_vec())], ..SeenChanges::default() },
+        paused,
+        ..Changes::default()
+    };
+    let commit = |changes| runtime.block_on(ledger.commit(&[("o".into(), changes)])).expect("the ledger answers")[0];
+    let first = changes(None, b"h1", vec![paused("ws:a", Some("{}"))]);
+    assert_eq!(commit(first), Committed::Written);
+    let slot: i64 = redis::from_redis_value(source.command(&["CLUSTER", "KEYSLOT", "{o}"])).expect("a slot");
+    source.command(&["CLUSTER", "SETSLOT", &slot.to_string(), "MIGRATING", &id_of(&target)]);
+    let second = changes(Some(b"h1"), b"h2", vec![paused("ws:a", None), paused("ws:b", Some("{}"))]);
+    assert_eq!(commit(second), Committed::Written);
+    let ids: i64 = redis::from_redis_value(source.command(&["STRLEN", "b:{o}:ids:5"])).expect("a length");
+    let scopes: Vec<String> = redis::from_redis_value(source.command(&["HKEYS", "b:{o}:paused"])).expect("scopes");
+    assert_eq!((ids, scopes), (20, vec!["ws:b".to_owned()]));
 }

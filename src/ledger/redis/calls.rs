@@ -86,15 +86,25 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, retention: Retention) -> Cm
     let mut call = Cmd::with_capacity(64 + 2 * changes.fields.len() + 3 * others, 1_024 + commit_bytes(changes));
     call.arg("FCALL").arg("bursar_commit_4").arg(4 + others);
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.paused()).arg(keys.ends());
-    let segments = seen.append.iter().map(|(start, _)| start).chain(&seen.seal).chain(&seen.remove);
-    for start in segments {
+    for start in seen.append.iter().map(|(start, _)| start).chain(&seen.seal) {
         call.arg(keys.segment(*start));
     }
     for (older, _) in &changes.older {
         call.arg(keys.older(older.kind, older.start));
     }
+    for start in &seen.remove {
+        call.arg(keys.segment(*start));
+    }
 
     call.arg(changes.expected.as_deref().unwrap_or_default()).arg(&changes.head[..]);
+    call.arg(seen.append.len());
+    for (_, ids) in &seen.append {
+        call.arg(&ids[..]).arg(ttl_ms);
+    }
+    call.arg(seen.seal.len());
+    for _ in &seen.seal {
+        call.arg(ttl_ms);
+    }
     call.arg(changes.fields.len());
     for (field, value) in &changes.fields {
         call.arg(&**field).arg(&value[..]);
@@ -103,9 +113,9 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, retention: Retention) -> Cm
     for (number, signal) in &changes.signals {
         call.arg(*number).arg(&signal[..]);
     }
-    call.arg(changes.forget.len());
-    for number in &changes.forget {
-        call.arg(*number);
+    call.arg(changes.older.len());
+    for (older, counters) in &changes.older {
+        call.arg(&*older.scope).arg(&counters[..]).arg(retention.of(older.kind));
     }
     call.arg(changes.paused.len());
     for paused in &changes.paused {
@@ -115,18 +125,11 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, retention: Retention) -> Cm
             None => call.arg(NONE),
         };
     }
-    call.arg(seen.append.len());
-    for (_, ids) in &seen.append {
-        call.arg(&ids[..]).arg(ttl_ms);
+    call.arg(changes.forget.len());
+    for number in &changes.forget {
+        call.arg(*number);
     }
-    call.arg(seen.seal.len());
-    for _ in &seen.seal {
-        call.arg(ttl_ms);
-    }
-    call.arg(seen.remove.len()).arg(changes.older.len());
-    for (older, counters) in &changes.older {
-        call.arg(&*older.scope).arg(&counters[..]).arg(retention.of(older.kind));
-    }
+    call.arg(seen.remove.len());
     call
 }
 
