@@ -28,6 +28,10 @@ impl Settler {
         for (position, first) in looked {
             let partition = [position_of(position)];
             let begun = patience.ledger(source, || self.ledger.begin(&partition)).await?;
+            // An emptied store knows of no progress, and of nothing else either.
+            if begun.fence != *self.provenance.fence() {
+                return Err(Interrupt::FenceMoved);
+            }
             let applied_upto = begun.progress[0].map_or(0, |progress| progress.next_offset);
             if applied_upto > first {
                 return Err(Interrupt::Overtaken);

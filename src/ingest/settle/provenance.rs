@@ -30,6 +30,11 @@ impl Provenance {
         Self { fence, lineages, birth, births: BTreeSet::from([birth]) }
     }
 
+    /// The fence that positions were read with.
+    pub const fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
     /// What accounts are marked with that are first written to now.
     pub const fn birth(&self) -> u64 {
         self.birth
