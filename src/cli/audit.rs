@@ -139,7 +139,8 @@ fn compare_crossings(state: &State, fold: &Fold, findings: &mut Findings) {
             if fold.limits_set.get(&limit).is_some_and(|set| *set >= crossing.open_until) {
                 continue;
             }
-            let is_announced = fold.crossings.contains(&crossing.name);
+            let is_announced =
+                fold.crossings.contains(&crossing.name) || account.to_be_announced.contains(&crossing.name);
             findings.compare("crossings", is_announced, || format!("{} was never announced", crossing.name));
         }
     }

@@ -52,7 +52,7 @@ struct Parked {
 pub async fn release(config: &Config, arguments: &ReleaseArguments) -> Result<(), Failure> {
     let parked = parked_of(config, &arguments.organization)?;
     let oldest = Clock::System.now().plus_ms(-config.rules.policy().horizon_ms);
-    let late = parked.iter().filter(|record| !record.is_control && record.record_time < oldest).count();
+    let late = parked.iter().filter(|record| record.record_time < oldest).count();
     if late > 0 {
         println!("{late} of them are older than the horizon: they will be dead letters (too_late)");
     }
@@ -86,7 +86,11 @@ fn parked_of(config: &Config, organization: &str) -> Result<Vec<Parked>, Failure
         let Some(letter) = record.payload.as_deref().and_then(data_of) else { continue };
         let Some(mut parked) = read_letter(config, &letter) else { continue };
         if letter["payload_bytes"].as_u64() > Some(parked.payload.len() as u64) {
-            parked.payload = fetch(config, &parked)?;
+            let Some(whole) = fetch(config, &parked)? else {
+                println!("{}/{} at {}: the record is lost", parked.topic, parked.partition, parked.offset);
+                continue;
+            };
+            parked.payload = whole;
         }
         if organization_of(&mut decoder, registry.as_ref(), &parked)?.as_deref() == Some(organization) {
             all.push(parked);
@@ -116,21 +120,20 @@ fn read_letter(config: &Config, letter: &Json) -> Option<Parked> {
     })
 }
 
-/// The whole of a record that was too large to be parked.
-fn fetch(config: &Config, parked: &Parked) -> Result<Vec<u8>, Failure> {
+/// The whole of a record that was too large to be parked; `None` if its topic does not have it any more.
+fn fetch(config: &Config, parked: &Parked) -> Result<Option<Vec<u8>>, Failure> {
     let mut client = config.client()?;
     client.set("group.id", "bursar-release").set("enable.auto.commit", "false").set("auto.offset.reset", "error");
     let consumer: BaseConsumer = client.create()?;
     let mut place = TopicPartitionList::new();
     place.add_partition_offset(&parked.topic, parked.partition, Offset::Offset(parked.offset))?;
     consumer.assign(&place)?;
-    let gone = || format!("{}/{} at {} is not there any more", parked.topic, parked.partition, parked.offset);
-    let message = consumer.poll(BROKER_WAIT).ok_or_else(gone)??;
-    if message.offset() == parked.offset {
-        Ok(message.payload().unwrap_or_default().to_vec())
-    } else {
-        Err(gone().into())
+    let (low, high) = consumer.fetch_watermarks(&parked.topic, parked.partition, BROKER_WAIT)?;
+    if !(low..high).contains(&parked.offset) {
+        return Ok(None);
     }
+    let message = consumer.poll(BROKER_WAIT).ok_or("Kafka does not hand out the record")??;
+    Ok((message.offset() == parked.offset).then(|| message.payload().unwrap_or_default().to_vec()))
 }
 
 /// Bytes as our JSON has them.

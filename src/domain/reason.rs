@@ -4,6 +4,9 @@ use thiserror::Error;
 
 use super::time::Timestamp;
 
+/// The code of records that are parked.
+pub const QUARANTINED: &str = "quarantined";
+
 /// The reason of a dead letter. [`Reason::code`] is a small closed set, fit for a metric's label; the message is for
 /// a person and says what to do where there is something to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -131,7 +134,7 @@ impl Reason {
             Self::IdReused => "id_reused",
             Self::CounterOverflow(_) => "counter_overflow",
             Self::ControlRefused(_) => "control_refused",
-            Self::Quarantined(_) => "quarantined",
+            Self::Quarantined(_) => QUARANTINED,
         }
     }
 }

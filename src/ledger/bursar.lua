@@ -18,7 +18,7 @@ end
 --   ARGV  base (1 or 0), n, n fields of scopes, s (number of segments), o (number of older windows), o fields,
 --         then for a page of scopes to be looked at: until (ms), offset, limit; or ''
 --         then for a page of all fields: limit, run, place; or ''
---   reply { head, { settings, calendar, segments, { number, signal, ... }, lineage } or {}, { row, ... }, { ids, ... },
+--   reply { head, { settings, calendar, segments, { number, signal, ... } } or {}, { row, ... }, { ids, ... },
 --           { counters, ... }, { scope, time, ... }, first time after until, { run, place, { field, value, ... } } };
 --           what does not exist is nil; a place of 0 is the end
 local function load(keys, args)
@@ -38,7 +38,6 @@ local function load(keys, args)
   if take() == '1' then
     base = redis.call('HMGET', keys[1], 'settings', 'calendar', 'segments')
     base[4] = redis.call('HGETALL', keys[2])
-    base[5] = lineage()
   end
   local fields, rows = take_list(), {}
   for first = 1, #fields, 1000 do

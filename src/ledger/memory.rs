@@ -105,7 +105,7 @@ impl Ledger for MemoryLedger {
         let state = self.lock();
         let nothing = Stored::default();
         let load = |(organization_id, needs): &(Box<str>, Needs)| {
-            state.accounts.get(organization_id).unwrap_or(&nothing).load(needs, &state.lineage.to_string())
+            state.accounts.get(organization_id).unwrap_or(&nothing).load(needs)
         };
         ready(Ok(requests.iter().map(load).collect())).boxed()
     }
@@ -193,9 +193,8 @@ impl State {
 }
 
 impl Stored {
-    fn load(&self, needs: &Needs, lineage: &str) -> Loaded {
+    fn load(&self, needs: &Needs) -> Loaded {
         let base = needs.base.then(|| LoadedBase {
-            lineage: lineage.to_owned(),
             settings: self.fields.get("settings").cloned(),
             calendar: self.fields.get("calendar").cloned(),
             segments: self.fields.get("segments").cloned(),

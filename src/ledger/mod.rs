@@ -11,7 +11,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::BoxFuture;
 use thiserror::Error;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     domain::{
@@ -122,15 +121,6 @@ impl Progress {
     /// without knowing would take it back.
     pub fn may_follow(self, stored: Self) -> bool {
         (self.next_offset, self.low_water) >= (stored.next_offset, stored.low_water) || !holds(Defence::Monotone)
-    }
-}
-
-impl Fence {
-    /// A number for the content behind the fence: it changes when somebody empties the store.
-    pub fn birth(&self) -> u64 {
-        let mut hasher = Xxh3::new();
-        self.0.iter().for_each(|(_, token)| hasher.update(token));
-        hasher.digest()
     }
 }
 

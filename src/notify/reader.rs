@@ -140,11 +140,18 @@ impl WholeTopic {
     /// # Errors
     /// [`KafkaError`], also if nothing comes for as long as the broker may take.
     pub fn next_record(&mut self) -> Result<Option<Whole>, KafkaError> {
+        let began = Instant::now();
         while !self.ends.is_empty() {
             let message = match self.consumer.poll(self.wait) {
                 None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.ends.remove(&partition);
+                    continue;
+                }
+                // The client recovers from what is not fatal; if it does not, nothing comes any more.
+                Some(Err(KafkaError::MessageConsumption(code)))
+                    if code != RDKafkaErrorCode::Fatal && began.elapsed() < self.wait =>
+                {
                     continue;
                 }
                 Some(message) => message?,

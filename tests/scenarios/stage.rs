@@ -131,8 +131,7 @@ impl Stage {
             return;
         }
         self.token += 1;
-        let changes =
-            self.account.take_changes(Stamp { token: self.token, birth: 0, low_water: Timestamp::MIN, horizon_ms: 0 });
+        let changes = self.account.take_changes(Stamp { token: self.token, low_water: Timestamp::MIN, horizon_ms: 0 });
         self.rows_committed_max = self.rows_committed_max.max(changes.fields.len());
         self.signals_committed_max = self.signals_committed_max.max(changes.signals.len());
         let committed = block_on(self.ledger.commit(&[(ORGANIZATION.into(), changes)])).expect("memory answers");

@@ -47,7 +47,7 @@ fn u_4_signals_that_a_crash_left_behind_are_published() {
     for (number, step) in steps.iter().enumerate() {
         crashed.act(number, step);
     }
-    let changes = crashed.account.take_changes(Stamp { token: 1, birth: 0, low_water: Timestamp::MIN, horizon_ms: 0 });
+    let changes = crashed.account.take_changes(Stamp { token: 1, low_water: Timestamp::MIN, horizon_ms: 0 });
     block_on(crashed.ledger.commit(&[(ORGANIZATION.into(), changes)])).expect("memory answers");
     crashed.drop_view();
     crashed.act(1, &steps[1]);

@@ -120,11 +120,7 @@ impl Primary {
     /// Loads what an account needs.
     pub fn load(&self, request: &(Box<str>, Needs)) -> Loaded {
         let loaded = self.ledger.load(std::slice::from_ref(request)).now_or_never().expect("memory answers at once");
-        let mut loaded = loaded.expect("memory answers").remove(0);
-        if let Some(base) = &mut loaded.base {
-            base.lineage = self.lineage_name();
-        }
-        loaded
+        loaded.expect("memory answers").remove(0)
     }
 
     fn fence(&self) -> (String, Vec<u8>) {

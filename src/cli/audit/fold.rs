@@ -14,7 +14,8 @@ use crate::{
     cli::Failure,
     config::Config,
     domain::{
-        account::Policy,
+        account::{Policy, settings::SETTINGS_MAX},
+        reason::QUARANTINED,
         time::{HOUR_MS, parse_rfc3339},
     },
     ledger::InputPartition,
@@ -109,13 +110,24 @@ impl Fold {
         Ok(())
     }
 
-    fn verdict_on(&self, record: &Record) -> Option<&String> {
+    /// Why a record is a dead letter. One that was parked may have been applied all the same, by the next owner of its
+    /// partition: then nothing is certain of it.
+    fn verdict_on(&self, record: &mut Record) -> Option<String> {
         let InputPartition { topic, partition } = &record.partition;
-        self.said.dead.get(&(topic.to_string(), i64::from(*partition), record.offset))
+        let verdict = self.said.dead.get(&(topic.to_string(), i64::from(*partition), record.offset));
+        if verdict.is_some_and(|reason| reason == QUARANTINED) {
+            record.is_certain = false;
+            return None;
+        }
+        verdict.cloned()
     }
 
-    fn obey(&mut self, record: &Record, state: &State) {
-        let (Some((event, data)), None) = (&record.event, self.verdict_on(record)) else { return };
+    fn obey(&mut self, mut record: Record, state: &State) {
+        if self.verdict_on(&mut record).is_some() {
+            return;
+        }
+        let record = &record;
+        let Some((event, data)) = &record.event else { return };
         let organization = text_of(data, "organization_id");
         let id = (organization.clone(), text_of(event, "source"), text_of(event, "id"));
         let time = instant(&event["time"]);
@@ -128,7 +140,11 @@ impl Fold {
             let card = data["set_rate_card"].clone();
             let from = &card["effective_from"];
             let effective_from = if from.is_null() { time } else { instant(from) };
-            let is_kept = |account: &Account| account.cards.contains(&effective_from);
+            // Of many, those that others have replaced are dropped.
+            let is_kept = |account: &Account| {
+                account.cards.contains(&effective_from)
+                    || account.cards.len() >= SETTINGS_MAX && account.cards.first() > Some(&effective_from)
+            };
             if record.is_certain && !state.accounts.get(&organization).is_some_and(is_kept) {
                 let what = format!("{organization} has no rate card that is effective from {effective_from}");
                 self.wrong.push(("prices", what));
@@ -148,9 +164,10 @@ impl Fold {
         }
     }
 
-    fn count(&mut self, record: &Record, policy: &Policy, state: &State) {
+    fn count(&mut self, mut record: Record, policy: &Policy, state: &State) {
         let place = format!("{}/{} at {}", record.partition.topic, record.partition.partition, record.offset);
-        let verdict = self.verdict_on(record).cloned();
+        let verdict = self.verdict_on(&mut record);
+        let record = &record;
         let Some((event, data)) = &record.event else {
             if verdict.is_none() && record.is_certain {
                 self.wrong.push(("dead letters", format!("{place} cannot be read and is no dead letter")));

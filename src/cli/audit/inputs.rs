@@ -35,7 +35,7 @@ pub fn read(
     config: &Config,
     topics: &[String],
     before: &BTreeMap<InputPartition, i64>,
-    mut take: impl FnMut(&Record),
+    mut take: impl FnMut(Record),
 ) -> Result<Vec<String>, Failure> {
     let mut beyond = Vec::new();
     let mut payloads = Payloads { registry: config.registry()?.map(Registry::new), schemas: HashMap::new() };
@@ -57,7 +57,7 @@ pub fn read(
             let partition = InputPartition { topic: name.as_str().into(), partition: whole.partition };
             let is_certain = before.get(&partition).is_some_and(|applied| whole.offset < *applied);
             let event = payloads.read(whole.payload.as_deref().unwrap_or_default())?;
-            take(&Record { partition, offset: whole.offset, record_time: *record_time, is_certain, event });
+            take(Record { partition, offset: whole.offset, record_time: *record_time, is_certain, event });
         }
     }
     Ok(beyond)

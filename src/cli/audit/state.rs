@@ -62,6 +62,8 @@ pub struct Account {
     pub is_in_index: bool,
     /// The highest share that was reached of each limit, in the newest window.
     pub crossings: Vec<Crossing>,
+    /// Crossings that wait in the outbox.
+    pub to_be_announced: BTreeSet<String>,
     /// From when its rate cards are effective.
     pub cards: BTreeSet<i64>,
     /// What does not fit together.
@@ -98,16 +100,19 @@ impl State {
         let (before, low_water) = progress(&ledger, config).await?;
         let reader = Reader { connection: ledger.connection(), keys: ledger.keys() };
         let mut ids = reader.ids(&options.prefix).await?;
-        let older = reader.older(&options.prefix).await?;
-        let mut accounts = BTreeMap::new();
+        let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
         for key in reader.connection.scan(&reader.keys.all_accounts()).await? {
             let Some(organization) = reader.keys.organization_of(&key) else { continue };
             let mut account = reader.account_at_rest(&organization).await?;
-            for (kind, start, key) in older.get(&organization).into_iter().flatten() {
-                reader.add_older(*kind, *start, key, &mut account).await?;
-            }
             account.ids = ids.remove(&organization).unwrap_or_default();
             accounts.insert(organization, account);
+        }
+        // After the rows: a window that moves out of its row meanwhile is then in one place or in both.
+        for (organization, keys) in reader.older(&options.prefix).await? {
+            let Some(account) = accounts.get_mut(&organization) else { continue };
+            for (kind, start, key) in keys {
+                reader.add_older(kind, start, &key, account).await?;
+            }
         }
         // What was forgotten while the accounts were read is not asked for: the newest low water is far from it.
         let (_, newest) = progress(&ledger, config).await?;
@@ -174,7 +179,7 @@ impl Reader<'_> {
             account.pauses.insert(scope.clone(), true);
         }
         self.check_ends(&keys, &ends, &mut account).await?;
-        self.check_outbox(&keys, &mut account).await?;
+        self.check_outbox(organization, &keys, &mut account).await?;
         Ok(account)
     }
 
@@ -197,11 +202,18 @@ impl Reader<'_> {
     }
 
     /// Every signal that waits can be read.
-    async fn check_outbox(&self, keys: &AccountKeys, account: &mut Account) -> Result<(), Failure> {
+    async fn check_outbox(&self, organization: &str, keys: &AccountKeys, account: &mut Account) -> Result<(), Failure> {
         let waiting: BTreeMap<String, Vec<u8>> = self.connection.query(cmd("HGETALL").arg(keys.outbox())).await?;
         for (number, packed) in waiting {
-            if let Err(error) = unpack::<Signal>("signal", &packed) {
-                account.broken.push(format!("signal {number} in the outbox: {error}"));
+            match unpack::<Signal>("signal", &packed) {
+                Ok(Signal::Threshold(crossed)) => {
+                    let (scope, percent) = (crossed.scope.to_string(), u64::from(crossed.threshold_percent));
+                    let (limit, start) = (&crossed.limit_id, crossed.window.start.ms());
+                    let name = crossing_name(organization, &scope, limit, crossed.revision, start, percent);
+                    account.to_be_announced.insert(name);
+                }
+                Ok(_) => {}
+                Err(error) => account.broken.push(format!("signal {number} in the outbox: {error}")),
             }
         }
         Ok(())

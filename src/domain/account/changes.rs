@@ -116,8 +116,6 @@ pub struct Loaded {
 /// The parts of an account that are always held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadedBase {
-    /// The history of the server that it was read from, as in the fence.
-    pub lineage: String,
     /// Field `settings`.
     pub settings: Option<Vec<u8>>,
     /// Field `calendar`.
@@ -181,9 +179,6 @@ pub struct Head {
     pub closed_until: Timestamp,
     /// Whether what all share has run out, and everyone who lives on it has to be looked at.
     pub look_at_all: bool,
-    /// Tells the content of the store that the account was first written to from the one after it was emptied.
-    #[serde(default)]
-    pub birth: u64,
 }
 
 /// What a commit needs to know beside the account.
@@ -191,8 +186,6 @@ pub struct Head {
 pub struct Stamp {
     /// Unique for each commit.
     pub token: u128,
-    /// See [`Head::birth`].
-    pub birth: u64,
     /// The smallest record time over all inputs: ids of events before it, less the horizon, are forgotten.
     pub low_water: Timestamp,
     /// How long ids are remembered.
@@ -210,7 +203,6 @@ impl Default for Head {
             sweeping: Vec::new(),
             closed_until: Timestamp::MIN,
             look_at_all: false,
-            birth: 0,
         }
     }
 }

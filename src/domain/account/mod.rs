@@ -209,11 +209,6 @@ impl Account {
         self.head.due
     }
 
-    /// The content of the store that the account was first written to; `None` if it never was.
-    pub fn birth(&self) -> Option<u64> {
-        self.stored_head.as_ref()?.as_ref().map(|_| self.head.birth)
-    }
-
     /// Whether the base is in memory.
     pub fn is_loaded(&self) -> bool {
         self.stored_head.is_some()
@@ -329,9 +324,6 @@ impl Account {
         }
         changes.due = self.head.due.filter(|_| std::mem::take(&mut self.due_changed));
         self.head.token = stamp.token;
-        if changes.expected.is_none() {
-            self.head.birth = stamp.birth;
-        }
         changes.head = pack(&self.head);
         self.stored_head = Some(Some(changes.head.clone()));
         changes

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     domain::{
         account::{
-            Account, Policy, Present,
+            Policy, Present,
             changes::{Needs, Stamp},
             scopes::ChargedScopes,
         },
@@ -214,12 +214,7 @@ impl Settler {
                 round.total.add(group.park(items, &why));
                 continue;
             }
-            let stamp = Stamp {
-                token: self.tokens.random(),
-                birth: self.provenance.birth(),
-                low_water,
-                horizon_ms: self.policy.horizon_ms,
-            };
+            let stamp = Stamp { token: self.tokens.random(), low_water, horizon_ms: self.policy.horizon_ms };
             let needs = match self.quarantine.guard(group, |group| group.needs(items)) {
                 Ok(needs) => needs,
                 Err(why) => {
@@ -271,8 +266,6 @@ impl Settler {
         let ledger = &self.ledger;
         let loaded = patience.ledger(source, || ledger.load(&requests)).await?;
         reach(Step::Loaded);
-        let lineages: Vec<String> =
-            loaded.iter().filter_map(|loaded| Some(loaded.base.as_ref()?.lineage.clone())).collect();
         for ((number, needs), loaded) in asking.iter().zip(loaded) {
             let group = &mut groups[*number];
             let account = group.account.as_mut().expect("an open group has its account");
@@ -283,10 +276,11 @@ impl Settler {
                 group.forget_account();
             }
         }
-        let with_base = asking.iter().filter(|(_, needs)| needs.base);
-        let births: Vec<Option<u64>> =
-            with_base.map(|(number, _)| groups[*number].account.as_ref().and_then(Account::birth)).collect();
-        self.provenance.check(&lineages, &births, &*self.ledger, source, patience).await
+        // What is loaded later is of the same account: its head tells.
+        if asking.iter().any(|(_, needs)| needs.base) {
+            self.provenance.check(&*self.ledger, source, patience).await?;
+        }
+        Ok(())
     }
 
     /// Writes what accounts have to forget, for those that nothing else will be written to soon.
@@ -304,8 +298,7 @@ impl Settler {
         for organization_id in organizations {
             let mut account = accounts.take(organization_id);
             if account.has_published() {
-                let (token, birth) = (self.tokens.random(), self.provenance.birth());
-                let stamp = Stamp { token, birth, low_water: Timestamp::MIN, horizon_ms: 0 };
+                let stamp = Stamp { token: self.tokens.random(), low_water: Timestamp::MIN, horizon_ms: 0 };
                 commits.push((organization_id.clone(), account.take_changes(stamp)));
             }
             if account.is_loaded() {

@@ -37,7 +37,7 @@ use crate::{
     clock::Clock,
     domain::{
         account::{Policy, Present},
-        reason::Reason,
+        reason::{QUARANTINED, Reason},
     },
     faults::{Defence, Step, holds, once, reach},
     ledger::{InputPartition, Ledger},
@@ -50,9 +50,6 @@ const IDLE_WAIT: Duration = Duration::from_millis(5);
 
 /// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
 const TICK: Duration = Duration::from_secs(1);
-
-/// The code of [`Reason::Quarantined`]: such records are parked and will come again.
-const QUARANTINED: &str = "quarantined";
 
 /// How long the broker may take to tell how many partitions a topic has.
 const METADATA_WAIT: Duration = Duration::from_secs(2);

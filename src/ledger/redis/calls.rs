@@ -204,7 +204,7 @@ fn function(name: &str, keys: usize) -> Cmd {
     call
 }
 
-type BaseReply = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Vec<Vec<u8>>, String);
+type BaseReply = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Vec<Vec<u8>>);
 type Values = Vec<Option<Vec<u8>>>;
 type Texts = Vec<String>;
 
@@ -249,7 +249,7 @@ fn read_walk(reply: Value) -> Result<Walked, LedgerError> {
 }
 
 fn read_base(reply: Value) -> Result<LoadedBase, LedgerError> {
-    let (settings, calendar, segments, outbox, lineage): BaseReply = read(reply)?;
+    let (settings, calendar, segments, outbox): BaseReply = read(reply)?;
     let mut signals = Vec::with_capacity(outbox.len() / 2);
     let mut values = outbox.into_iter();
     while let (Some(number), Some(signal)) = (values.next(), values.next()) {
@@ -258,7 +258,7 @@ fn read_base(reply: Value) -> Result<LoadedBase, LedgerError> {
     }
     // A hash has no order; signals do.
     signals.sort_by_key(|(number, _)| *number);
-    Ok(LoadedBase { lineage, settings, calendar, segments, outbox: signals })
+    Ok(LoadedBase { settings, calendar, segments, outbox: signals })
 }
 
 /// Reads the reply of [`commit`] and of [`advance`].
