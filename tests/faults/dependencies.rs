@@ -74,7 +74,8 @@ pub fn enlarge(name: &str, off: Option<Defence>) -> Result<(), String> {
             admin(servers).create_partitions(&more, &AdminOptions::new()).await.expect("Kafka takes it");
         });
     });
-    load.settle(&stage, SETTLES_WITHIN)?;
+    // Brokers and clients tell each other of new partitions every ten seconds or so.
+    load.settle(&stage, Duration::from_secs(90)).map_err(|why| format!("{why}\n{}", member.log()))?;
     let told = stage.read("thresholds").len();
     member.terminate();
     block_on(async {

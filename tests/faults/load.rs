@@ -144,10 +144,14 @@ impl Load {
             return Err(format!("all organizations are at their cap, and the pauses topic ends with {last:?}"));
         }
         let position = |letter: &Json| format!("{}/{}", letter["partition"], letter["offset"]);
-        let dead: BTreeSet<String> = stage.read("dead_letters").iter().map(position).collect();
+        let letters = stage.read("dead_letters");
+        let dead: BTreeSet<String> = letters.iter().map(position).collect();
         let bad = (self.events + BAD_EVERY - 1) / BAD_EVERY;
-        if dead.len() as i64 != bad {
-            return Err(format!("{} dead letters instead of {bad}", dead.len()));
+        // A sender whose topic gets more partitions may send a record twice: what is in the log counts.
+        let in_log = || stage.read_raw("usage").iter().filter(|payload| payload[0] == 0xff).count();
+        if dead.len() as i64 != bad && dead.len() != in_log() {
+            let reasons: BTreeSet<String> = letters.iter().map(|letter| letter["reason"].to_string()).collect();
+            return Err(format!("{} dead letters instead of {bad}: {reasons:?}", dead.len()));
         }
         Ok(())
     }
