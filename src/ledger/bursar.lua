@@ -105,11 +105,9 @@ local function commit(keys, args)
       next_arg = piece + 1
     end
   end
-  -- The last piece alone may empty the key.
+  -- In one call: a commit has some 1,000 scopes at most.
   local function remove(command, key, members)
-    for first = 1, #members, 2000 do
-      redis.call(command, key, unpack(members, first, math.min(first + 1999, #members)))
-    end
+    if #members > 0 then redis.call(command, key, unpack(members)) end
   end
 
   for _ = 1, tonumber(take()) do

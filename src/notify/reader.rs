@@ -38,6 +38,13 @@ pub fn data_of(payload: &[u8]) -> Option<Json> {
     }
 }
 
+/// How a topic is read outside of any group.
+fn outside_of_groups(client: &ClientConfig) -> ClientConfig {
+    let mut config = client.clone();
+    config.set("group.id", "bursar-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+    config
+}
+
 /// A reader of a whole topic, outside of any group.
 pub struct TopicReader {
     consumer: BaseConsumer,
@@ -49,8 +56,7 @@ impl TopicReader {
     /// # Errors
     /// [`KafkaError`], also if the broker does not answer within `wait`.
     pub fn open(client: &ClientConfig, topic: &str, from: Offset, wait: Duration) -> Result<Self, KafkaError> {
-        let mut config = client.clone();
-        config.set("group.id", "bursar-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+        let mut config = outside_of_groups(client);
         config.set("fetch.wait.max.ms", "50");
         let consumer: BaseConsumer = config.create()?;
         let mut list = TopicPartitionList::new();
@@ -103,8 +109,7 @@ impl WholeTopic {
     /// # Errors
     /// [`KafkaError`], also if the broker does not answer within `wait`.
     pub fn open(client: &ClientConfig, topic: &str, wait: Duration) -> Result<Self, KafkaError> {
-        let mut config = client.clone();
-        config.set("group.id", "bursar-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+        let mut config = outside_of_groups(client);
         // The end of a partition may be a mark of a transaction, which no reader ever gets.
         config.set("enable.partition.eof", "true");
         let consumer: BaseConsumer = config.create()?;

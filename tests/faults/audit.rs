@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bursar::faults::Defence;
 use serde_json::json;
 
 use crate::{
+    failover::FENCES,
     load::Load,
     nodes::Node,
     support::{Servers, Stage, wait_until},
@@ -14,12 +16,12 @@ const EVENTS: i64 = 20_000;
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
 /// Redis is emptied under load: everything is rebuilt, and the audit finds nothing.
-fn empty(name: &str, off: &str) -> Result<(), String> {
+fn empty(name: &str, off: &[Defence]) -> Result<(), String> {
     Servers::shared();
     let redis = Node::primary();
     let mut stage = Stage::new(name);
     stage.use_redis(&format!("redis://{}", redis.address()));
-    stage.env("BURSAR_FAULTS_OFF", off);
+    stage.switch_off(off.iter().copied());
     let _member = stage.run();
     let load = Load::new(EVENTS);
     load.say_limits(&stage);
@@ -41,13 +43,13 @@ pub fn audit(stage: &Stage) -> Result<(), String> {
 #[test]
 fn e16_u_5_redis_is_emptied_and_audited() {
     for run in crate::runs(3) {
-        empty(&format!("e16{run}"), "").expect("it is rebuilt");
+        empty(&format!("e16{run}"), &[]).expect("it is rebuilt");
     }
 }
 
 #[test]
 fn e16_control_run_fails() {
-    let seen = empty("e16-off", "Fence,LoadFenced");
+    let seen = empty("e16-off", &FENCES);
     println!("E16 without the fences: {seen:?}");
     assert!(seen.is_err(), "nothing is wrong: it is not tested");
 }

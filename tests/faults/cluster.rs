@@ -113,7 +113,7 @@ fn longest_stall(member: &Member, break_it: impl FnOnce()) -> Duration {
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
-            longest
+            longest.max(since.elapsed())
         });
         break_it();
         is_over.store(true, Ordering::SeqCst);
@@ -127,9 +127,7 @@ fn change(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration
     let mut stage = Stage::new(name);
     stage.use_redis(&format!("redis://{}", nodes[0].address()));
     stage.set("WORK__BATCH_RECORDS", "200");
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
+    stage.switch_off(off);
     let member = stage.run();
     let load = Load::new(EVENTS);
     load.say_limits(&stage);

@@ -58,9 +58,7 @@ fn e11_u_4_the_broker_is_away() {
 pub fn enlarge(name: &str, off: Option<Defence>) -> Result<(), String> {
     let servers = Servers::shared();
     let mut stage = Stage::new(name);
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
+    stage.switch_off(off);
     stage.set("KAFKA__PARTITIONS", "12");
     let member = stage.run();
     let load = Load::new(EVENTS);
@@ -81,10 +79,11 @@ pub fn enlarge(name: &str, off: Option<Defence>) -> Result<(), String> {
     block_on(async {
         admin(servers).delete_groups(&[name], &AdminOptions::new()).await.expect("Kafka takes it");
     });
-    let _member = stage.run();
+    let member = stage.run();
     // Everything once more, by other partitions.
     load.send(&stage, 0, EVENTS);
-    std::thread::sleep(Duration::from_secs(5));
+    wait_until("it is read", || member.metric("bursar_consumed_total") as i64 >= EVENTS);
+    std::thread::sleep(Duration::from_secs(2));
     let counted = load.sums_differ(&stage);
     match counted {
         Some(organization) => Err(format!("resends of {organization} by other partitions count")),
@@ -150,7 +149,7 @@ fn e17_u_4_a_poisoned_account_leaves_its_signals() {
 fn e17_control_run_fails() {
     let mut stage = Stage::new("e17-off");
     stage.env("BURSAR_FAULTS_POISON", "org-3");
-    stage.env("BURSAR_FAULTS_OFF", &format!("{:?}", Defence::Quarantine));
+    stage.switch_off([Defence::Quarantine]);
     let mut member = stage.run();
     let sender = stage.producer();
     sender.send(&stage.topic("usage"), "org-3", &token_event("org-3", "1", 1));

@@ -14,7 +14,7 @@ use crate::{
 const EVENTS: i64 = 20_000;
 /// Both look whether Redis is still the one that positions were read from: one when progress is written, the other when
 /// accounts are loaded.
-const FENCES: [Defence; 2] = [Defence::Fence, Defence::LoadFenced];
+pub const FENCES: [Defence; 2] = [Defence::Fence, Defence::LoadFenced];
 /// Invariant U-5.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
@@ -23,8 +23,7 @@ fn stage_behind(proxy: &Proxy, name: &str, off: &[Defence]) -> Stage {
     let mut stage = Stage::new(name);
     stage.use_redis(&format!("redis://{}", proxy.address));
     stage.set("WORK__BATCH_RECORDS", "200");
-    let off: Vec<String> = off.iter().map(|off| format!("{off:?}")).collect();
-    stage.env("BURSAR_FAULTS_OFF", &off.join(","));
+    stage.switch_off(off.iter().copied());
     stage
 }
 

@@ -12,6 +12,7 @@ use bursar::{
         event::{Tokens, Usage, UsageEvent},
         time::Timestamp,
     },
+    faults::Defence,
 };
 use serde_json::{Value as Json, json};
 
@@ -184,6 +185,12 @@ fn command(id: &str, time: Timestamp, data: Json) -> Vec<u8> {
 }
 
 impl Stage {
+    /// Has members run without these defences.
+    pub fn switch_off(&mut self, off: impl IntoIterator<Item = Defence>) {
+        let off: Vec<String> = off.into_iter().map(|off| format!("{off:?}")).collect();
+        self.env("BURSAR_FAULTS_OFF", &off.join(","));
+    }
+
     /// Says something to an account.
     pub fn send_control(&self, organization: &str, id: &str, data: Json) {
         let sender = self.producer();

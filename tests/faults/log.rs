@@ -65,9 +65,7 @@ fn e15_redis_is_out_of_memory() {
 /// A topic that is deleted and made anew is another topic: stop loudly.
 /// Runs a member again that must stop loudly, or must not with the defence off.
 fn stops(stage: &mut Stage, off: Option<Defence>, says: &str) {
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
+    stage.switch_off(off);
     let mut member = stage.launch();
     if off.is_none() {
         member.wait();

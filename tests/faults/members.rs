@@ -31,9 +31,7 @@ fn wake(name: &str, at: Step, nth: u64, off: Option<Defence>, within: Duration) 
     stage.set("WORK__BATCH_RECORDS", "50");
     stage.set("WORK__WORKERS", "1");
     stage.expire_soon();
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
+    stage.switch_off(off);
     let load = Load::new(EVENTS);
     let first = stage.run();
     load.say_limits(&stage);
@@ -102,9 +100,7 @@ fn e14_sigterm_under_load() {
 pub fn restarts(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
     Servers::shared();
     let mut stage = Stage::new(name);
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
+    stage.switch_off(off);
     stage.set("KAFKA__PARTITIONS", "32");
     stage.set("WORK__WORKERS", "1");
     stage.set("WORK__BATCH_RECORDS", "500");
@@ -140,9 +136,7 @@ fn e8_u_1_many_members_many_restarts() {
 fn resend(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
     Servers::shared();
     let mut stage = Stage::new(name);
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
+    stage.switch_off(off);
     let _member = stage.run();
     let load = Load::new(EVENTS);
     load.say_limits(&stage);
@@ -179,10 +173,8 @@ fn copies_far_apart(name: &str, off: Option<Defence>) -> Result<(), String> {
     stage.set("RULES__HORIZON_HOURS", "1");
     stage.set("REDIS__REPLICA_BEHIND_SECONDS", "1");
     stage.set("WORK__WORKERS", "1");
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
-    let _member = stage.run();
+    stage.switch_off(off);
+    let member = stage.run();
     let sender = stage.producer();
     let (now, minute, events) = (Clock::System.now().ms(), 60_000, 5_000_i64);
     // Partition 3 is recorded at first, and not again before the end.
@@ -195,6 +187,7 @@ fn copies_far_apart(name: &str, off: Option<Defence>) -> Result<(), String> {
             sender.send_at(first + after_min * minute, partition, &stage.topic("usage"), &event);
         }
         sender.flush();
+        wait_until("the copies are read", || member.metric("bursar_consumed_total") as i64 >= (nth + 1) * events);
         // Time for the low water to rise as far as it may.
         std::thread::sleep(Duration::from_secs(5));
     }
@@ -215,9 +208,7 @@ fn e13_u_1_copies_nearly_a_horizon_apart() {
 pub fn kill_publishers(name: &str, off: Option<Defence>) -> usize {
     Servers::shared();
     let mut stage = Stage::new(name);
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
+    stage.switch_off(off);
     stage.set("WORK__WORKERS", "1");
     stage.set("KAFKA__PARTITIONS", "8");
     stage.expire_soon();

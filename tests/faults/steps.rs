@@ -20,9 +20,7 @@ fn die_at(name: &str, step: Step, nth: u32, off: Option<Defence>, within: Durati
     stage.set("WORK__BATCH_RECORDS", "100");
     stage.set("WORK__WORKERS", "1");
     stage.expire_soon();
-    if let Some(off) = off {
-        stage.env("BURSAR_FAULTS_OFF", &format!("{off:?}"));
-    }
+    stage.switch_off(off);
     let load = Load::new(EVENTS);
     stage.env("BURSAR_FAULTS_DIE_AT", &format!("{step:?}:{nth}"));
     let mut dying = stage.launch();

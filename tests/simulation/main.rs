@@ -2,6 +2,7 @@
 //! Whatever goes wrong, what comes out must be what plain sums say; and with a defence switched off it must not.
 
 mod check;
+mod ledger;
 mod membership;
 mod primaries;
 mod run;

@@ -218,7 +218,6 @@ impl Settler {
             let needs = match self.quarantine.guard(group, |group| group.needs(items)) {
                 Ok(needs) => needs,
                 Err(why) => {
-                    group.leaves_signals = true;
                     round.total.add(group.park(items, &why));
                     continue;
                 }
@@ -238,10 +237,7 @@ impl Settler {
                     group.settle(upto);
                     round.total.add(tally);
                 }
-                Err(why) => {
-                    group.leaves_signals = true;
-                    round.total.add(group.park(items, &why));
-                }
+                Err(why) => round.total.add(group.park(items, &why)),
             }
             if round.flight.commits.len() >= ACCOUNTS_PER_FLIGHT {
                 self.take_off(round);

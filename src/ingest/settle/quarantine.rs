@@ -50,6 +50,7 @@ impl Quarantine {
             let (organization, why) = (&group.organization_id, said(&*panic));
             error!(%organization, why, "the account cannot be decided: its records go to the parking topic");
             self.until.insert(organization.clone(), (Instant::now() + REST, why.clone()));
+            group.leaves_signals = true;
             why
         })
     }

@@ -1,11 +1,11 @@
 //! A Redis Cluster: calls go to the primary that has the slot of their key, side by side, and follow slots that move.
 //!
-//! The cluster connection of the `redis` crate is not used: it sends one call at a time to each slot, and when a primary
-//! failed over under load it waited for itself for ever (seen with release 1.8.1).
+//! The cluster connection of the `redis` crate is not used: its pipelines may not span slots, and when a primary failed over
+//! under load it waited for itself for ever (seen with release 1.8.1).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -215,7 +215,7 @@ impl Cluster {
             redis::ErrorKind::Server(ServerErrorKind::Moved) => {
                 let (address, slot) = error.redirect_node()?;
                 let address = Slots::address_beside(&self.shared.first, address);
-                let mut slots = self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut slots = hold(&self.shared.slots);
                 *slots = Arc::new(slots.with(slot, &address));
                 again(None)
             }
@@ -228,12 +228,12 @@ impl Cluster {
     }
 
     fn slots(&self) -> Arc<Slots> {
-        Arc::clone(&self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&hold(&self.shared.slots))
     }
 
     /// The connection to a node.
     fn node(&self, address: &str) -> Result<ConnectionManager, LedgerError> {
-        let mut nodes = self.shared.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nodes = hold(&self.shared.nodes);
         if let Some(node) = nodes.get(address) {
             return Ok(node.clone());
         }
@@ -247,7 +247,7 @@ impl Cluster {
     /// Asks all nodes where the slots are, and believes the one that knows of the newest change.
     async fn refresh(&self) -> Result<(), LedgerError> {
         self.node(&self.shared.first)?;
-        let nodes = self.shared.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let nodes = hold(&self.shared.nodes).clone();
         let asked = nodes.into_iter().map(|(address, node)| async move {
             tokio::time::timeout(MAP_TIMEOUT, ask_for_slots(&address, node)).await.ok()?.ok()
         });
@@ -257,12 +257,12 @@ impl Cluster {
         };
         let known: BTreeSet<&str> = slots.nodes().collect();
         let is_known = |address: &str| known.contains(address) || address == &*self.shared.first;
-        self.shared.nodes.lock().unwrap_or_else(PoisonError::into_inner).retain(|address, _| is_known(address));
+        hold(&self.shared.nodes).retain(|address, _| is_known(address));
         for address in &known {
             self.node(address)?;
         }
         debug!(epoch, primaries = slots.primaries().len(), "where the slots of the cluster are");
-        *self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(slots);
+        *hold(&self.shared.slots) = Arc::new(slots);
         Ok(())
     }
 }
@@ -282,6 +282,11 @@ async fn ask_for_slots(address: &str, node: ConnectionManager) -> Result<((u64, 
     let epochs = epoch("cluster_current_epoch:").zip(epoch("cluster_my_epoch:"));
     let told = epochs.zip(Slots::read(address, next()));
     told.ok_or_else(|| LedgerError::Unavailable(format!("Redis: {address} does not say where the slots are")))
+}
+
+/// Whoever panics with the lock leaves what is behind it whole.
+fn hold<T>(behind: &Mutex<T>) -> MutexGuard<'_, T> {
+    behind.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How a node is reached: as the first one, but elsewhere.
