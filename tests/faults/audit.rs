@@ -22,6 +22,8 @@ fn empty(name: &str, off: &[Defence]) -> Result<(), String> {
     let mut stage = Stage::new(name);
     stage.use_redis(&format!("redis://{}", redis.address()));
     stage.switch_off(off.iter().copied());
+    // A second worker would join under load, and begin anew by that.
+    stage.set("WORK__WORKERS", "1");
     let _member = stage.run();
     let load = Load::new(EVENTS);
     load.say_limits(&stage);

@@ -23,6 +23,8 @@ fn stage_behind(proxy: &Proxy, name: &str, off: &[Defence]) -> Stage {
     let mut stage = Stage::new(name);
     stage.use_redis(&format!("redis://{}", proxy.address));
     stage.set("WORK__BATCH_RECORDS", "200");
+    // A second worker would join under load, and begin anew by that.
+    stage.set("WORK__WORKERS", "1");
     stage.switch_off(off.iter().copied());
     stage
 }

@@ -96,7 +96,8 @@ fn e14_sigterm_under_load() {
     assert!(longest < Duration::from_secs(10), "ending took {longest:?}");
 }
 
-/// Eight members on 32 partitions, killed and ended in turn under load.
+/// Eight members on 32 partitions, under load: in turn one dies between its commits and its progress (or is killed, if it
+/// does not come so far), and one is ended.
 pub fn restarts(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
     Servers::shared();
     let mut stage = Stage::new(name);
@@ -105,11 +106,12 @@ pub fn restarts(name: &str, off: Option<Defence>, within: Duration) -> Result<Du
     stage.set("WORK__WORKERS", "1");
     stage.set("WORK__BATCH_RECORDS", "500");
     stage.expire_soon();
-    let mut members: Vec<Member> = (0..8).map(|_| stage.launch()).collect();
+    let mut members: Vec<Member> = (0..8).map(|nth| launch(&mut stage, nth % 2 == 0)).collect();
     let load = Load::new(100_000);
     load.say_limits(&stage);
+    let sending = stage.clone();
     std::thread::scope(|scope| {
-        scope.spawn(|| load.send_over(&stage, Duration::from_secs(30)));
+        scope.spawn(|| load.send_over(&sending, Duration::from_secs(30)));
         for round in 0..16 {
             std::thread::sleep(Duration::from_secs(2));
             let member = members.remove(0);
@@ -118,10 +120,21 @@ pub fn restarts(name: &str, off: Option<Defence>, within: Duration) -> Result<Du
             } else {
                 member.terminate();
             }
-            members.push(stage.launch());
+            // The last eight live.
+            members.push(launch(&mut stage, round < 8 && round % 2 == 0));
         }
     });
     load.settle(&stage, within)
+}
+
+/// Launches a member, which dies once it has committed its second batch, or which does not.
+fn launch(stage: &mut Stage, dies: bool) -> Member {
+    if dies {
+        stage.env("BURSAR_FAULTS_DIE_AT", "Committed:2");
+    } else {
+        stage.without_env("BURSAR_FAULTS_DIE_AT");
+    }
+    stage.launch()
 }
 
 #[test]
@@ -203,8 +216,7 @@ fn e13_u_1_copies_nearly_a_horizon_apart() {
     assert!(without.is_err(), "without ids nothing is counted twice: it is not tested");
 }
 
-/// Members are killed while they publish what 10,000 commands have done: each is in the journal under one identity.
-/// Says how many commands are not in the journal in the end.
+/// Members die before they publish what 10,000 commands have done: each is in the journal under one identity. Says how many commands are not in the journal in the end.
 pub fn kill_publishers(name: &str, off: Option<Defence>) -> usize {
     Servers::shared();
     let mut stage = Stage::new(name);
@@ -213,23 +225,25 @@ pub fn kill_publishers(name: &str, off: Option<Defence>) -> usize {
     stage.set("KAFKA__PARTITIONS", "8");
     stage.expire_soon();
     let (commands, kills) = (10_000, 50);
-    let mut members: Vec<Member> = (0..4).map(|_| stage.launch()).collect();
+    let mut members: Vec<Member> = (0..4).map(|_| launch(&mut stage, true)).collect();
     wait_until("the first is ready", || members[0].get("/readyz").is_some_and(|page| page.starts_with("ready")));
+    let sending = stage.clone();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for piece in 0..50 {
-                let sender = stage.producer();
+                let sender = sending.producer();
                 for number in (0..commands).filter(|number| number % 50 == piece) {
-                    sender.send(&stage.topic("control"), &format!("org-{}", number % 97), &grant(number));
+                    sender.send(&sending.topic("control"), &format!("org-{}", number % 97), &grant(number));
                 }
                 sender.flush();
                 std::thread::sleep(Duration::from_millis(500));
             }
         });
-        for _ in 0..kills {
+        for nth in 0..kills {
             std::thread::sleep(Duration::from_millis(500));
             members.remove(0).kill();
-            members.push(stage.launch());
+            // The last four live.
+            members.push(launch(&mut stage, nth < kills - 4));
         }
     });
     let told = || {

@@ -32,6 +32,7 @@ use self::servers::send_signal;
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A stage for one test: topics and keys under a prefix of its own.
+#[derive(Clone)]
 pub struct Stage {
     kafka: String,
     redis: String,
