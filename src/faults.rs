@@ -37,6 +37,8 @@ pub enum Defence {
     Readback,
     /// Functions that the server has lost are loaded again.
     Functions,
+    /// A connection to Redis on which a call was not answered is replaced.
+    Replace,
     /// A log that does not hold what comes next stops the process.
     LogBounds,
     /// An account that cannot be decided is parked, and the others go on.
@@ -45,7 +47,7 @@ pub enum Defence {
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Ids,
         Self::LowWater,
         Self::Overtaken,
@@ -61,6 +63,7 @@ impl Defence {
         Self::Acknowledged,
         Self::Readback,
         Self::Functions,
+        Self::Replace,
         Self::LogBounds,
         Self::Quarantine,
     ];

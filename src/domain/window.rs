@@ -5,11 +5,14 @@
 //! at local midnight, on day min(anchor day, month length), always computed from the anchor and never from the period
 //! before (design section 5, "Windows").
 
-use chrono::{Datelike, Days, LocalResult, NaiveDate, NaiveTime, Offset, TimeZone};
+use chrono::{Datelike, LocalResult, NaiveDate, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+use super::{
+    calendar::{date_of_day, local_date, period_date, start_of_day, zone_name},
+    time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp},
+};
 
 /// How long a session lasts.
 pub const SESSION_MS: i64 = 5 * HOUR_MS;
@@ -189,56 +192,6 @@ fn around(time: Timestamp, guess: i64, start: impl Fn(i64) -> Timestamp) -> Wind
         window = Window { start: window.end, end: start(n + 1) };
     }
     window
-}
-
-fn date_of_day(day: i64) -> NaiveDate {
-    let date = i32::try_from(day).ok().and_then(NaiveDate::from_num_days_from_ce_opt);
-    date.unwrap_or(if day < 0 { NaiveDate::MIN } else { NaiveDate::MAX })
-}
-
-fn period_date(anchor: NaiveDate, n: i64) -> NaiveDate {
-    let months = chrono::Months::new(u32::try_from(n.unsigned_abs()).unwrap_or(u32::MAX));
-    let date = if n < 0 { anchor.checked_sub_months(months) } else { anchor.checked_add_months(months) };
-    date.unwrap_or(if n < 0 { NaiveDate::MIN } else { NaiveDate::MAX })
-}
-
-fn local_date(time_zone: Tz, time: Timestamp) -> NaiveDate {
-    match time_zone.timestamp_millis_opt(time.ms()) {
-        LocalResult::Single(local) => local.date_naive(),
-        _ if time.ms() < 0 => NaiveDate::MIN,
-        _ => NaiveDate::MAX,
-    }
-}
-
-/// The first instant of a local date. Where midnight happens twice it is the first; where it is skipped it is the
-/// instant of the change, taken from the offset before it.
-fn start_of_day(time_zone: Tz, date: NaiveDate) -> Timestamp {
-    let midnight = date.and_time(NaiveTime::MIN);
-    let ms = match time_zone.from_local_datetime(&midnight) {
-        LocalResult::Single(start) | LocalResult::Ambiguous(start, _) => start.timestamp_millis(),
-        LocalResult::None => {
-            let day_before = date.checked_sub_days(Days::new(1)).unwrap_or(date).and_time(NaiveTime::MIN);
-            let offset_seconds = match time_zone.offset_from_local_datetime(&day_before) {
-                LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => offset.fix().local_minus_utc(),
-                LocalResult::None => 0,
-            };
-            midnight.and_utc().timestamp_millis() - i64::from(offset_seconds) * 1_000
-        }
-    };
-    Timestamp::from_ms(ms)
-}
-
-mod zone_name {
-    use super::Tz;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(zone.name())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{Fatal, Interrupt, source::Source};
 use crate::{
     ledger::LedgerError,
     notify::publisher::NotPublished,
-    observe::health::{Dependency, Health},
+    observe::health::{Dependency, Health, Waiting},
 };
 
 /// How long to wait before a dependency is tried again.
@@ -47,13 +47,13 @@ impl Patience {
         source: &dyn Source,
         mut call: impl FnMut() -> BoxFuture<'a, Result<T, LedgerError>>,
     ) -> Result<T, Interrupt> {
+        let mut waiting = None;
         loop {
             match call().await {
-                Ok(answer) => {
-                    self.health.regain(Dependency::Redis);
-                    return Ok(answer);
+                Ok(answer) => return Ok(answer),
+                Err(LedgerError::Unavailable(why)) => {
+                    self.wait_for(source, &mut waiting, Dependency::Redis, &why).await?;
                 }
-                Err(LedgerError::Unavailable(why)) => self.wait_for(source, Dependency::Redis, &why).await?,
                 Err(LedgerError::Misconfigured(why)) => return Err(Fatal::Ledger(why).into()),
             }
         }
@@ -68,44 +68,62 @@ impl Patience {
         source: &dyn Source,
         mut send: impl FnMut() -> F,
     ) -> Result<(), Interrupt> {
+        let mut waiting = None;
         loop {
-            match self.while_it_is_slow(source, send()).await {
-                Ok(Ok(())) => {
-                    self.health.regain(Dependency::Topics);
-                    return Ok(());
-                }
-                Ok(Err(error)) if error.is_fatal => return Err(Fatal::Kafka(error.to_string()).into()),
-                Ok(Err(error)) => self.wait_for(source, Dependency::Topics, &error.to_string()).await?,
-                Err(interrupt) => {
-                    // Who publishes next will see.
-                    self.health.regain(Dependency::Topics);
-                    return Err(interrupt);
-                }
+            match self.while_it_is_slow(source, &mut waiting, send()).await? {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_fatal => return Err(Fatal::Kafka(error.to_string()).into()),
+                Err(error) => self.wait_for(source, &mut waiting, Dependency::Topics, &error.to_string()).await?,
             }
         }
     }
 
     /// Waits for records to be acknowledged. The client tries for minutes by itself, so it is asked meanwhile whether the
     /// partitions are still ours, and said what is missing.
-    async fn while_it_is_slow<T>(&self, source: &dyn Source, send: impl Future<Output = T>) -> Result<T, Interrupt> {
+    async fn while_it_is_slow<T>(
+        &self,
+        source: &dyn Source,
+        waiting: &mut Option<Waiting>,
+        send: impl Future<Output = T>,
+    ) -> Result<T, Interrupt> {
         let mut send = std::pin::pin!(send);
         loop {
             match tokio::time::timeout(SLOW, &mut send).await {
                 Ok(sent) => return Ok(sent),
                 Err(_) => {
                     let why = "records are not acknowledged: a topic is missing, full, or short of replicas";
-                    self.wait_for(source, Dependency::Topics, why).await?;
+                    self.wait_for(source, waiting, Dependency::Topics, why).await?;
                 }
             }
         }
     }
 
-    /// Says what is missing, keeps the membership, and waits a little.
+    /// Says what is missing, until `waiting` is dropped; keeps the membership, and waits a little.
     ///
     /// # Errors
     /// [`Interrupt::Rebalanced`] and [`Interrupt::Stopped`].
-    pub async fn wait_for(&self, source: &dyn Source, dependency: Dependency, why: &str) -> Result<(), Interrupt> {
-        self.health.lose(dependency, why);
+    pub async fn wait_for(
+        &self,
+        source: &dyn Source,
+        waiting: &mut Option<Waiting>,
+        dependency: Dependency,
+        why: &str,
+    ) -> Result<(), Interrupt> {
+        waiting.get_or_insert_with(|| self.health.wait(dependency, why)).because(why);
+        self.pause(source).await
+    }
+
+    /// Says that Redis does not answer, until the probe of the process sees that it does; keeps the membership, and waits
+    /// a little. For calls that are not repeated as they were.
+    ///
+    /// # Errors
+    /// [`Interrupt::Rebalanced`] and [`Interrupt::Stopped`].
+    pub async fn lose_redis(&self, source: &dyn Source, why: &str) -> Result<(), Interrupt> {
+        self.health.lose(Dependency::Redis, why);
+        self.pause(source).await
+    }
+
+    async fn pause(&self, source: &dyn Source) -> Result<(), Interrupt> {
         if self.is_stopped() {
             return Err(Interrupt::Stopped);
         }

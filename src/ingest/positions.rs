@@ -189,13 +189,11 @@ impl Positions {
 }
 
 async fn watermarks(input: &InputPartition, source: &dyn Source, patience: &Patience) -> Result<(i64, i64), Interrupt> {
+    let mut waiting = None;
     loop {
         match source.watermarks(input, WATERMARK_WAIT) {
-            Ok(bounds) => {
-                patience.health.regain(Dependency::Kafka);
-                return Ok(bounds);
-            }
-            Err(error) => patience.wait_for(source, Dependency::Kafka, &error.to_string()).await?,
+            Ok(bounds) => return Ok(bounds),
+            Err(error) => patience.wait_for(source, &mut waiting, Dependency::Kafka, &error.to_string()).await?,
         }
     }
 }

@@ -149,6 +149,25 @@ fn e4_u_5_an_older_snapshot_is_restored() {
     restore("e4-rdb-off", &FENCES, Duration::from_secs(10)).expect_err("without the fence nothing is lost");
 }
 
+/// A connection becomes silent under load, as when a machine loses its power.
+fn silence(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
+    Servers::shared();
+    let primary = Node::primary();
+    let proxy = Proxy::to(&primary.address());
+    let stage = stage_behind(&proxy, name, off);
+    let _member = stage.run();
+    let load = Load::new(EVENTS);
+    under_load(&stage, &load, || proxy.silence());
+    load.settle(&stage, within)
+}
+
+#[test]
+fn u_5_a_connection_that_is_silent_is_replaced() {
+    let took = silence("silent", &[], SETTLES_WITHIN).expect("nothing is lost");
+    println!("a silent connection: settled in {} ms", took.as_millis());
+    silence("silent-off", &[Defence::Replace], Duration::from_secs(15)).expect_err("without it nothing is wrong");
+}
+
 /// Replies of calls that were done are swallowed.
 fn swallow(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
     Servers::shared();

@@ -7,6 +7,9 @@ use std::{
 
 use crate::support::{free_port, wait_until};
 
+/// What a primary is started with: it keeps a log of what it writes.
+const OF_PRIMARY: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""];
+
 /// One server.
 pub struct Node {
     child: Option<Child>,
@@ -30,7 +33,14 @@ impl Node {
 
     /// A primary that keeps a log of what it writes.
     pub fn primary() -> Self {
-        Self::start(&["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""])
+        Self::start(&OF_PRIMARY)
+    }
+
+    /// Makes a primary of a replica, which it stays when it is started again.
+    pub fn promote(&mut self) {
+        self.command(&["REPLICAOF", "NO", "ONE"]);
+        self.command(&["CONFIG", "SET", "appendonly", "yes"]);
+        self.options = OF_PRIMARY.iter().map(ToString::to_string).collect();
     }
 
     /// A replica of what answers at `address`.

@@ -1,4 +1,4 @@
-//! A TCP proxy between the program and a server: it can be cut, pointed elsewhere, or made to swallow replies.
+//! A TCP proxy between the program and a server: it can be cut, pointed elsewhere, made silent, or to swallow replies.
 
 use std::{
     io::{Read, Write},
@@ -25,6 +25,9 @@ struct State {
     swallow_every: AtomicU64,
     replies: AtomicU64,
     swallowed_calls: AtomicU64,
+    /// Connections that were made before this one are silent.
+    silent_before: AtomicU64,
+    made: AtomicU64,
 }
 
 impl Proxy {
@@ -39,6 +42,8 @@ impl Proxy {
             swallow_every: AtomicU64::new(0),
             replies: AtomicU64::new(0),
             swallowed_calls: AtomicU64::new(0),
+            silent_before: AtomicU64::new(0),
+            made: AtomicU64::new(0),
         });
         let accepting = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -68,6 +73,11 @@ impl Proxy {
         self.state.close_all();
     }
 
+    /// On the connections that there are nothing is passed on any more, and they stay open.
+    pub fn silence(&self) {
+        self.state.silent_before.store(self.state.made.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
     /// Swallows every so many-th reply of calls that answer with whole numbers, as commits do, and cuts its connection.
     pub fn swallow_every(&self, nth: u64) {
         self.state.swallow_every.store(nth, Ordering::SeqCst);
@@ -93,21 +103,25 @@ impl State {
         }
         let Ok(server) = TcpStream::connect(target) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let number = self.made.fetch_add(1, Ordering::SeqCst);
         let both = || [&client, &server].map(|stream| stream.try_clone().expect("a stream can be shared"));
         self.connections.lock().expect("nobody panics").extend(both());
         for is_reply in [false, true] {
             let ([client, server], state) = (both(), Arc::clone(self));
             std::thread::spawn(move || {
                 let (from, to) = if is_reply { (server, client) } else { (client, server) };
-                state.pump(from, to, is_reply);
+                state.pump(from, to, is_reply, number);
             });
         }
     }
 
-    fn pump(&self, mut from: TcpStream, mut to: TcpStream, is_reply: bool) {
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, is_reply: bool, number: u64) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
             let bytes = &buffer[..read];
+            if number < self.silent_before.load(Ordering::SeqCst) {
+                continue;
+            }
             if is_reply && self.swallows(bytes) {
                 break;
             }

@@ -133,11 +133,11 @@ impl Theatre {
     /// A replica that has not seen the last second takes over.
     fn fail_over(&mut self) {
         let link = Proxy::to(&self.primary.address());
-        let replica = Node::replica_of(&link.address);
+        let mut replica = Node::replica_of(&link.address);
         std::thread::sleep(Duration::from_secs(2));
         link.cut();
         std::thread::sleep(Duration::from_secs(1));
-        replica.command(&["REPLICAOF", "NO", "ONE"]);
+        replica.promote();
         self.proxy.lead_to(&replica.address());
         self.primary = replica;
     }

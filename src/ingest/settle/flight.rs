@@ -11,7 +11,6 @@ use crate::{
     faults::{Defence, Step, holds, reach},
     ingest::{Fatal, Interrupt, patience::Patience, source::Source},
     ledger::{Committed, LedgerError},
-    observe::health::Dependency,
 };
 
 /// What a group has decided and not yet committed.
@@ -84,7 +83,7 @@ impl Settler {
             }
         }
         if let Some(why) = away {
-            patience.wait_for(source, Dependency::Redis, &why).await?;
+            patience.lose_redis(source, &why).await?;
         }
         Ok(total)
     }

@@ -317,7 +317,7 @@ impl Settler {
                 for (organization_id, _) in &commits {
                     drop(accounts.take(organization_id));
                 }
-                patience.wait_for(source, crate::observe::health::Dependency::Redis, &why).await
+                patience.lose_redis(source, &why).await
             }
             Err(LedgerError::Misconfigured(why)) => Err(Fatal::Ledger(why).into()),
         }

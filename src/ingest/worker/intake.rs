@@ -126,15 +126,16 @@ impl Worker {
     /// Asks the registry for a schema until it answers.
     async fn learn_schema(&mut self, id: u32) -> Result<(), Interrupt> {
         let registry = self.registry.as_ref().expect("without a registry no schema is needed");
+        let (patience, mut waiting) = (&self.around.patience, None);
         loop {
             match registry.schema(id) {
                 Ok(schema) => {
-                    self.around.patience.health.regain(Dependency::SchemaRegistry);
                     self.decoder.learn(id, schema.as_deref());
                     return Ok(());
                 }
                 Err(away) => {
-                    self.around.patience.wait_for(&*self.source, Dependency::SchemaRegistry, &away.to_string()).await?;
+                    let why = away.to_string();
+                    patience.wait_for(&*self.source, &mut waiting, Dependency::SchemaRegistry, &why).await?;
                 }
             }
         }

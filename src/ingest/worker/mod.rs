@@ -18,18 +18,18 @@ use tracing::{error, info, warn};
 
 mod intake;
 mod publish;
+mod tenure;
 mod upkeep;
 
-use self::intake::dead_letters;
+use self::{intake::dead_letters, tenure::Tenure};
 use super::{
     Fatal, Interrupt,
     accounts::Accounts,
     batch::Batch,
     decode::{Decoder, Registry, RegistryOptions},
-    lanes::{ControlLane, control_is_read_for_usage},
-    low_water::LowWater,
+    lanes::control_is_read_for_usage,
     patience::Patience,
-    positions::{Positions, Start},
+    positions::Start,
     settle::{Groups, Item, Settled, Settler, Work},
     source::{Lane, Rebalance, Source},
 };
@@ -42,7 +42,7 @@ use crate::{
     faults::{Defence, Step, holds, once, reach},
     ledger::{InputPartition, Ledger},
     notify::{encode::DeadLetter, publisher::Publisher, readback::Readback},
-    observe::{health::Dependency, metrics::Metrics},
+    observe::metrics::Metrics,
 };
 
 /// How long an empty lane is waited on.
@@ -50,9 +50,6 @@ const IDLE_WAIT: Duration = Duration::from_millis(5);
 
 /// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
 const TICK: Duration = Duration::from_secs(1);
-
-/// How long the broker may take to tell how many partitions a topic has.
-const METADATA_WAIT: Duration = Duration::from_secs(2);
 
 /// Signals that are written and acknowledged are forgotten this long after, if nothing else is written before.
 const FORGET_AFTER: Duration = Duration::from_millis(200);
@@ -109,15 +106,6 @@ pub struct Worker {
     accounts: Accounts,
     /// Organizations with signals that are acknowledged and still stored.
     to_forget: BTreeSet<Box<str>>,
-}
-
-/// What lasts from one assignment to the next.
-struct Tenure {
-    positions: Positions,
-    control: ControlLane,
-    low_water: LowWater,
-    last_tick: Instant,
-    last_batch: Instant,
 }
 
 impl Worker {
@@ -197,68 +185,15 @@ impl Worker {
 
     /// Holds partitions from a begin to what ends it.
     async fn hold(&mut self, partitions: &[InputPartition], fetching: &mut bool) -> Interrupt {
-        if holds(Defence::DropAll) {
-            self.accounts.clear();
-        }
-        self.to_forget.clear();
-        let begun = Positions::begin(
-            partitions,
-            &self.options.control_topic,
-            self.options.start,
-            &*self.around.ledger,
-            &*self.source,
-            &self.around.patience,
-        );
-        let positions = match begun.await {
-            Ok(positions) => positions,
+        let mut tenure = match self.begin(partitions, fetching).await {
+            Ok(tenure) => tenure,
             Err(interrupt) => return interrupt,
-        };
-        let partitions_of_all = match self.count_partitions().await {
-            Ok(count) => count,
-            Err(interrupt) => return interrupt,
-        };
-        self.settler.begin(positions.fence().clone());
-        let offsets = positions.offsets();
-        let moved = if *fetching { self.source.seek(&offsets) } else { self.source.assign(&offsets) };
-        if let Err(error) = moved {
-            return Fatal::Kafka(format!("partitions could not be begun: {error}")).into();
-        }
-        *fetching = true;
-        self.around.metrics.partitions.set(i64::try_from(partitions.len()).unwrap_or(i64::MAX));
-        let now = Instant::now();
-        let held = |partition| {
-            positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
-        };
-        self.around.readback.check_all(held);
-        let mut tenure = Tenure {
-            positions,
-            control: ControlLane::default(),
-            // After a rewind the inputs may be far behind what was known of them.
-            low_water: LowWater::new(self.options.replica_behind, partitions_of_all),
-            last_tick: now,
-            last_batch: now,
         };
         loop {
             if let Err(interrupt) = self.lap(&mut tenure).await {
                 return interrupt;
             }
         }
-    }
-
-    /// How many partitions all topics have together, whoever reads them.
-    async fn count_partitions(&self) -> Result<usize, Interrupt> {
-        let mut count = 0;
-        for topic in &self.options.topics {
-            count += loop {
-                let why = match self.source.partitions(topic, METADATA_WAIT) {
-                    Ok(0) => format!("{topic} has no partitions"),
-                    Ok(partitions) => break partitions,
-                    Err(error) => error.to_string(),
-                };
-                self.around.patience.wait_for(&*self.source, Dependency::Kafka, &why).await?;
-            };
-        }
-        Ok(count)
     }
 
     /// One batch, or one look at what is due while there is none.

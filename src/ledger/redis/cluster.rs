@@ -10,17 +10,14 @@ use std::{
 };
 
 use futures::future::join_all;
-use redis::{
-    Cmd, ConnectionAddr, ConnectionInfo, RedisError, ServerErrorKind, Value,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    cmd,
-};
+use redis::{Cmd, ConnectionAddr, ConnectionInfo, ServerErrorKind, Value, aio::ConnectionManagerConfig, cmd};
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
     CALL_TIMEOUT,
-    connection::{classify, pipeline},
+    connection::classify,
+    node::{Node, Reply},
     slots::{Slots, slot_of},
 };
 use crate::ledger::{LedgerError, keys::Keys};
@@ -30,9 +27,6 @@ const MAP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Between two tries of a call whose slot is on the move.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
-
-/// What came of one call.
-pub type Reply = Result<Value, RedisError>;
 
 /// A cluster. Clones share it.
 #[derive(Clone)]
@@ -49,8 +43,8 @@ struct Shared {
     /// Slots of the progress keys.
     tags: BTreeSet<u16>,
     slots: Mutex<Arc<Slots>>,
-    /// Connections by `host:port`; each restores itself.
-    nodes: Mutex<HashMap<Box<str>, ConnectionManager>>,
+    /// By `host:port`.
+    nodes: Mutex<HashMap<Box<str>, Node>>,
 }
 
 /// One call that is still to be answered.
@@ -94,7 +88,7 @@ impl Cluster {
     /// # Errors
     /// [`LedgerError`], by what the server says.
     pub async fn send_to(&self, address: &str, call: &Cmd) -> Result<Value, LedgerError> {
-        call.query_async(&mut self.node(address)?).await.map_err(|error| classify(&error))
+        self.node(address)?.query(call).await
     }
 
     /// Sends calls and returns a reply for each. Those whose slot is on the move are sent again for a while.
@@ -199,10 +193,10 @@ impl Cluster {
         let calls = errands.iter().map(|errand| calls[errand.position].clone());
         let replies = if asks {
             // Pairs: pipelines are cut at even places, so that none is torn.
-            let replies = pipeline(&node, calls.flat_map(|call| [cmd("ASKING"), call]).collect()).await?;
+            let replies = node.pipeline(calls.flat_map(|call| [cmd("ASKING"), call]).collect()).await?;
             replies.into_iter().skip(1).step_by(2).collect()
         } else {
-            pipeline(&node, calls.collect()).await?
+            node.pipeline(calls.collect()).await?
         };
         Ok(errands.into_iter().zip(replies).collect())
     }
@@ -231,15 +225,14 @@ impl Cluster {
         Arc::clone(&hold(&self.shared.slots))
     }
 
-    /// The connection to a node.
-    fn node(&self, address: &str) -> Result<ConnectionManager, LedgerError> {
+    fn node(&self, address: &str) -> Result<Node, LedgerError> {
         let mut nodes = hold(&self.shared.nodes);
         if let Some(node) = nodes.get(address) {
             return Ok(node.clone());
         }
         let info = info_of(&self.shared.seed, address)?;
         let client = redis::Client::open(info).map_err(|error| classify(&error))?;
-        let node = client.get_connection_manager_lazy(self.shared.config.clone()).map_err(|error| classify(&error))?;
+        let node = Node::new(client, self.shared.config.clone())?;
         nodes.insert(address.into(), node.clone());
         Ok(node)
     }
@@ -268,13 +261,13 @@ impl Cluster {
 }
 
 /// Where the slots are in the eyes of one node; the epochs of the newest change that it knows of, and of its own.
-async fn ask_for_slots(address: &str, node: ConnectionManager) -> Result<((u64, u64), Slots), LedgerError> {
+async fn ask_for_slots(address: &str, node: Node) -> Result<((u64, u64), Slots), LedgerError> {
     let ask = |what: &str| {
         let mut ask = cmd("CLUSTER");
         ask.arg(what);
         ask
     };
-    let mut replies = pipeline(&node, vec![ask("INFO"), ask("SLOTS")]).await?.into_iter();
+    let mut replies = node.pipeline(vec![ask("INFO"), ask("SLOTS")]).await?.into_iter();
     let mut next = || replies.next().and_then(Result::ok).unwrap_or(Value::Nil);
     let info: String = redis::from_redis_value(next()).unwrap_or_default();
     let epoch = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());

@@ -2,25 +2,18 @@
 
 use std::collections::HashMap;
 
-use redis::{
-    Cmd, ErrorKind, InfoDict, RedisError, ServerErrorKind, Value,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    cmd,
-};
+use redis::{Cmd, ErrorKind, InfoDict, RedisError, ServerErrorKind, Value, aio::ConnectionManagerConfig, cmd};
 use tracing::warn;
 
 use super::{
     CALL_TIMEOUT,
-    cluster::{Cluster, Reply},
+    cluster::Cluster,
+    node::{Node, Reply},
 };
 use crate::ledger::{LedgerError, keys::Keys};
 
 /// The library of functions, as it is loaded into the server.
 const FUNCTIONS: &str = include_str!("../bursar.lua");
-
-/// Calls in one pipeline: enough to hide the round trip, few enough to bound the reply buffers of the server. Even, for
-/// calls that come in pairs.
-const PIPELINE_CALLS_MAX: usize = 256;
 
 /// How Redis is reached.
 #[derive(Clone, Debug)]
@@ -35,7 +28,7 @@ pub struct RedisOptions {
 #[derive(Clone)]
 pub enum Connection {
     /// One server.
-    Single(ConnectionManager),
+    Single(Node),
     /// A cluster.
     Cluster(Cluster),
 }
@@ -53,14 +46,12 @@ impl Connection {
             .set_connection_timeout(Some(CALL_TIMEOUT))
             .set_response_timeout(Some(CALL_TIMEOUT))
             .set_number_of_retries(1);
-        let single = client.get_connection_manager_with_config(config.clone()).await;
-        let mut single = single.map_err(|error| classify(&error))?;
-        let info: InfoDict =
-            cmd("INFO").arg("cluster").query_async(&mut single).await.map_err(|error| classify(&error))?;
+        let seed = client.get_connection_info().clone();
+        let single = Node::new(client, config.clone())?;
+        let info: InfoDict = single.query(cmd("INFO").arg("cluster")).await?;
         if info.get::<i32>("cluster_enabled") != Some(1) {
             return Ok(Self::Single(single));
         }
-        let seed = client.get_connection_info().clone();
         Cluster::open(seed, config, &Keys::new(&options.prefix)).await.map(Self::Cluster)
     }
 
@@ -75,7 +66,7 @@ impl Connection {
     /// [`LedgerError::Unavailable`] if a connection fails: then it is not known which calls were executed.
     pub async fn send(&self, calls: Vec<Cmd>) -> Result<Vec<Reply>, LedgerError> {
         match self {
-            Self::Single(connection) => pipeline(connection, calls).await,
+            Self::Single(node) => node.pipeline(calls).await,
             Self::Cluster(cluster) => cluster.send(&calls).await,
         }
     }
@@ -134,9 +125,7 @@ impl Connection {
     async fn query_at(&self, primary: Option<&str>, call: &Cmd) -> Result<Value, LedgerError> {
         match (self, primary) {
             (Self::Cluster(cluster), Some(address)) => cluster.send_to(address, call).await,
-            (Self::Single(connection), _) => {
-                call.query_async(&mut connection.clone()).await.map_err(|error| classify(&error))
-            }
+            (Self::Single(node), _) => node.query(call).await,
             (Self::Cluster(_), None) => unreachable!("every primary of a cluster has an address"),
         }
     }
@@ -183,22 +172,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// Sends calls over one connection, many at a time.
-pub async fn pipeline(connection: &ConnectionManager, calls: Vec<Cmd>) -> Result<Vec<Reply>, LedgerError> {
-    let mut replies = Vec::with_capacity(calls.len());
-    let mut calls = calls.into_iter().peekable();
-    while calls.peek().is_some() {
-        let mut pipeline = redis::pipe();
-        for call in calls.by_ref().take(PIPELINE_CALLS_MAX) {
-            pipeline.add_command(call);
-        }
-        let answered: Result<Vec<Reply>, RedisError> =
-            pipeline.ignore_errors().query_async(&mut connection.clone()).await;
-        replies.extend(answered.map_err(|error| classify(&error))?);
-    }
-    Ok(replies)
 }
 
 fn read<T: redis::FromRedisValue>(reply: Value) -> Result<T, LedgerError> {

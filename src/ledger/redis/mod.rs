@@ -1,12 +1,13 @@
 //! The ledger on Redis: one Function call per load and per commit, many of them in one pipeline.
 //!
 //! - `connection` reaches a single server or a cluster, and tells "away" from "refuses"; `cluster` sends each call to
-//!   the primary of its key, and `slots` knows which that is.
+//!   the primary of its key, and `slots` knows which that is; `node` is the connection to one server.
 //! - `calls` says each step in the words of `bursar.lua`, and reads its answers.
 
 mod calls;
 mod cluster;
 mod connection;
+mod node;
 mod slots;
 
 use std::time::Duration;

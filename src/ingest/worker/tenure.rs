@@ -1,0 +1,87 @@
+//! What a worker has of its partitions, from one assignment to the next.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Worker;
+use crate::{
+    faults::{Defence, holds},
+    ingest::{Fatal, Interrupt, lanes::ControlLane, low_water::LowWater, positions::Positions},
+    ledger::InputPartition,
+    observe::health::Dependency,
+};
+
+/// How long the broker may take to tell how many partitions a topic has.
+const METADATA_WAIT: Duration = Duration::from_secs(2);
+
+/// What lasts from one assignment to the next.
+pub(super) struct Tenure {
+    pub(super) positions: Positions,
+    pub(super) control: ControlLane,
+    pub(super) low_water: LowWater,
+    pub(super) last_tick: Instant,
+    pub(super) last_batch: Instant,
+}
+
+impl Worker {
+    /// Reads where partitions begin, and has them fetched from there. Nothing that was held before is believed.
+    ///
+    /// # Errors
+    /// An [`Interrupt`].
+    pub(super) async fn begin(
+        &mut self,
+        partitions: &[InputPartition],
+        fetching: &mut bool,
+    ) -> Result<Tenure, Interrupt> {
+        if holds(Defence::DropAll) {
+            self.accounts.clear();
+        }
+        self.to_forget.clear();
+        let begun = Positions::begin(
+            partitions,
+            &self.options.control_topic,
+            self.options.start,
+            &*self.around.ledger,
+            &*self.source,
+            &self.around.patience,
+        );
+        let positions = begun.await?;
+        let partitions_of_all = self.count_partitions().await?;
+        self.settler.begin(positions.fence().clone());
+        let offsets = positions.offsets();
+        let moved = if *fetching { self.source.seek(&offsets) } else { self.source.assign(&offsets) };
+        moved.map_err(|error| Fatal::Kafka(format!("partitions could not be begun: {error}")))?;
+        *fetching = true;
+        self.around.metrics.partitions.set(i64::try_from(partitions.len()).unwrap_or(i64::MAX));
+        let now = Instant::now();
+        let held = |partition| {
+            positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
+        };
+        self.around.readback.check_all(held);
+        Ok(Tenure {
+            positions,
+            control: ControlLane::default(),
+            // After a rewind the inputs may be far behind what was known of them.
+            low_water: LowWater::new(self.options.replica_behind, partitions_of_all),
+            last_tick: now,
+            last_batch: now,
+        })
+    }
+
+    /// How many partitions all topics have together, whoever reads them.
+    async fn count_partitions(&self) -> Result<usize, Interrupt> {
+        let (mut count, mut waiting) = (0, None);
+        for topic in &self.options.topics {
+            count += loop {
+                let why = match self.source.partitions(topic, METADATA_WAIT) {
+                    Ok(0) => format!("{topic} has no partitions"),
+                    Ok(partitions) => break partitions,
+                    Err(error) => error.to_string(),
+                };
+                self.around.patience.wait_for(&*self.source, &mut waiting, Dependency::Kafka, &why).await?;
+            };
+        }
+        Ok(count)
+    }
+}
