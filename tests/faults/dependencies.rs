@@ -73,7 +73,11 @@ pub fn enlarge(name: &str, off: Option<Defence>) -> Result<(), String> {
         });
     });
     // Brokers and clients tell each other of new partitions every ten seconds or so.
-    load.settle(&stage, Duration::from_secs(90)).map_err(|why| format!("{why}\n{}", member.log()))?;
+    load.settle(&stage, Duration::from_secs(90)).map_err(|why| {
+        let figures = member.get("/metrics").unwrap_or_default();
+        let figures: Vec<&str> = figures.lines().filter(|line| line.starts_with("bursar_")).collect();
+        format!("{why}\n{}\n{}", member.log(), figures.join("\n"))
+    })?;
     let told = stage.read("thresholds").len();
     member.terminate();
     block_on(async {
