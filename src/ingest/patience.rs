@@ -109,7 +109,10 @@ impl Patience {
         dependency: Dependency,
         why: &str,
     ) -> Result<(), Interrupt> {
-        waiting.get_or_insert_with(|| self.health.wait(dependency, why)).because(why);
+        match waiting {
+            Some(waiting) => waiting.because(why),
+            None => *waiting = Some(self.health.wait(dependency, why)),
+        }
         self.pause(source).await
     }
 

@@ -8,7 +8,7 @@ use crate::{
     load::Load,
     nodes::Node,
     proxy::Proxy,
-    support::{Servers, Stage},
+    support::{Member, Servers, Stage},
 };
 
 const EVENTS: i64 = 20_000;
@@ -27,6 +27,16 @@ fn stage_behind(proxy: &Proxy, name: &str, off: &[Defence]) -> Stage {
     stage.set("WORK__WORKERS", "1");
     stage.switch_off(off.iter().copied());
     stage
+}
+
+/// A primary, a proxy to it, and a member that reaches it by the proxy.
+fn behind_proxy(name: &str, off: &[Defence]) -> (Node, Proxy, Stage, Member) {
+    Servers::shared();
+    let primary = Node::primary();
+    let proxy = Proxy::to(&primary.address());
+    let stage = stage_behind(&proxy, name, off);
+    let member = stage.run();
+    (primary, proxy, stage, member)
 }
 
 /// Sends the load over 8 s, and breaks something after 4.
@@ -80,11 +90,7 @@ fn e3_control_run_fails() {
 
 /// Redis comes back with the end of its log cut off.
 fn cut_log(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
-    Servers::shared();
-    let mut primary = Node::primary();
-    let proxy = Proxy::to(&primary.address());
-    let stage = stage_behind(&proxy, name, off);
-    let _member = stage.run();
+    let (mut primary, _proxy, stage, _member) = behind_proxy(name, off);
     let load = Load::new(EVENTS);
     under_load(&stage, &load, || {
         let log = newest_log(&primary);
@@ -151,11 +157,7 @@ fn e4_u_5_an_older_snapshot_is_restored() {
 
 /// A connection becomes silent under load, as when a machine loses its power.
 fn silence(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
-    Servers::shared();
-    let primary = Node::primary();
-    let proxy = Proxy::to(&primary.address());
-    let stage = stage_behind(&proxy, name, off);
-    let _member = stage.run();
+    let (_primary, proxy, stage, _member) = behind_proxy(name, off);
     let load = Load::new(EVENTS);
     under_load(&stage, &load, || proxy.silence());
     load.settle(&stage, within)
@@ -170,11 +172,7 @@ fn u_5_a_connection_that_is_silent_is_replaced() {
 
 /// Replies of calls that were done are swallowed.
 fn swallow(name: &str, off: &[Defence], within: Duration) -> Result<Duration, String> {
-    Servers::shared();
-    let primary = Node::primary();
-    let proxy = Proxy::to(&primary.address());
-    let stage = stage_behind(&proxy, name, off);
-    let _member = stage.run();
+    let (_primary, proxy, stage, _member) = behind_proxy(name, off);
     let load = Load::new(EVENTS);
     load.say_limits(&stage);
     proxy.swallow_every(2);
@@ -209,11 +207,7 @@ fn e5_control_run_fails() {
 /// The functions are flushed under load, and another release's library stands beside them.
 #[test]
 fn e6_functions_are_loaded_again() {
-    Servers::shared();
-    let primary = Node::primary();
-    let proxy = Proxy::to(&primary.address());
-    let stage = stage_behind(&proxy, "e6", &[]);
-    let member = stage.run();
+    let (primary, _proxy, stage, member) = behind_proxy("e6", &[]);
     let other = "#!lua name=bursar_0\nredis.register_function('bursar_commit_0', function() return 1 end)";
     primary.command(&["FUNCTION", "LOAD", other]);
     let load = Load::new(EVENTS);
@@ -234,11 +228,7 @@ fn e6_functions_are_loaded_again() {
 /// Without loading them again, the first call after a flush cannot be made.
 #[test]
 fn e6_control_run_fails() {
-    Servers::shared();
-    let primary = Node::primary();
-    let proxy = Proxy::to(&primary.address());
-    let stage = stage_behind(&proxy, "e6-off", &[Defence::Functions]);
-    let mut member = stage.run();
+    let (primary, _proxy, stage, mut member) = behind_proxy("e6-off", &[Defence::Functions]);
     let load = Load::new(EVENTS);
     load.say_limits(&stage);
     primary.command(&["FUNCTION", "FLUSH"]);

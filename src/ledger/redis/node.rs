@@ -95,7 +95,10 @@ impl Node {
             let mut current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
             if current.number == seen.number {
                 match self.shared.client.get_connection_manager_lazy(self.shared.config.clone()) {
-                    Ok(connection) => *current = Numbered { number: seen.number + 1, connection },
+                    Ok(connection) => {
+                        warn!("a call to Redis was not answered in time: its connection is replaced");
+                        *current = Numbered { number: seen.number + 1, connection };
+                    }
                     Err(why) => warn!(%why, "the connection to Redis stays as it is"),
                 }
             }
