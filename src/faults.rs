@@ -39,6 +39,8 @@ pub enum Defence {
     Functions,
     /// A connection to Redis on which a call was not answered is replaced.
     Replace,
+    /// A partition that gives nothing, although the broker holds more, is assigned anew.
+    Silence,
     /// A log that does not hold what comes next stops the process.
     LogBounds,
     /// An account that cannot be decided is parked, and the others go on.
@@ -47,7 +49,7 @@ pub enum Defence {
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Ids,
         Self::LowWater,
         Self::Overtaken,
@@ -64,6 +66,7 @@ impl Defence {
         Self::Readback,
         Self::Functions,
         Self::Replace,
+        Self::Silence,
         Self::LogBounds,
         Self::Quarantine,
     ];

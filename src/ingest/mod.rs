@@ -4,6 +4,7 @@
 //! - [`source`] is what a worker asks of its membership in the group; [`consumer`] is Kafka's; [`batch`] is what comes.
 //! - [`positions`] knows how far each partition was read and applied, and where to begin.
 //! - [`lanes`] merges control records and usage by record time.
+//! - [`silence`] finds partitions that the client does not fetch any more.
 //! - [`low_water`] knows what may be forgotten.
 //! - [`decode`] turns bytes into events, or into a reason.
 //! - [`settle`] takes a batch through load, decide and commit, account by account.
@@ -19,6 +20,7 @@ pub mod low_water;
 pub mod patience;
 pub mod positions;
 pub mod settle;
+pub mod silence;
 pub mod source;
 pub mod worker;
 
@@ -31,6 +33,8 @@ pub enum Interrupt {
     Rebalanced(source::Rebalance),
     /// The ledger is not the one any more that positions were read from.
     FenceMoved,
+    /// The client does not fetch a partition any more, although the broker holds more of it.
+    Stuck,
     /// Another worker has applied what this one still holds: it lost its partitions without knowing.
     Overtaken,
     /// The process was asked to stop.

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub paused_scopes: IntGaugeVec,
     /// Times that positions were read anew because the fence had moved.
     pub rewinds: IntCounter,
+    /// Times that the client did not fetch a partition any more.
+    pub stuck: IntCounter,
     /// Corrections of the pauses topic.
     pub corrections: IntCounter,
     /// Rows held in memory, over all workers.
@@ -94,6 +96,10 @@ impl Metrics {
                 &["cause"],
             ),
             rewinds: made.counter("rewinds_total", "Times that positions were read anew because the fence had moved"),
+            stuck: made.counter(
+                "stuck_partitions_total",
+                "Times that a partition had to be assigned anew because the client did not fetch it",
+            ),
             corrections: made.counter("pause_corrections_total", "Corrections of the pauses topic"),
             rows_held: made.gauge("rows_held", "Rows of scopes held in memory"),
             missing: made.gauges("dependency_missing", "1 while a dependency does not answer", &["dependency"]),

@@ -77,6 +77,9 @@ impl Source for Membership {
 
     fn assign(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
         self.fetching = begin_at.iter().map(|(partition, offset)| (partition.clone(), (*offset, None))).collect();
+        if let Some(number) = self.world.lock().stick(begin_at.len()) {
+            self.fetching.remove(&begin_at[number].0);
+        }
         Ok(())
     }
 

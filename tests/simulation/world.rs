@@ -62,6 +62,8 @@ pub struct World {
     pub sent: Vec<Outgoing>,
     /// Whether nothing goes wrong any more.
     pub quiet: bool,
+    /// Whether a partition may still stick once all is quiet.
+    pub last_to_stick: bool,
     /// How often each kind of thing went wrong.
     pub wrong: BTreeMap<&'static str, u32>,
     trace: Xxh3,
@@ -96,6 +98,7 @@ impl World {
             members: Vec::new(),
             sent: Vec::new(),
             quiet: false,
+            last_to_stick: true,
             wrong: BTreeMap::new(),
             trace: Xxh3::new(),
         })))
@@ -174,6 +177,20 @@ impl World {
             });
         }
         (fate, waits)
+    }
+
+    /// Which of so many partitions the client will not fetch, until they are assigned anew.
+    pub fn stick(&mut self, partitions: usize) -> Option<usize> {
+        let sticks = if self.quiet {
+            std::mem::take(&mut self.last_to_stick) && self.random.random_bool(0.5)
+        } else {
+            self.random.random_bool(0.05)
+        };
+        if !sticks || partitions == 0 {
+            return None;
+        }
+        self.break_something("a partition is not fetched");
+        Some(self.random.random_range(0..partitions))
     }
 
     fn append_control(&mut self, outgoing: &Outgoing) {

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Tenure, Worker};
+use tracing::warn;
+
+use super::{IDLE_WAIT, Tenure, Worker};
 use crate::{
     domain::{reason::Reason, time::Timestamp},
     faults::{Defence, Step, holds, reach},
@@ -10,14 +12,19 @@ use crate::{
         Fatal, Interrupt,
         batch::{Batch, Message},
         decode::Undecoded,
-        lanes::ControlItem,
+        lanes::{ControlItem, control_is_read_for_usage},
+        positions::Position,
         settle::{Groups, Item, Settled, Work},
+        silence::Look,
         source::Lane,
     },
     ledger::InputPartition,
     notify::encode::{DEAD_LETTER_BYTES_MAX, DEAD_LETTER_KEY_BYTES_MAX, DeadLetter, PARKED_BYTES_MAX},
     observe::health::Dependency,
 };
+
+/// How long the broker may take to tell where a silent partition ends.
+const LOOK_WAIT: Duration = Duration::from_millis(200);
 
 impl Worker {
     /// Reads control records into their lane. Returns how many.
@@ -59,11 +66,56 @@ impl Worker {
                 break;
             }
         }
-        if batch.len() < batch.capacity {
-            tenure.positions.drain(true, asked_at);
-        }
+        self.drain(Lane::Control, &batch, asked_at, tenure)?;
         tenure.positions.end_batch();
         Ok(batch.len())
+    }
+
+    /// Reads control records until the usage that was read may be applied.
+    pub(super) async fn read_control_for_usage(
+        &mut self,
+        tenure: &mut Tenure,
+        dead: &mut Vec<DeadLetter>,
+    ) -> Result<(), Interrupt> {
+        while !control_is_read_for_usage(&tenure.positions, self.options.policy.rules_delay_ms) {
+            self.read_control(tenure, IDLE_WAIT, dead).await?;
+            self.keep_membership()?;
+        }
+        Ok(())
+    }
+
+    /// After a lane was asked at `asked_at`: if it held nothing more, looks for partitions that should have given more.
+    pub(super) fn drain(
+        &self,
+        lane: Lane,
+        batch: &Batch,
+        asked_at: Timestamp,
+        tenure: &mut Tenure,
+    ) -> Result<(), Interrupt> {
+        let is_drained = batch.len() < batch.capacity;
+        if is_drained {
+            tenure.positions.drain(lane == Lane::Control, asked_at);
+        }
+        tenure.silence.asked(lane, is_drained);
+        match tenure.silence.look(lane) {
+            Some(Look::Ask(number)) => {
+                let position = tenure.positions.get(number);
+                let bounds = self.source.watermarks(&position.input, LOOK_WAIT);
+                let end = bounds.ok().map(|(_, end)| end).filter(|end| *end > position.next_offset);
+                tenure.silence.seen(number, end);
+            }
+            Some(Look::Stuck(number, end)) if holds(Defence::Silence) => {
+                let Position { input: InputPartition { topic, partition }, next_offset, .. } =
+                    tenure.positions.get(number);
+                warn!(
+                    topic,
+                    partition, next_offset, end, "the client does not fetch this partition any more: beginning anew"
+                );
+                return Err(Interrupt::Stuck);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     pub(super) async fn decode_usage<'m>(
@@ -103,6 +155,7 @@ impl Worker {
         tenure: &mut Tenure,
     ) -> Result<Option<(usize, Timestamp)>, Interrupt> {
         let Some(position) = tenure.positions.number_of(message) else { return Ok(None) };
+        tenure.silence.heard(position);
         if message.is_end_of_partition() {
             tenure.positions.reach_end(position, message.offset(), asked_at);
             return Ok(None);

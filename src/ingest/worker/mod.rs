@@ -27,7 +27,6 @@ use super::{
     accounts::Accounts,
     batch::Batch,
     decode::{Decoder, Registry, RegistryOptions},
-    lanes::control_is_read_for_usage,
     patience::Patience,
     positions::Start,
     settle::{Groups, Item, Settled, Settler, Work},
@@ -152,6 +151,10 @@ impl Worker {
                         "Redis is not the one any more that positions were read from: beginning anew at its progress"
                     );
                 }
+                Interrupt::Stuck => {
+                    self.around.metrics.stuck.inc();
+                    fetching = false;
+                }
                 Interrupt::Overtaken => {
                     self.around.metrics.rewinds.inc();
                     warn!("another worker has applied what this one was about to: beginning anew at its progress");
@@ -198,12 +201,7 @@ impl Worker {
 
     /// One batch, or one look at what is due while there is none.
     async fn lap(&mut self, tenure: &mut Tenure) -> Result<(), Interrupt> {
-        if self.around.patience.is_stopped() {
-            return Err(Interrupt::Stopped);
-        }
-        if let Some(rebalance) = self.source.poll_membership() {
-            return Err(Interrupt::Rebalanced(rebalance));
-        }
+        self.keep_membership()?;
         let mut dead = Vec::new();
         let control_read = self.read_control(tenure, Duration::ZERO, &mut dead).await?;
         let mut batch = Batch::new(self.options.batch_records_max);
@@ -216,19 +214,9 @@ impl Worker {
         let mut items = Vec::with_capacity(batch.len());
         let mut groups = Groups::default();
         self.decode_usage(&batch, asked_at, tenure, &mut items, &mut groups, &mut dead).await?;
-        if batch.len() < batch.capacity {
-            tenure.positions.drain(false, asked_at);
-        }
+        self.drain(Lane::Usage, &batch, asked_at, tenure)?;
         reach(Step::Decoded);
-        while !control_is_read_for_usage(&tenure.positions, self.options.policy.rules_delay_ms) {
-            self.read_control(tenure, IDLE_WAIT, &mut dead).await?;
-            if self.around.patience.is_stopped() {
-                return Err(Interrupt::Stopped);
-            }
-            if let Some(rebalance) = self.source.poll_membership() {
-                return Err(Interrupt::Rebalanced(rebalance));
-            }
-        }
+        self.read_control_for_usage(tenure, &mut dead).await?;
         for item in tenure.control.release(&tenure.positions) {
             let organization_id = item.record.organization_id.clone();
             let (position, offset, record_time) = (Some(item.position), item.offset, item.record_time);
@@ -249,6 +237,13 @@ impl Worker {
         self.decoder.end_batch();
         tenure.last_batch = Instant::now();
         self.tick(tenure).await
+    }
+
+    fn keep_membership(&self) -> Result<(), Interrupt> {
+        if self.around.patience.is_stopped() {
+            return Err(Interrupt::Stopped);
+        }
+        self.source.poll_membership().map_or(Ok(()), |rebalance| Err(Interrupt::Rebalanced(rebalance)))
     }
 
     /// Settles a batch, publishes what came of it, and only then writes progress.

@@ -7,7 +7,9 @@ use tokio::time::Instant;
 use super::Worker;
 use crate::{
     faults::{Defence, holds},
-    ingest::{Fatal, Interrupt, lanes::ControlLane, low_water::LowWater, positions::Positions},
+    ingest::{
+        Fatal, Interrupt, lanes::ControlLane, low_water::LowWater, positions::Positions, silence::Silence, source::Lane,
+    },
     ledger::InputPartition,
     observe::health::Dependency,
 };
@@ -19,6 +21,7 @@ const METADATA_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct Tenure {
     pub(super) positions: Positions,
     pub(super) control: ControlLane,
+    pub(super) silence: Silence,
     pub(super) low_water: LowWater,
     pub(super) last_tick: Instant,
     pub(super) last_batch: Instant,
@@ -59,9 +62,12 @@ impl Worker {
             positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
         };
         self.around.readback.check_all(held);
+        let lane = |is_control| if is_control { Lane::Control } else { Lane::Usage };
+        let silence = Silence::new(positions.all().iter().map(|position| lane(position.is_control)));
         Ok(Tenure {
             positions,
             control: ControlLane::default(),
+            silence,
             // After a rewind the inputs may be far behind what was known of them.
             low_water: LowWater::new(self.options.replica_behind, partitions_of_all),
             last_tick: now,
