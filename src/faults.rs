@@ -151,6 +151,12 @@ mod what_is_set {
     /// Nothing happens.
     #[inline(always)]
     pub const fn taste(_: &str) {}
+
+    /// Never.
+    #[inline(always)]
+    pub const fn sticks(_: &str, _: i32) -> bool {
+        false
+    }
 }
 
 #[cfg(feature = "faults")]
@@ -175,6 +181,10 @@ mod what_is_set {
 
     /// `BURSAR_FAULTS_POISON=acme`: deciding for this organization panics.
     static POISON: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("BURSAR_FAULTS_POISON").ok());
+
+    /// `BURSAR_FAULTS_STICKS=usage/0`: this partition is not fetched after its first assignment.
+    static STICKS: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("BURSAR_FAULTS_STICKS").ok());
+    static HAS_STUCK: AtomicBool = AtomicBool::new(false);
 
     /// A step, and at which time it is reached something happens: `Committed:3` is the third.
     struct Place {
@@ -234,6 +244,12 @@ mod what_is_set {
     /// Panics, if the organization is the poisoned one.
     pub fn taste(organization_id: &str) {
         assert!(POISON.as_deref() != Some(organization_id), "poisoned, as BURSAR_FAULTS_POISON says");
+    }
+
+    /// Whether a partition is not to be fetched this time.
+    pub fn sticks(topic: &str, partition: i32) -> bool {
+        STICKS.as_ref().is_some_and(|place| *place == format!("{topic}/{partition}"))
+            && !HAS_STUCK.swap(true, Ordering::SeqCst)
     }
 
     /// Dies or stops, if this is the place.

@@ -34,7 +34,7 @@ use super::{
     batch::Batch,
     source::{Lane, Rebalance, Source, SourceError},
 };
-use crate::ledger::InputPartition;
+use crate::{faults::sticks, ledger::InputPartition};
 
 /// How long the client may take to move its positions.
 const SEEK_WAIT: Duration = Duration::from_secs(10);
@@ -117,13 +117,15 @@ impl Source for Consumer {
     }
 
     fn assign(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
-        self.partition_queues.clear();
+        self.unassign()?;
         for (input, _) in begin_at {
             let queue = Queue::of_partition(&self.client, &input.topic, input.partition);
             queue.forward_to(if input.topic == self.control_topic { &self.control } else { &self.usage });
             self.partition_queues.push(queue);
         }
-        Ok(self.client.assign(&offset_list(begin_at)?)?)
+        let fetched: Vec<_> =
+            begin_at.iter().filter(|(input, _)| !sticks(&input.topic, input.partition)).cloned().collect();
+        Ok(self.client.assign(&offset_list(&fetched)?)?)
     }
 
     fn seek(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
@@ -136,6 +138,10 @@ impl Source for Consumer {
 
     fn unassign(&mut self) -> Result<(), SourceError> {
         self.partition_queues.clear();
+        self.client.unassign()?;
+        // The first call only asks for fetching to stop. The stop takes the forwarding of a partition's queue away, also
+        // one that was set anew meanwhile, and then its messages would lie where nobody takes them. The second call is
+        // served behind the stops.
         Ok(self.client.unassign()?)
     }
 

@@ -1,4 +1,4 @@
-//! E10 and E15: what the log does not take, does not hold any more, or holds anew; and a Redis without memory.
+//! E10 and E15: what the log does not take, does not give, does not hold any more, or holds anew; and a Redis without memory.
 
 use std::time::Duration;
 
@@ -37,6 +37,35 @@ fn e10_u_6_the_topic_of_dead_letters_is_away() {
         let took = load.settle(&stage, Duration::from_secs(60)).expect("none is skipped");
         println!("E10 settled in {} ms after the topic was there again", took.as_millis());
     }
+}
+
+/// The client does not fetch a partition that is assigned: it is noticed, and the partition assigned anew.
+fn stick(topic: &str, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
+    let mut stage = Stage::new(&format!("sticks-{topic}{}", if off.is_some() { "-off" } else { "" }));
+    stage.switch_off(off);
+    stage.set("WORK__WORKERS", "1");
+    stage.run().terminate();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    load.send(&stage, 0, EVENTS);
+    stage.env("BURSAR_FAULTS_STICKS", &format!("{}/0", stage.topic(topic)));
+    let member = stage.run();
+    let took = load.settle(&stage, within).map_err(|why| format!("{why}\n{}", member.log()))?;
+    assert_eq!(member.metric("bursar_stuck_partitions_total"), 1, "it was not noticed");
+    Ok(took)
+}
+
+#[test]
+fn u_5_a_partition_that_is_not_fetched_is_assigned_anew() {
+    for topic in ["usage", "control"] {
+        let took = stick(topic, None, SETTLES_WITHIN).expect("all is read");
+        println!("a stuck partition of {topic}: settled in {} ms", took.as_millis());
+    }
+}
+
+#[test]
+fn u_5_a_stuck_partition_control_run_fails() {
+    stick("usage", Some(Defence::Silence), SETTLES_WITHIN).expect_err("nobody notices: not tested");
 }
 
 /// Redis has no memory left: Bursar waits, says so, and goes on.
