@@ -44,6 +44,8 @@ pub struct Position {
     pub history_end: i64,
     /// When it was last seen that nothing more is to be read, by the clock; `None` while something is.
     pub caught_up_at: Option<Timestamp>,
+    /// When its broker last said so itself. A lane that holds nothing more may also be one whose broker is away.
+    pub confirmed_at: Option<Timestamp>,
 }
 
 impl Position {
@@ -87,6 +89,7 @@ impl Positions {
                 low_water: progress.map_or(begun.kept_from, |progress| progress.low_water.max(begun.kept_from)),
                 history_end: high,
                 caught_up_at: None,
+                confirmed_at: None,
             });
         }
         Ok(Self { fence: begun.fence, all, numbers: Vec::new() })
@@ -148,6 +151,7 @@ impl Positions {
         position.next_offset = offset + 1;
         position.record_time = position.record_time.max(timestamp);
         position.caught_up_at = None;
+        position.confirmed_at = None;
         Some(position.record_time)
     }
 
@@ -156,6 +160,13 @@ impl Positions {
         let position = &mut self.all[number];
         position.next_offset = position.next_offset.max(offset);
         position.caught_up_at = Some(now);
+        position.confirmed_at = Some(now);
+    }
+
+    /// Notes that the broker, asked at `now`, says that a partition that was caught up ends where it did.
+    pub fn confirm(&mut self, number: usize, now: Timestamp) {
+        let position = &mut self.all[number];
+        position.confirmed_at = position.confirmed_at.map(|before| before.max(now));
     }
 
     /// Notes that a lane held nothing more when it was asked at `now`.
@@ -174,13 +185,13 @@ impl Positions {
 
     /// The progress to write, where `waiting_at` tells offset and record time of the first record of a partition that
     /// is read and not applied yet. Its record time goes along: what is read again must get the record time that it
-    /// had. A partition that is caught up holds nothing back: its low water is when that was seen.
+    /// had. A partition that is caught up holds nothing back: its low water is when its broker last said so.
     pub fn progress(&self, waiting_at: impl Fn(usize) -> Option<(i64, Timestamp)>) -> Vec<(InputPartition, Progress)> {
         let progress = self.all.iter().enumerate().map(|(number, position)| {
             let waiting = waiting_at(number);
             let (next_offset, record_time) = waiting.unwrap_or((position.next_offset, position.record_time));
             let idle_until =
-                position.caught_up_at.filter(|_| waiting.is_none()).map(|at| at.plus_ms(-CLOCKS_DIFFER_MS));
+                position.confirmed_at.filter(|_| waiting.is_none()).map(|at| at.plus_ms(-CLOCKS_DIFFER_MS));
             let low_water = record_time.max(idle_until.unwrap_or(record_time)).max(position.low_water);
             (position.input.clone(), Progress { next_offset, record_time, low_water })
         });
@@ -248,6 +259,10 @@ mod tests {
         check(Some(2), Start::Earliest, 5, 9, "retention has removed 3 records");
     }
 
+    fn progress_of(positions: &Positions, waiting: Option<(i64, Timestamp)>) -> Progress {
+        positions.progress(|_| waiting).remove(0).1
+    }
+
     /// A control record that is read and still waits keeps its record time in the progress: when it is read again it
     /// must come before the same usage as the first time.
     #[test]
@@ -261,13 +276,19 @@ mod tests {
             low_water: Timestamp::MIN,
             history_end: 900,
             caught_up_at: Some(at(309_000)),
+            confirmed_at: Some(at(309_000)),
         };
         let mut positions = Positions { fence: Fence::default(), all: vec![position], numbers: Vec::new() };
-        let progress = |waiting| positions.progress(|_| waiting).remove(0).1;
         let waiting = Progress { next_offset: 17, record_time: at(40), low_water: at(40) };
-        assert_eq!(progress(Some((17, at(40)))), waiting);
+        assert_eq!(progress_of(&positions, Some((17, at(40)))), waiting);
         let idle = Progress { next_offset: 900, record_time: at(5_000), low_water: at(9_000) };
-        assert_eq!(progress(None), idle);
+        assert_eq!(progress_of(&positions, None), idle);
+        // Nothing comes, but that may be because the broker is away: until it answers, ids are kept.
+        positions.drain(true, at(909_000));
+        assert_eq!(progress_of(&positions, None), idle);
+        positions.confirm(0, at(909_000));
+        let later = Progress { low_water: at(609_000), ..idle };
+        assert_eq!(progress_of(&positions, None), later);
         // An older record after an idle time does not take back what was allowed to be forgotten.
         positions.wrote(&[(InputPartition { topic: "usage.control".into(), partition: 0 }, idle)]);
         positions.read(0, 900, at(6_000));

@@ -8,7 +8,7 @@ use crate::{
     load::Load,
     nodes::Node,
     proxy::Proxy,
-    support::{Member, Servers, Stage},
+    support::{Member, Servers, Stage, wait_until},
 };
 
 const EVENTS: i64 = 20_000;
@@ -223,6 +223,43 @@ fn e6_functions_are_loaded_again() {
     println!("E6 settled in {} ms, functions loaded {loads} times after {flushes} flushes", took.as_millis());
     // Each flush is met by the calls that are under way, which load once each.
     assert!((1..=flushes * 8).contains(&loads), "{loads} loads");
+}
+
+/// Two releases share one Redis: a proxy gives the functions of one of them the number of another library. Both work, and
+/// a flush takes the functions from both.
+#[test]
+fn e6_two_releases_side_by_side() {
+    Servers::shared();
+    let primary = Node::primary();
+    let library = include_str!("../../src/ledger/bursar.lua").lines().next().and_then(|line| line.split('=').nth(1));
+    let number = library.and_then(|name| name.strip_prefix("bursar_")?.parse().ok()).expect("a library has a number");
+    let other_number: u32 = if number == 1 { 2 } else { number - 1 };
+    let names = ["name=bursar_", "bursar_load_", "bursar_commit_", "bursar_begin_", "bursar_advance_"];
+    let names = names.into_iter().chain(["bursar_forget_due_", "bursar_lease_"]);
+    let renamed: Vec<_> = names.map(|name| (format!("{name}{number}"), format!("{name}{other_number}"))).collect();
+    let (one, other) = (Proxy::to(&primary.address()), Proxy::renaming(&primary.address(), &renamed));
+    let stage = stage_behind(&one, "e6-two", &[]);
+    let mut older = stage.clone();
+    older.use_redis(&format!("redis://{}", other.address));
+    let members = [stage.run(), older.launch()];
+    wait_until("both have partitions", || {
+        members.iter().all(|member| member.metric("bursar_partitions_assigned") == 4)
+    });
+    let load = Load::new(EVENTS);
+    let flushes = std::env::var("SOAK").map_or(5, |_| 200);
+    under_load(&stage, &load, || {
+        for _ in 0..flushes {
+            primary.command(&["FUNCTION", "FLUSH"]);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    });
+    let took = load.settle(&stage, SETTLES_WITHIN).expect("every call succeeds");
+    let loads = members.each_ref().map(|member| member.metric("bursar_function_loads_total"));
+    println!("E6 two releases settled in {} ms, {loads:?} loads after {flushes} flushes", took.as_millis());
+    let libraries = format!("{:?}", primary.command(&["FUNCTION", "LIST"]));
+    let has = |number| libraries.contains(&format!("bursar_commit_{number}"));
+    assert!(has(number) && has(other_number), "{libraries}");
+    assert!(loads.iter().all(|loads| (1..=flushes * 8).contains(loads)), "{loads:?}");
 }
 
 /// Without loading them again, the first call after a flush cannot be made.

@@ -28,11 +28,21 @@ struct State {
     /// Connections that were made before this one are silent.
     silent_before: AtomicU64,
     made: AtomicU64,
+    /// What the program calls something, and what the server does: of one length.
+    renamed: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Proxy {
     /// A proxy to `target`.
     pub fn to(target: &str) -> Self {
+        Self::renaming(target, &[])
+    }
+
+    /// A proxy on whose far side things have other names, of the same length.
+    pub fn renaming(target: &str, renamed: &[(String, String)]) -> Self {
+        assert!(renamed.iter().all(|(here, there)| here.len() == there.len()), "lengths are part of the protocol");
+        let bytes = |text: &String| text.clone().into_bytes();
+        let renamed = renamed.iter().map(|(here, there)| (bytes(here), bytes(there))).collect();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State {
@@ -44,6 +54,7 @@ impl Proxy {
             swallowed_calls: AtomicU64::new(0),
             silent_before: AtomicU64::new(0),
             made: AtomicU64::new(0),
+            renamed,
         });
         let accepting = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -117,8 +128,11 @@ impl State {
 
     fn pump(&self, mut from: TcpStream, mut to: TcpStream, is_reply: bool, number: u64) {
         let mut buffer = vec![0; 64 * 1024];
+        let mut held = Vec::new();
         while let Ok(read @ 1..) = from.read(&mut buffer) {
-            let bytes = &buffer[..read];
+            held.extend_from_slice(&buffer[..read]);
+            let bytes: Vec<u8> = self.rename(&mut held, is_reply);
+            let bytes = bytes.as_slice();
             if number < self.silent_before.load(Ordering::SeqCst) {
                 continue;
             }
@@ -130,6 +144,25 @@ impl State {
             }
         }
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+
+    /// What may be passed on of what is held, with the names of the other side. A name may be cut by the end of what was
+    /// read, so as much stays back as could be the beginning of one.
+    fn rename(&self, held: &mut Vec<u8>, is_reply: bool) -> Vec<u8> {
+        for (here, there) in &self.renamed {
+            let (old, new) = if is_reply { (there, here) } else { (here, there) };
+            while let Some(at) = held.windows(old.len()).position(|bytes| bytes == old) {
+                held[at..at + old.len()].copy_from_slice(new);
+            }
+        }
+        let is_cut = |kept: &usize| {
+            let end = &held[held.len() - kept..];
+            self.renamed.iter().any(|(here, there)| (if is_reply { there } else { here }).starts_with(end))
+        };
+        let longest = self.renamed.iter().map(|(here, _)| here.len() - 1).max().unwrap_or(0);
+        let kept = (1..=longest.min(held.len())).rev().find(is_cut).unwrap_or(0);
+        let end = held.split_off(held.len() - kept);
+        std::mem::replace(held, end)
     }
 
     fn swallows(&self, reply: &[u8]) -> bool {

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         account::{Policy, settings::SETTINGS_MAX},
         reason::QUARANTINED,
-        time::{HOUR_MS, parse_rfc3339},
+        time::{DAY_MS, HOUR_MS, parse_rfc3339},
     },
     ledger::InputPartition,
     notify::reader::{WholeTopic, data_of},
@@ -38,8 +38,9 @@ pub const METERS: [&str; 9] = [
 /// Where the credits are among [`METERS`].
 const CREDITS: usize = 4;
 
-/// The windows that are recounted.
-pub const KINDS: [&str; 2] = ["hour", "period"];
+/// The windows that are recounted. The others are counted only from when a limit uses them, and sessions begin where their
+/// first event does, so they depend on the order in which partitions were read.
+pub const KINDS: [&str; 3] = ["hour", "day", "period"];
 
 /// Organization, scope, kind and start of a window.
 type Key = (String, String, &'static str, i64);
@@ -158,7 +159,7 @@ impl Fold {
         if data["adjust"].is_object() {
             let adjust = &data["adjust"];
             let counts = METERS.map(|meter| adjust[meter].as_i64().unwrap_or(0));
-            // A refund concerns the period: nobody knows which of its hours it gives back.
+            // A refund concerns the period: nobody knows which of its days and hours it gives back.
             let kinds: &[_] = if counts[CREDITS] < 0 { &["period"] } else { &KINDS };
             self.add(&organization, &scopes_of(adjust), instant(&adjust["event_time"]), counts, record, state, kinds);
         }
@@ -239,9 +240,15 @@ impl Fold {
         for kind in kinds {
             let starts = || account.starts(kind);
             let Some(start) = starts().filter(|start| *start <= time).max() else { continue };
-            if *kind == "hour" && time >= start + HOUR_MS {
+            let lasts_ms = match *kind {
+                "hour" => HOUR_MS,
+                // A day after which the time zone changes may be longer than 25 hours.
+                "day" => 2 * DAY_MS,
+                _ => i64::MAX,
+            };
+            if time - start >= lasts_ms {
                 if record.is_certain {
-                    self.wrong.push(("organizations", format!("{organization}: the hour of {time} is missing")));
+                    self.wrong.push(("organizations", format!("{organization}: the {kind} of {time} is missing")));
                 }
                 continue;
             }

@@ -100,9 +100,12 @@ impl Worker {
         match tenure.silence.look(lane) {
             Some(Look::Ask(number)) => {
                 let position = tenure.positions.get(number);
-                let bounds = self.source.watermarks(&position.input, LOOK_WAIT);
-                let end = bounds.ok().map(|(_, end)| end).filter(|end| *end > position.next_offset);
-                tenure.silence.seen(number, end);
+                let next_offset = position.next_offset;
+                let end = self.source.watermarks(&position.input, LOOK_WAIT).ok().map(|(_, end)| end);
+                if end == Some(next_offset) {
+                    tenure.positions.confirm(number, asked_at);
+                }
+                tenure.silence.seen(number, end.filter(|end| *end > next_offset));
             }
             Some(Look::Stuck(number, end)) if holds(Defence::Silence) => {
                 let Position { input: InputPartition { topic, partition }, next_offset, .. } =
