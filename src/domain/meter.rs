@@ -113,6 +113,21 @@ impl Meter {
         }
     }
 
+    /// The count of this meter, by the counts of those that are stored.
+    #[inline]
+    pub fn of(self, stored: impl Fn(Self) -> i64) -> i64 {
+        let extra = || stored(Self::PrepaidCreditsMicro).saturating_add(stored(Self::PostpaidCreditsMicro));
+        match self {
+            Self::ExtraCreditsMicro => extra(),
+            Self::FreeCreditsMicro => stored(Self::CreditsMicro)
+                .saturating_sub(stored(Self::SeatCreditsMicro))
+                .saturating_sub(stored(Self::PoolCreditsMicro))
+                .saturating_sub(extra())
+                .saturating_sub(stored(Self::UncoveredCreditsMicro)),
+            _ => stored(self),
+        }
+    }
+
     /// The meter of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|meter| meter.name() == name)
@@ -131,19 +146,9 @@ impl Counters {
     pub const ZERO: Self = Self([0; Meter::STORED]);
 
     /// The count of one meter.
-    pub const fn get(&self, meter: Meter) -> i64 {
-        match meter {
-            Meter::ExtraCreditsMicro => {
-                self.get(Meter::PrepaidCreditsMicro).saturating_add(self.get(Meter::PostpaidCreditsMicro))
-            }
-            Meter::FreeCreditsMicro => self
-                .get(Meter::CreditsMicro)
-                .saturating_sub(self.get(Meter::SeatCreditsMicro))
-                .saturating_sub(self.get(Meter::PoolCreditsMicro))
-                .saturating_sub(self.get(Meter::ExtraCreditsMicro))
-                .saturating_sub(self.get(Meter::UncoveredCreditsMicro)),
-            stored => self.0[stored as usize],
-        }
+    #[inline]
+    pub fn get(&self, meter: Meter) -> i64 {
+        meter.of(|stored| self.0[stored as usize])
     }
 
     /// The stored counts without the zeros at the end: as they are packed.
@@ -169,21 +174,17 @@ impl Counters {
 
     /// The stored meters that are not zero.
     pub fn touched(&self) -> Touched {
-        let mut touched = Touched { positions: [0; Meter::STORED], count: 0 };
+        let mut mask = 0;
         for (position, count) in self.0.iter().enumerate() {
-            if *count != 0 {
-                touched.positions[touched.count] = position as u8;
-                touched.count += 1;
-            }
+            mask |= u32::from(*count != 0) << position;
         }
-        touched
+        Touched { mask }
     }
 
     /// Adds a charge whose meters are `touched`. It was checked before that it fits the hour, the day and the period (see
     /// [`Counters::checked_add`]); a week that lies in two periods full to the brim stays at the end of the numbers.
     pub fn add(&mut self, charge: &Self, touched: &Touched) {
-        for position in &touched.positions[..touched.count] {
-            let position = usize::from(*position);
+        for position in touched.meters() {
             self.0[position] = self.0[position].saturating_add(charge.0[position]);
         }
     }
@@ -197,8 +198,24 @@ impl Counters {
 /// The stored meters that a charge changes: a few of many, so that adding it costs little.
 #[derive(Clone, Copy, Debug)]
 pub struct Touched {
-    positions: [u8; Meter::STORED],
-    count: usize,
+    mask: u32,
+}
+
+impl Touched {
+    /// A bit for each, at its place among the stored meters.
+    pub const fn mask(&self) -> u32 {
+        self.mask
+    }
+
+    /// Their places among the stored meters, ascending.
+    pub fn meters(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut rest = self.mask;
+        std::iter::from_fn(move || {
+            let meter = (rest != 0).then(|| rest.trailing_zeros() as usize);
+            rest &= rest.wrapping_sub(1);
+            meter
+        })
+    }
 }
 
 impl Serialize for Counters {

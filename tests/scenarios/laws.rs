@@ -109,7 +109,7 @@ fn played(steps: &[Step]) -> Stage {
 fn order_free(seen: &Seen) -> BTreeMap<String, i64> {
     let mut counts = BTreeMap::new();
     for (field, row) in &seen.rows {
-        for window in &row.windows {
+        for window in row.windows.iter() {
             for meter in ORDER_FREE {
                 let name = format!("{field} {} {} {}", window.kind.0.name(), window.start, meter.name());
                 // Sessions open with the first event, and a window of zeros may be open or not.
@@ -125,7 +125,7 @@ fn order_free(seen: &Seen) -> BTreeMap<String, i64> {
 
 fn check_sums(seen: &Seen) {
     for (field, row) in &seen.rows {
-        for window in &row.windows {
+        for window in row.windows.iter() {
             let sources = Meter::SOURCES.map(|meter| window.counters.get(meter));
             assert_eq!(sources.iter().sum::<i64>(), window.counters.get(Meter::CreditsMicro), "{field}");
             assert!(sources.iter().all(|source| *source >= 0), "{field} {sources:?}");

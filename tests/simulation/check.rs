@@ -110,7 +110,7 @@ fn counters(world: &World) -> Result<Counted, String> {
             }
         };
         for (field, row) in rows(world, &name) {
-            for window in &row.windows {
+            for window in row.windows.iter() {
                 add(&field, window.kind.0, window.start.ms(), &window.counters);
                 let paid = [Meter::PoolCreditsMicro, Meter::PrepaidCreditsMicro, Meter::UncoveredCreditsMicro];
                 let paid: i64 = paid.iter().map(|meter| window.counters.get(*meter)).sum();

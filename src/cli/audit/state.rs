@@ -162,7 +162,7 @@ impl Reader<'_> {
         for (field, packed) in &fields {
             let Ok(scope) = Scope::parse(field) else { continue };
             let row: ScopeRow = unpack("scope row", packed)?;
-            for window in &row.windows {
+            for window in row.windows.iter() {
                 account.add(field, window.kind.0, window.start, &window.counters);
             }
             // A row that was not touched since a rule came has not announced it yet.

@@ -4,9 +4,10 @@ use super::{
     Account, OlderKey, Policy,
     ceiling::{Ceiling, Effects, Step},
     funding::Payer,
-    row::{Place, ScopeRow},
+    row::ScopeRow,
     scopes::{ChargedScopes, Followed, ScopeIndex},
     settings::Settings,
+    windows::Place,
 };
 use crate::domain::{
     account::Moment,
@@ -218,21 +219,21 @@ impl Counting<'_> {
         charge: &Counters,
         touched: &Touched,
     ) {
-        let (was_there, after) = match row.place(kind, window.start) {
+        let (was_there, place) = match row.windows.place(kind, window.start) {
             Place::Row(position) => {
-                row.windows[position].counters.add(charge, touched);
-                (true, &row.windows[position].counters)
+                row.windows.add(position, charge, touched);
+                (true, Ok(position))
             }
             Place::New => {
-                let (position, left) = row.open(kind, window.start);
+                let (position, left) = row.windows.open(kind, window.start);
                 // Sessions that are over are of no use to anybody.
                 if let Some(left) = left.filter(|_| kind != WindowKind::Session) {
                     let key = self.older_key(kind, left.start);
                     self.older_changed.push(key.clone());
                     self.older.insert(key, Some(left.counters));
                 }
-                row.windows[position].counters.add(charge, touched);
-                (false, &row.windows[position].counters)
+                row.windows.add(position, charge, touched);
+                (false, Ok(position))
             }
             Place::Older => {
                 let key = self.older_key(kind, window.start);
@@ -242,12 +243,15 @@ impl Counting<'_> {
                 let counters = counters.as_mut().expect("older windows are loaded before the event is decided");
                 let was_there = *counters != Counters::ZERO;
                 counters.add(charge, touched);
-                (was_there, &*counters)
+                (was_there, Err(&*counters))
             }
         };
         let rules = self.settings.rules_at(self.rules);
         for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
-            let after = after.get(limit.meter);
+            let after = match place {
+                Ok(position) => row.windows.count(position, limit.meter),
+                Err(older) => older.get(limit.meter),
+            };
             if !limit.matters_at(after) {
                 continue;
             }

@@ -31,6 +31,7 @@ pub mod settings;
 mod statement;
 pub mod usage;
 mod want;
+pub mod windows;
 
 use hashbrown::HashMap;
 

@@ -3,10 +3,7 @@
 
 use serde::Serialize;
 
-use super::{
-    layout::LAYOUT,
-    row::{ScopeRow, WindowCounters},
-};
+use super::{layout::LAYOUT, row::ScopeRow, windows::Windows};
 use crate::domain::pause::Pauses;
 
 /// Room for a window, so that a row seldom has to grow.
@@ -57,9 +54,9 @@ fn put<T: Serialize>(packed: &mut Vec<u8>, value: &T) {
     rmp_serde::encode::write(packed, value).expect("state is made of numbers, texts and lists, which always pack");
 }
 
-fn put_windows(packed: &mut Vec<u8>, windows: &[WindowCounters]) {
+fn put_windows(packed: &mut Vec<u8>, windows: &Windows) {
     put_list(packed, windows.len());
-    for window in windows {
+    for window in windows.iter() {
         put_list(packed, 3);
         packed.push(u8::from(window.kind));
         put_count(packed, window.start.ms().div_euclid(1_000));
@@ -104,7 +101,7 @@ mod tests {
     use crate::domain::{
         account::{
             layout::{pack, unpack},
-            row::WindowCode,
+            windows::{WindowCode, WindowCounters},
         },
         meter::{Counters, Meter},
         time::Timestamp,
@@ -114,15 +111,16 @@ mod tests {
     /// By hand or by serde: the same bytes.
     #[test]
     fn windows_are_packed_as_serde_packs_them() {
-        let mut row = ScopeRow::default();
+        let mut windows = Vec::new();
         let ends = [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000, 0xffff_ffff, 0x1_0000_0000, i64::MAX];
         let counts = ends.into_iter().chain(ends.into_iter().map(|count| -count)).chain([-33, -32, i64::MIN]);
         for (number, count) in counts.enumerate() {
             let start = Timestamp::from_ms(1_700_000_000_000 + number as i64 * 1_000);
             let mut counters = Counters::ZERO;
             counters.set(Meter::ALL[number % Meter::STORED], count);
-            row.windows.push(WindowCounters { kind: WindowCode(WindowKind::Hour), start, counters });
+            windows.push(WindowCounters { kind: WindowCode(WindowKind::Hour), start, counters });
         }
+        let row = ScopeRow { windows: windows.into_iter().collect(), ..ScopeRow::default() };
         let [head, packed] = [3, 0].map(|skipped| pack_row(&row)[skipped..].to_vec());
         assert_eq!(head, pack(&row.windows)[2..], "without the heads");
         assert_eq!(unpack::<ScopeRow>("row", &packed), Ok(row));

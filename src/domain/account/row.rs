@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::windows::Windows;
 use crate::domain::{
     limit::Limit,
     meter::{Counters, Meter},
@@ -9,54 +10,10 @@ use crate::domain::{
     pause::{CauseKind, Pauses},
     pool::Pool,
     time::Timestamp,
-    window::{SESSION_MS, Window, WindowKind, session_from},
 };
 
 /// At most this many entries of overshoot are kept; those of the oldest windows go first.
 const OVERSHOOTS_KEPT: usize = 16;
-
-/// What a scope used in one window. A window is told by its kind and its start; its end stands in the calendar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowCounters {
-    /// The kind of window.
-    pub kind: WindowCode,
-    /// The first instant of the window.
-    #[serde(with = "seconds")]
-    pub start: Timestamp,
-    /// What was counted.
-    pub counters: Counters,
-}
-
-/// A [`WindowKind`] packed as one byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "u8", try_from = "u8")]
-pub struct WindowCode(pub WindowKind);
-
-/// The kinds in the order of their codes; new ones are added at the end.
-const CODES: [WindowKind; 6] =
-    [WindowKind::Minute, WindowKind::Hour, WindowKind::Day, WindowKind::Period, WindowKind::Week, WindowKind::Session];
-
-impl From<WindowCode> for u8 {
-    fn from(code: WindowCode) -> Self {
-        match code.0 {
-            WindowKind::Minute => 0,
-            WindowKind::Hour => 1,
-            WindowKind::Day => 2,
-            WindowKind::Period => 3,
-            WindowKind::Week => 4,
-            WindowKind::Session => 5,
-        }
-    }
-}
-
-impl TryFrom<u8> for WindowCode {
-    type Error = String;
-
-    fn try_from(code: u8) -> Result<Self, String> {
-        let kind = CODES.get(usize::from(code)).ok_or_else(|| format!("no kind of window has the number {code}"))?;
-        Ok(Self(*kind))
-    }
-}
 
 /// The use of one product, or by one trigger, within a period (rows A21, B12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +49,7 @@ pub struct Overshoot {
 #[serde(default)]
 pub struct ScopeRow {
     /// The two newest windows of each kind that this scope was used in; what is older is stored apart.
-    pub windows: Vec<WindowCounters>,
+    pub windows: Windows,
     /// The rules set on this very scope.
     pub limits: Vec<Limit>,
     /// The pool that this scope owns.
@@ -111,67 +68,7 @@ pub struct ScopeRow {
     pub overshoots: Vec<Overshoot>,
 }
 
-/// Where the counters of a window are.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In the row, at this position.
-    Row(usize),
-    /// Older than both windows that the row keeps of its kind: stored apart.
-    Older,
-    /// Nowhere yet.
-    New,
-}
-
 impl ScopeRow {
-    /// Where the window of `kind` that begins at `start` is kept.
-    pub fn place(&self, kind: WindowKind, start: Timestamp) -> Place {
-        let mut newer = 0;
-        for (position, window) in self.windows.iter().enumerate() {
-            if window.kind.0 == kind {
-                if window.start == start {
-                    return Place::Row(position);
-                }
-                newer += usize::from(window.start > start);
-            }
-        }
-        if newer >= 2 { Place::Older } else { Place::New }
-    }
-
-    /// Opens a window in the row and returns its position, and the window that had to leave the row for it.
-    pub fn open(&mut self, kind: WindowKind, start: Timestamp) -> (usize, Option<WindowCounters>) {
-        let kind = WindowCode(kind);
-        let fresh = WindowCounters { kind, start, counters: Counters::ZERO };
-        let of_kind = self.windows.iter().filter(|window| window.kind == kind).count();
-        let oldest = (0..self.windows.len())
-            .filter(|position| self.windows[*position].kind == kind)
-            .min_by_key(|position| self.windows[*position].start);
-        match oldest.filter(|_| of_kind >= 2) {
-            Some(oldest) => (oldest, Some(std::mem::replace(&mut self.windows[oldest], fresh))),
-            None => {
-                // Rows are many, and have few windows: no room is kept for more.
-                self.windows.reserve_exact(1);
-                self.windows.push(fresh);
-                (self.windows.len() - 1, None)
-            }
-        }
-    }
-
-    /// What was counted in a window that the row keeps; zero if it keeps none.
-    pub fn counters(&self, kind: WindowKind, start: Timestamp) -> Option<&Counters> {
-        match self.place(kind, start) {
-            Place::Row(position) => Some(&self.windows[position].counters),
-            Place::Older | Place::New => None,
-        }
-    }
-
-    /// The session that an event at `time` falls into: one that is open then; else the one that follows it, for an
-    /// older event; else a new one.
-    pub fn session(&self, time: Timestamp) -> Window {
-        let kept = self.windows.iter().filter(|window| window.kind.0 == WindowKind::Session);
-        let next = kept.map(|window| window.start).filter(|start| time < start.plus_ms(SESSION_MS)).min();
-        next.map_or_else(|| session_from(time), |start| Window { start, end: start.plus_ms(SESSION_MS) })
-    }
-
     /// The seat, if this is a member with one.
     pub fn seat_type(&self) -> Option<&str> {
         self.member.as_ref()?.seat_type.as_deref()
@@ -234,37 +131,7 @@ pub(super) mod seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_row_keeps_the_two_newest_windows_of_a_kind() {
-        let hour = |n: i64| Timestamp::from_ms(n * 3_600_000);
-        let mut row = ScopeRow::default();
-        assert_eq!(row.place(WindowKind::Hour, hour(5)), Place::New);
-        assert_eq!(row.open(WindowKind::Hour, hour(5)), (0, None));
-        assert_eq!(row.open(WindowKind::Day, hour(0)), (1, None));
-        assert_eq!(row.place(WindowKind::Hour, hour(3)), Place::New);
-        assert_eq!(row.open(WindowKind::Hour, hour(6)), (2, None));
-        assert_eq!(row.place(WindowKind::Hour, hour(5)), Place::Row(0));
-        assert_eq!(row.place(WindowKind::Hour, hour(4)), Place::Older);
-        let (position, left) = row.open(WindowKind::Hour, hour(7));
-        assert_eq!((position, left.map(|window| window.start)), (0, Some(hour(5))));
-    }
-
-    /// An older event falls into the session that follows it; no session moves.
-    #[test]
-    fn b1_sessions_open_with_an_event_outside_of_one_and_never_move() {
-        let at = |hours: i64| Timestamp::from_ms(hours * 3_600_000);
-        let mut row = ScopeRow::default();
-        assert_eq!(row.session(at(10)).start, at(10));
-        row.open(WindowKind::Session, at(10));
-        for (time, start) in [(10, 10), (14, 10), (9, 10), (15, 15)] {
-            assert_eq!(row.session(at(time)).start, at(start), "{time}");
-        }
-        row.open(WindowKind::Session, at(20));
-        for (time, start) in [(16, 20), (14, 10), (25, 25)] {
-            assert_eq!(row.session(at(time)).start, at(start), "{time}");
-        }
-    }
+    use crate::domain::{account::windows::WindowCounters, window::WindowKind};
 
     #[test]
     fn b12_parts_are_kept_for_the_two_newest_periods() {
@@ -285,15 +152,17 @@ mod tests {
         let mut row = ScopeRow::default();
         for kind in [WindowKind::Hour, WindowKind::Day, WindowKind::Period] {
             for start in [1_700_000_000_000, 1_710_000_000_000] {
-                let (position, _) = row.open(kind, Timestamp::from_ms(start));
-                let counters = &mut row.windows[position].counters;
+                let (position, _) = row.windows.open(kind, Timestamp::from_ms(start));
+                let mut counters = Counters::ZERO;
                 counters.set(Meter::InputTokens, 1_000_000);
                 counters.set(Meter::OutputTokens, 200_000);
                 counters.set(Meter::CreditsMicro, 20_000_000);
+                row.windows.add(position, &counters, &counters.touched());
             }
         }
         let mut open = row.clone();
-        open.windows.retain(|window| window.start > Timestamp::from_ms(1_705_000_000_000));
+        let is_open = |window: &WindowCounters| window.start > Timestamp::from_ms(1_705_000_000_000);
+        open.windows = row.windows.iter().filter(is_open).collect();
         let mut with_limit = row.clone();
         with_limit.limits.push(Limit {
             id: "daily".into(),
@@ -307,7 +176,7 @@ mod tests {
         let mut with_seat = row.clone();
         with_seat.member = Some(Box::new(Member { seat_type: Some("standard".into()), ..Member::default() }));
         let mut with_part = row.clone();
-        with_part.add_part(1, Timestamp::from_ms(1_710_000_000_000), &row.windows[0].counters);
+        with_part.add_part(1, Timestamp::from_ms(1_710_000_000_000), &row.windows.counters(0));
         let parts = [
             ("open windows", size(&open), 80),
             ("closed windows", size(&row) - size(&open), 78),

@@ -1,6 +1,6 @@
 //! Closing a period: a line for every scope that used something in it; and a correction for what comes later (row C7).
 
-use super::{Account, Moment, OlderKey, changes::Needs, due::StoredRow, row::Place, scopes::ScopeIndex};
+use super::{Account, Moment, OlderKey, changes::Needs, due::StoredRow, scopes::ScopeIndex, windows::Place};
 use crate::domain::{
     meter::Counters,
     organization::OpenRequest,
@@ -16,7 +16,9 @@ const DIGEST_PART: usize = 200;
 impl Account {
     /// Asks for the counters of rows that no longer keep the period.
     pub(super) fn need_closed(&mut self, rows: &[StoredRow], period: Window, needs: &mut Needs) {
-        for stored in rows.iter().filter(|stored| stored.row.place(WindowKind::Period, period.start) == Place::Older) {
+        for stored in
+            rows.iter().filter(|stored| stored.row.windows.place(WindowKind::Period, period.start) == Place::Older)
+        {
             let key = OlderKey { kind: WindowKind::Period, start: period.start, scope: stored.field.clone() };
             if !self.older.contains_key(&key) {
                 self.older.insert(key.clone(), None);
@@ -33,8 +35,8 @@ impl Account {
         for stored in rows {
             let known = self.scopes.known(&stored.scope).filter(|index| self.scopes.is_loaded(*index));
             let row = known.map_or(&stored.row, |index| self.scopes.row(index));
-            let totals = match row.place(WindowKind::Period, period.start) {
-                Place::Row(position) => Some(row.windows[position].counters),
+            let totals = match row.windows.place(WindowKind::Period, period.start) {
+                Place::Row(position) => Some(row.windows.counters(position)),
                 Place::Older => {
                     let key = OlderKey { kind: WindowKind::Period, start: period.start, scope: stored.field.clone() };
                     self.older.get(&key).copied().flatten()

@@ -5,9 +5,10 @@ use super::{
     ceiling::{Cause as CausedBy, Ceiling, Effects, Step},
     changes::{Needs, OlderKey},
     counting::Charging,
-    row::{Place, ScopeRow},
+    row::ScopeRow,
     scopes::{ChargedScopes, ORGANIZATION, ScopeIndex, SlotState},
     seen::Sighting,
+    windows::Place,
 };
 use crate::{
     domain::{
@@ -59,7 +60,7 @@ impl Account {
             for index in charged.as_slice() {
                 let slot = self.scopes.slot(*index);
                 let SlotState::Loaded(row) = &slot.state else { continue };
-                if row.place(kind, start) == Place::Older {
+                if row.windows.place(kind, start) == Place::Older {
                     let key = OlderKey { kind, start, scope: slot.field.clone() };
                     if !self.older.contains_key(&key) {
                         self.older.insert(key.clone(), None);
@@ -194,10 +195,15 @@ impl Account {
         windows: &[(WindowKind, Window)],
         charge: &Counters,
     ) -> Result<(), Reason> {
+        let touched = charge.touched();
         let fits = |index: &ScopeIndex| {
-            windows.iter().all(|(kind, window)| match self.counters(*index, *kind, *window) {
-                Some(counters) => counters.checked_add(charge).is_some(),
-                None => true,
+            let kept = &self.scopes.row(*index).windows;
+            windows.iter().all(|(kind, window)| match kept.place(*kind, window.start) {
+                Place::Row(position) => kept.fits(position, charge, &touched),
+                Place::New => true,
+                Place::Older => self
+                    .older_counters(*index, *kind, window.start)
+                    .is_none_or(|counters| counters.checked_add(charge).is_some()),
             })
         };
         if scopes.iter().all(fits) {
@@ -241,8 +247,7 @@ impl Account {
         let mut effects = Effects::default();
         for rule in rules.iter().filter(|rule| rule.revision > since) {
             let window = self.window_of(self.scopes.row(index), rule.window, moment.record_time);
-            let used =
-                self.scopes.row(index).counters(rule.window, window.start).map(|counters| counters.get(rule.meter));
+            let used = self.scopes.row(index).windows.count_of(rule.window, window.start, rule.meter);
             if let (Some(ceiling), Some(used)) = (Ceiling::of_limit(rule, window), used) {
                 ceiling.hold(Step::Revision { used }, &self.organization_id, &scope, moment, &mut effects);
             }
@@ -265,7 +270,7 @@ impl Account {
         let kind = self.scopes.slot(index).scope.kind();
         let is_reached = |limit: &Limit, start: Timestamp| {
             let window = Window { start, end: start };
-            let count = self.counters(index, limit.window, window).map_or(0, |counters| counters.get(limit.meter));
+            let count = self.count_of(index, limit.window, window, limit.meter);
             limit.cap.is_some_and(|cap| count >= cap)
         };
         // A cause whose limit is gone is cleared by who removes it.
@@ -294,8 +299,8 @@ impl Account {
                     _ => false,
                 };
                 let of_window = |row: &ScopeRow| {
-                    let counters = row.counters(crossed.window_kind, crossed.window.start)?;
-                    Some(counters.get(crossed.meter)).filter(|count| *count > 0)
+                    let (kind, start) = (crossed.window_kind, crossed.window.start);
+                    row.windows.count_of(kind, start, crossed.meter).filter(|count| *count > 0)
                 };
                 let loaded = self.scopes.loaded().filter(|(scope, _)| contributors(scope));
                 let mut top: Vec<(i64, &Scope)> =

@@ -84,7 +84,7 @@ impl Account {
         }
         let limit = self.next_limit(set);
         let window = match limit.window {
-            WindowKind::Session => self.scopes.row(index).session(moment.record_time),
+            WindowKind::Session => self.scopes.row(index).windows.session(moment.record_time),
             kind => self.open_window(kind, moment.record_time),
         };
         let row = self.scopes.row_mut(index);
@@ -174,16 +174,15 @@ fn clear_limit(row: &mut ScopeRow, limit_id: &str) -> bool {
 /// What the limit's window holds so far. A window that did not exist is opened, so that a cap of zero is announced by
 /// the rule and not once more by the first event.
 fn count_from_now(row: &mut ScopeRow, limit: &Limit, start: Timestamp) -> i64 {
-    if let Some(counters) = row.counters(limit.window, start) {
-        return counters.get(limit.meter);
+    if let Some(count) = row.windows.count_of(limit.window, start, limit.meter) {
+        return count;
     }
     if limit.window == WindowKind::Session {
         return 0;
     }
-    let newer_ones = row.windows.iter().any(|window| window.kind.0 == limit.window && window.start > start);
-    let full = row.windows.iter().filter(|window| window.kind.0 == limit.window).count() >= 2;
-    if !newer_ones && !full {
-        row.open(limit.window, start);
+    let kept = || row.windows.starts(limit.window);
+    if kept().count() < 2 && kept().all(|kept| kept < start) {
+        row.windows.open(limit.window, start);
     }
     0
 }

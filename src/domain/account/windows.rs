@@ -1,0 +1,360 @@
+//! The windows of one row, in columns.
+//!
+//! Rows are many, their windows are few, and of the meters a window counts only some. So the heads of all windows lie side
+//! by side, where one look finds the window that is wanted, and their counts in one table, which has columns only for
+//! meters that the row has counted. A window costs 16 bytes and 8 for each of these meters, in place of 160.
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{SeqAccess, Visitor},
+};
+
+use crate::domain::{
+    meter::{Counters, Meter, Touched},
+    time::Timestamp,
+    window::{SESSION_MS, Window, WindowKind, session_from},
+};
+
+/// What a scope used in one window. A window is told by its kind and its start; its end stands in the calendar.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowCounters {
+    /// The kind of window.
+    pub kind: WindowCode,
+    /// The first instant of the window.
+    #[serde(with = "super::row::seconds")]
+    pub start: Timestamp,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+/// A [`WindowKind`] packed as one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub struct WindowCode(pub WindowKind);
+
+/// The kinds in the order of their codes; new ones are added at the end.
+const CODES: [WindowKind; 6] =
+    [WindowKind::Minute, WindowKind::Hour, WindowKind::Day, WindowKind::Period, WindowKind::Week, WindowKind::Session];
+
+impl From<WindowCode> for u8 {
+    fn from(code: WindowCode) -> Self {
+        match code.0 {
+            WindowKind::Minute => 0,
+            WindowKind::Hour => 1,
+            WindowKind::Day => 2,
+            WindowKind::Period => 3,
+            WindowKind::Week => 4,
+            WindowKind::Session => 5,
+        }
+    }
+}
+
+impl TryFrom<u8> for WindowCode {
+    type Error = String;
+
+    fn try_from(code: u8) -> Result<Self, String> {
+        let kind = CODES.get(usize::from(code)).ok_or_else(|| format!("no kind of window has the number {code}"))?;
+        Ok(Self(*kind))
+    }
+}
+
+/// Where the counters of a window are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the row, at this position.
+    Row(usize),
+    /// Older than both windows that the row keeps of its kind: stored apart.
+    Older,
+    /// Nowhere yet.
+    New,
+}
+
+/// The two newest windows of each kind that a scope was used in; what is older is stored apart.
+#[derive(Clone, Default)]
+pub struct Windows {
+    heads: Vec<(WindowCode, Timestamp)>,
+    /// A bit for each stored meter that has a column.
+    columns: u32,
+    /// Row by row, in the order of `heads`.
+    counts: Vec<i64>,
+}
+
+impl Windows {
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// Every window, in the order in which they were opened.
+    pub fn iter(&self) -> impl Iterator<Item = WindowCounters> + '_ {
+        let window = |position| {
+            let (kind, start): (WindowCode, Timestamp) = self.heads[position];
+            WindowCounters { kind, start, counters: self.counters(position) }
+        };
+        (0..self.len()).map(window)
+    }
+
+    /// The starts of the windows of a kind.
+    pub fn starts(&self, kind: WindowKind) -> impl Iterator<Item = Timestamp> + '_ {
+        self.heads.iter().filter(move |(code, _)| code.0 == kind).map(|(_, start)| *start)
+    }
+
+    /// Where the window of `kind` that begins at `start` is kept.
+    pub fn place(&self, kind: WindowKind, start: Timestamp) -> Place {
+        let mut newer = 0;
+        for (position, (code, known)) in self.heads.iter().enumerate() {
+            if code.0 == kind {
+                if *known == start {
+                    return Place::Row(position);
+                }
+                newer += usize::from(*known > start);
+            }
+        }
+        if newer >= 2 { Place::Older } else { Place::New }
+    }
+
+    /// Opens a window and returns its position, and the window that had to leave for it.
+    pub fn open(&mut self, kind: WindowKind, start: Timestamp) -> (usize, Option<WindowCounters>) {
+        let of_kind = || (0..self.len()).filter(|position| self.heads[*position].0.0 == kind);
+        let oldest = of_kind().min_by_key(|position| self.heads[*position].1).filter(|_| of_kind().count() >= 2);
+        let Some(oldest) = oldest else {
+            let width = self.width();
+            self.heads.reserve_exact(1);
+            self.counts.reserve_exact(width);
+            self.heads.push((WindowCode(kind), start));
+            self.counts.resize(self.counts.len() + width, 0);
+            return (self.len() - 1, None);
+        };
+        let (code, left) = std::mem::replace(&mut self.heads[oldest], (WindowCode(kind), start));
+        let counters = self.counters(oldest);
+        self.counts_mut(oldest).fill(0);
+        (oldest, Some(WindowCounters { kind: code, start: left, counters }))
+    }
+
+    /// All counts of a window.
+    pub fn counters(&self, position: usize) -> Counters {
+        let mut counters = Counters::ZERO;
+        let counts = &self.counts[position * self.width()..];
+        for (meter, count) in self.meters().zip(counts) {
+            counters.set(Meter::ALL[meter], *count);
+        }
+        counters
+    }
+
+    /// One count of a window.
+    pub fn count(&self, position: usize, meter: Meter) -> i64 {
+        meter.of(|stored| {
+            let meter = stored as u32;
+            let has_column = self.columns & (1 << meter) != 0;
+            if has_column { self.counts[position * self.width() + self.column(meter)] } else { 0 }
+        })
+    }
+
+    /// One count of the window of `kind` that begins at `start`, if it is kept here.
+    pub fn count_of(&self, kind: WindowKind, start: Timestamp, meter: Meter) -> Option<i64> {
+        match self.place(kind, start) {
+            Place::Row(position) => Some(self.count(position, meter)),
+            Place::Older | Place::New => None,
+        }
+    }
+
+    /// Adds a charge whose meters are `touched` to a window. It was checked before that it fits the hour, the day and the
+    /// period (see [`Windows::fits`]); a week that lies in two periods full to the brim stays at the end of the numbers.
+    pub fn add(&mut self, position: usize, charge: &Counters, touched: &Touched) {
+        if touched.mask() & !self.columns != 0 {
+            self.widen(touched.mask());
+        }
+        let first = position * self.width();
+        for meter in touched.meters() {
+            let count = first + self.column(meter as u32);
+            let count = &mut self.counts[count];
+            *count = count.saturating_add(charge.get(Meter::ALL[meter]));
+        }
+    }
+
+    /// Whether every count of a window takes what a charge has of it (invariant U-2).
+    pub fn fits(&self, position: usize, charge: &Counters, touched: &Touched) -> bool {
+        let takes = |meter: Meter| self.count(position, meter).checked_add(charge.get(meter)).is_some();
+        touched.meters().all(|meter| takes(Meter::ALL[meter]))
+    }
+
+    /// The session that an event at `time` falls into: one that is open then; else the one that follows it, for an
+    /// older event; else a new one.
+    pub fn session(&self, time: Timestamp) -> Window {
+        let next = self.starts(WindowKind::Session).filter(|start| time < start.plus_ms(SESSION_MS)).min();
+        next.map_or_else(|| session_from(time), |start| Window { start, end: start.plus_ms(SESSION_MS) })
+    }
+
+    const fn width(&self) -> usize {
+        self.columns.count_ones() as usize
+    }
+
+    /// The column of a meter that has one.
+    const fn column(&self, meter: u32) -> usize {
+        (self.columns & ((1 << meter) - 1)).count_ones() as usize
+    }
+
+    /// The stored meters that have a column, in its order.
+    fn meters(&self) -> impl Iterator<Item = usize> {
+        let columns = self.columns;
+        (0..Meter::STORED).filter(move |meter| columns & (1 << meter) != 0)
+    }
+
+    fn counts_mut(&mut self, position: usize) -> &mut [i64] {
+        let width = self.width();
+        &mut self.counts[position * width..(position + 1) * width]
+    }
+
+    /// Gives more meters a column.
+    fn widen(&mut self, more: u32) {
+        let kept = std::mem::take(&mut self.counts);
+        let (before, width) = (self.columns, self.width());
+        self.columns |= more;
+        self.counts = vec![0; self.len() * self.width()];
+        for position in 0..self.len() {
+            let meters = (0..Meter::STORED).filter(|meter| before & (1 << meter) != 0);
+            for (count, meter) in kept[position * width..].iter().zip(meters) {
+                let place = position * self.width() + self.column(meter as u32);
+                self.counts[place] = *count;
+            }
+        }
+    }
+
+    fn push(&mut self, window: &WindowCounters) {
+        let touched = window.counters.touched();
+        self.heads.push((window.kind, window.start));
+        self.counts.resize(self.counts.len() + self.width(), 0);
+        self.add(self.len() - 1, &window.counters, &touched);
+    }
+}
+
+/// By what they hold, whichever meters have a column.
+impl PartialEq for Windows {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Windows {}
+
+impl std::fmt::Debug for Windows {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl FromIterator<WindowCounters> for Windows {
+    fn from_iter<T: IntoIterator<Item = WindowCounters>>(windows: T) -> Self {
+        let mut all = Self::default();
+        windows.into_iter().for_each(|window| all.push(&window));
+        all
+    }
+}
+
+impl Serialize for Windows {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Windows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Windows;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a list of windows")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Windows, A::Error> {
+                let mut windows = Windows::default();
+                windows.heads.reserve_exact(list.size_hint().unwrap_or(0));
+                while let Some(window) = list.next_element()? {
+                    windows.push(&window);
+                }
+                Ok(windows)
+            }
+        }
+
+        deserializer.deserialize_seq(List)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_newest_windows_of_a_kind_are_kept() {
+        let hour = |n: i64| Timestamp::from_ms(n * 3_600_000);
+        let mut windows = Windows::default();
+        assert_eq!(windows.place(WindowKind::Hour, hour(5)), Place::New);
+        assert_eq!(windows.open(WindowKind::Hour, hour(5)), (0, None));
+        assert_eq!(windows.open(WindowKind::Day, hour(0)), (1, None));
+        assert_eq!(windows.place(WindowKind::Hour, hour(3)), Place::New);
+        assert_eq!(windows.open(WindowKind::Hour, hour(6)), (2, None));
+        assert_eq!(windows.place(WindowKind::Hour, hour(5)), Place::Row(0));
+        assert_eq!(windows.place(WindowKind::Hour, hour(4)), Place::Older);
+        let (position, left) = windows.open(WindowKind::Hour, hour(7));
+        assert_eq!((position, left.map(|window| window.start)), (0, Some(hour(5))));
+    }
+
+    /// Columns come as meters do, in any order, and a window that leaves takes its counts along.
+    #[test]
+    fn u_2_every_window_keeps_its_own_counts() {
+        let at = |n: i64| Timestamp::from_ms(n * 3_600_000);
+        let charge = |counts: &[(Meter, i64)]| {
+            let mut charge = Counters::ZERO;
+            counts.iter().for_each(|(meter, count)| charge.set(*meter, *count));
+            charge
+        };
+        let mut windows = Windows::default();
+        for (position, counts) in [
+            (0, vec![(Meter::CreditsMicro, 7)]),
+            (1, vec![(Meter::InputTokens, 3), (Meter::Builders, 1)]),
+            (0, vec![(Meter::InputTokens, 2), (Meter::PrepaidCreditsMicro, 4)]),
+            (1, vec![(Meter::PostpaidCreditsMicro, i64::MAX)]),
+        ] {
+            if position == windows.len() {
+                windows.open(WindowKind::Hour, at(position as i64));
+            }
+            let charge = charge(&counts);
+            windows.add(position, &charge, &charge.touched());
+        }
+        let first = charge(&[(Meter::CreditsMicro, 7), (Meter::InputTokens, 2), (Meter::PrepaidCreditsMicro, 4)]);
+        assert_eq!(windows.counters(0), first);
+        for meter in Meter::ALL {
+            assert_eq!(windows.count(0, meter), first.get(meter), "{}", meter.name());
+        }
+        let more = charge(&[(Meter::PostpaidCreditsMicro, 1)]);
+        assert!(windows.fits(0, &more, &more.touched()) && !windows.fits(1, &more, &more.touched()));
+        let packed = rmp_serde::to_vec(&windows).expect("windows pack");
+        assert_eq!(rmp_serde::from_slice::<Windows>(&packed).expect("windows unpack"), windows);
+        let (position, left) = windows.open(WindowKind::Hour, at(2));
+        assert_eq!((position, left.map(|window| window.counters)), (0, Some(first)));
+        assert_eq!(windows.counters(0), Counters::ZERO);
+    }
+
+    /// An older event falls into the session that follows it; no session moves.
+    #[test]
+    fn b1_sessions_open_with_an_event_outside_of_one_and_never_move() {
+        let at = |hours: i64| Timestamp::from_ms(hours * 3_600_000);
+        let mut windows = Windows::default();
+        assert_eq!(windows.session(at(10)).start, at(10));
+        windows.open(WindowKind::Session, at(10));
+        for (time, start) in [(10, 10), (14, 10), (9, 10), (15, 15)] {
+            assert_eq!(windows.session(at(time)).start, at(start), "{time}");
+        }
+        windows.open(WindowKind::Session, at(20));
+        for (time, start) in [(16, 20), (14, 10), (25, 25)] {
+            assert_eq!(windows.session(at(time)).start, at(start), "{time}");
+        }
+    }
+}
