@@ -143,7 +143,7 @@ impl Account {
                 payer.means.prepaid_micro = pool.prepaid_left_micro(payer.event_time);
             }
         }
-        payer.tightest = self.tightest(scopes, payer.event_time);
+        payer.tightest = self.tightest(scopes, payer.period, payer.event_time);
         payer.means.extra_room_micro = payer.tightest.as_ref().map_or(i64::MAX, |tightest| tightest.room_micro.max(0));
         let consented = own.is_some_and(|member| member.consented);
         payer.consent_missing = payer.member.is_some() && payer.payment.consent_required && !consented;
@@ -205,7 +205,8 @@ impl Account {
     }
 
     /// The limit on extra credits with the least room; of several with the same, that of the narrowest scope.
-    fn tightest(&self, scopes: &[ScopeIndex], event_time: Timestamp) -> Option<Tightest> {
+    /// `period` is the billing period of `event_time`, in which most of these limits count.
+    fn tightest(&self, scopes: &[ScopeIndex], period: Window, event_time: Timestamp) -> Option<Tightest> {
         let mut tightest: Option<Tightest> = None;
         let has_seats = self.settings.payment().mode.has_seats();
         for index in scopes.iter().rev() {
@@ -226,7 +227,10 @@ impl Account {
             let rules = followed.places.iter().map(|place| usize::from(*place));
             let rules = rules.map(|place| (LimitPlace::Rule(place), &self.settings.every[place].1));
             for (place, limit) in own.chain(rules).filter(|(_, limit)| limit.is_spend_limit()) {
-                let window = self.window_of(row, limit.window, event_time);
+                let window = match limit.window {
+                    WindowKind::Period => period,
+                    shorter => self.window_of(row, shorter, event_time),
+                };
                 let used = self.count_of(*index, limit.window, window, Meter::ExtraCreditsMicro);
                 let room_micro = limit.cap.unwrap_or(i64::MAX).saturating_sub(used);
                 if tightest.as_ref().is_none_or(|known| room_micro < known.room_micro) {
@@ -374,7 +378,9 @@ impl Account {
             return;
         }
         // Never above what the organization may spend in the month: what is spent, what is left, and what is bought.
-        let room_micro = self.tightest(&[ORGANIZATION], moment.record_time).map_or(i64::MAX, |limit| limit.room_micro);
+        let period = self.calendar.window(&self.settings.zones, WindowKind::Period, moment.record_time);
+        let tightest = self.tightest(&[ORGANIZATION], period, moment.record_time);
+        let room_micro = tightest.map_or(i64::MAX, |limit| limit.room_micro);
         let amount_micro = reload.amount_micro.min(room_micro.saturating_sub(balance_micro));
         let may_ask = reload.may_ask(day.start) && amount_micro > 0;
         let slot = self.scopes.slot(owner);

@@ -56,14 +56,14 @@ fn put<T: Serialize>(packed: &mut Vec<u8>, value: &T) {
 
 fn put_windows(packed: &mut Vec<u8>, windows: &Windows) {
     put_list(packed, windows.len());
-    for window in windows.iter() {
+    for position in 0..windows.len() {
+        let (kind, start, counts) = windows.stored(position);
         put_list(packed, 3);
-        packed.push(u8::from(window.kind));
-        put_count(packed, window.start.ms().div_euclid(1_000));
-        let counts = window.counters.stored();
+        packed.push(u8::from(kind));
+        put_count(packed, start.ms().div_euclid(1_000));
         put_list(packed, counts.len());
         for count in counts {
-            put_count(packed, *count);
+            put_count(packed, count);
         }
     }
 }

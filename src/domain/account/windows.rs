@@ -136,6 +136,18 @@ impl Windows {
         (oldest, Some(WindowCounters { kind: code, start: left, counters }))
     }
 
+    /// Kind, start and counts of a window, without the zeros at the end: as it is packed.
+    pub fn stored(&self, position: usize) -> (WindowCode, Timestamp, impl ExactSizeIterator<Item = i64> + '_) {
+        let (kind, start) = self.heads[position];
+        let counts = &self.counts[position * self.width()..];
+        let used = self.meters().zip(counts).filter(|(_, count)| **count != 0).last().map_or(0, |(meter, _)| meter + 1);
+        let count = move |meter: usize| match self.columns & (1 << meter) {
+            0 => 0,
+            _ => counts[self.column(meter as u32)],
+        };
+        (kind, start, (0..used).map(count))
+    }
+
     /// All counts of a window.
     pub fn counters(&self, position: usize) -> Counters {
         let mut counters = Counters::ZERO;
