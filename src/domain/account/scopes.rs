@@ -45,6 +45,7 @@ pub struct Followed {
 
 /// What is known of a row.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly every slot holds a row")]
 pub enum SlotState {
     /// Nothing.
     Unknown,

@@ -73,10 +73,43 @@ pub enum Place {
 #[derive(Clone, Default)]
 pub struct Windows {
     heads: Vec<(WindowCode, Timestamp)>,
-    /// A bit for each stored meter that has a column.
-    columns: u32,
+    columns: Columns,
     /// Row by row, in the order of `heads`.
     counts: Vec<i64>,
+}
+
+/// Which stored meters have a column, and where.
+#[derive(Clone, Copy)]
+struct Columns {
+    /// A bit for each meter that has one.
+    mask: u32,
+    width: u8,
+    /// The column of each meter; [`NO_COLUMN`] where there is none.
+    of_meter: [u8; Meter::STORED],
+}
+
+const NO_COLUMN: u8 = u8::MAX;
+
+impl Default for Columns {
+    fn default() -> Self {
+        Self::of(0)
+    }
+}
+
+impl Columns {
+    fn of(mask: u32) -> Self {
+        let mut columns = Self { mask, width: 0, of_meter: [NO_COLUMN; Meter::STORED] };
+        for meter in (0..Meter::STORED).filter(|meter| mask & (1 << meter) != 0) {
+            columns.of_meter[meter] = columns.width;
+            columns.width += 1;
+        }
+        columns
+    }
+
+    /// The meters that have a column, in its order.
+    fn meters(self) -> impl Iterator<Item = usize> {
+        (0..Meter::STORED).filter(move |meter| self.mask & (1 << meter) != 0)
+    }
 }
 
 impl Windows {
@@ -140,10 +173,11 @@ impl Windows {
     pub fn stored(&self, position: usize) -> (WindowCode, Timestamp, impl ExactSizeIterator<Item = i64> + '_) {
         let (kind, start) = self.heads[position];
         let counts = &self.counts[position * self.width()..];
-        let used = self.meters().zip(counts).filter(|(_, count)| **count != 0).last().map_or(0, |(meter, _)| meter + 1);
-        let count = move |meter: usize| match self.columns & (1 << meter) {
-            0 => 0,
-            _ => counts[self.column(meter as u32)],
+        let used = self.columns.meters().zip(counts).filter(|(_, count)| **count != 0).last();
+        let used = used.map_or(0, |(meter, _)| meter + 1);
+        let count = move |meter: usize| match self.columns.of_meter[meter] {
+            NO_COLUMN => 0,
+            column => counts[usize::from(column)],
         };
         (kind, start, (0..used).map(count))
     }
@@ -152,7 +186,7 @@ impl Windows {
     pub fn counters(&self, position: usize) -> Counters {
         let mut counters = Counters::ZERO;
         let counts = &self.counts[position * self.width()..];
-        for (meter, count) in self.meters().zip(counts) {
+        for (meter, count) in self.columns.meters().zip(counts) {
             counters.set(Meter::ALL[meter], *count);
         }
         counters
@@ -160,10 +194,9 @@ impl Windows {
 
     /// One count of a window.
     pub fn count(&self, position: usize, meter: Meter) -> i64 {
-        meter.of(|stored| {
-            let meter = stored as u32;
-            let has_column = self.columns & (1 << meter) != 0;
-            if has_column { self.counts[position * self.width() + self.column(meter)] } else { 0 }
+        meter.of(|stored| match self.columns.of_meter[stored as usize] {
+            NO_COLUMN => 0,
+            column => self.counts[position * self.width() + usize::from(column)],
         })
     }
 
@@ -178,13 +211,13 @@ impl Windows {
     /// Adds a charge whose meters are `touched` to a window. It was checked before that it fits the hour, the day and the
     /// period (see [`Windows::fits`]); a week that lies in two periods full to the brim stays at the end of the numbers.
     pub fn add(&mut self, position: usize, charge: &Counters, touched: &Touched) {
-        if touched.mask() & !self.columns != 0 {
+        if touched.mask() & !self.columns.mask != 0 {
             self.widen(touched.mask());
         }
-        let first = position * self.width();
+        let columns = self.columns;
+        let counts = self.counts_mut(position);
         for meter in touched.meters() {
-            let count = first + self.column(meter as u32);
-            let count = &mut self.counts[count];
+            let count = &mut counts[usize::from(columns.of_meter[meter])];
             *count = count.saturating_add(charge.get(Meter::ALL[meter]));
         }
     }
@@ -203,18 +236,7 @@ impl Windows {
     }
 
     const fn width(&self) -> usize {
-        self.columns.count_ones() as usize
-    }
-
-    /// The column of a meter that has one.
-    const fn column(&self, meter: u32) -> usize {
-        (self.columns & ((1 << meter) - 1)).count_ones() as usize
-    }
-
-    /// The stored meters that have a column, in its order.
-    fn meters(&self) -> impl Iterator<Item = usize> {
-        let columns = self.columns;
-        (0..Meter::STORED).filter(move |meter| columns & (1 << meter) != 0)
+        self.columns.width as usize
     }
 
     fn counts_mut(&mut self, position: usize) -> &mut [i64] {
@@ -224,15 +246,14 @@ impl Windows {
 
     /// Gives more meters a column.
     fn widen(&mut self, more: u32) {
-        let kept = std::mem::take(&mut self.counts);
-        let (before, width) = (self.columns, self.width());
-        self.columns |= more;
+        let (kept, before) = (std::mem::take(&mut self.counts), self.columns);
+        let columns = Columns::of(before.mask | more);
+        self.columns = columns;
         self.counts = vec![0; self.len() * self.width()];
         for position in 0..self.len() {
-            let meters = (0..Meter::STORED).filter(|meter| before & (1 << meter) != 0);
-            for (count, meter) in kept[position * width..].iter().zip(meters) {
-                let place = position * self.width() + self.column(meter as u32);
-                self.counts[place] = *count;
+            let counts = self.counts_mut(position);
+            for (count, meter) in kept[position * usize::from(before.width)..].iter().zip(before.meters()) {
+                counts[usize::from(columns.of_meter[meter])] = *count;
             }
         }
     }
