@@ -41,6 +41,8 @@ pub enum Defence {
     Replace,
     /// A partition that gives nothing, although the broker holds more, is assigned anew.
     Silence,
+    /// Usage waits for control records that have to be seen before it, also if they do not come.
+    ControlFirst,
     /// A log that does not hold what comes next stops the process.
     LogBounds,
     /// An account that cannot be decided is parked, and the others go on.
@@ -49,7 +51,7 @@ pub enum Defence {
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Ids,
         Self::LowWater,
         Self::Overtaken,
@@ -67,6 +69,7 @@ impl Defence {
         Self::Functions,
         Self::Replace,
         Self::Silence,
+        Self::ControlFirst,
         Self::LogBounds,
         Self::Quarantine,
     ];

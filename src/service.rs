@@ -172,6 +172,7 @@ impl Service {
             control_topic: config.topics.control.clone(),
             topics: [&config.topics.usage[..], std::slice::from_ref(&config.topics.control)].concat(),
             replica_behind: Duration::from_secs(config.redis.replica_behind_seconds),
+            control_read_within: Duration::from_millis(u64::try_from(policy.rules_delay_ms).unwrap_or(0)),
             start: config.kafka.start,
             batch_records_max: config.work.batch_records(),
             rows_held_max: config.work.rows_held(),

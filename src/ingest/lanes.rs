@@ -3,12 +3,18 @@
 //!
 //! *History* is what a control partition held when the tenure began. Such a record waits until the usage partition of
 //! the same number has been read up to its record time, or to its own history's end. And usage waits until control has
-//! been read up to its record time less the delay after which rules take effect (design section 5, "Order").
+//! been read up to its record time less the delay after which rules take effect (design section 5, "Order"); of an idle
+//! control partition its broker is asked.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use super::positions::Positions;
-use crate::domain::{control::ControlRecord, time::Timestamp};
+use tokio::time::Instant;
+
+use super::positions::{Position, Positions};
+use crate::{
+    domain::{control::ControlRecord, time::Timestamp},
+    faults::{Defence, holds},
+};
 
 /// Control records that wait at most; beyond that no more are read until some are released.
 const WAITING_MAX: usize = 10_000;
@@ -84,12 +90,21 @@ fn may_go(item: &ControlItem, positions: &Positions) -> bool {
     usage.into_iter().all(|usage| usage.is_past_history() || usage.record_time >= item.record_time)
 }
 
-/// Whether usage up to the record times now read may be applied: control has been read far enough.
-pub fn control_is_read_for_usage(positions: &Positions, rules_delay_ms: i64) -> bool {
-    let newest_usage =
-        positions.all().iter().filter(|position| !position.is_control).map(|position| position.record_time).max();
-    let Some(newest_usage) = newest_usage else { return true };
-    let needed = newest_usage.plus_ms(-rules_delay_ms);
-    let mut control = positions.all().iter().filter(|position| position.is_control);
-    control.all(|position| position.is_past_history() || position.record_time >= needed)
+/// The first control partition that has to be read further before usage up to the record times now read may be applied:
+/// neither has it given a record of `rules_delay_ms` before that time, nor is it known that it held none. It is known if
+/// all that its log held at an instant within `delay` has been read, for the usage was recorded before now, by whatever
+/// clock.
+pub fn control_behind_usage(positions: &Positions, rules_delay_ms: i64, delay: Duration) -> Option<usize> {
+    let all = || positions.all().iter();
+    let newest_usage = all().filter(|position| !position.is_control).map(|position| position.record_time).max();
+    let needed = newest_usage?.plus_ms(-rules_delay_ms);
+    let (now, holds) = (Instant::now(), holds(Defence::ControlFirst));
+    let is_behind = |position: &Position| {
+        let is_read = match holds {
+            true => position.read_until.is_some_and(|until| now - until <= delay),
+            false => position.is_past_history(),
+        };
+        position.is_control && position.record_time < needed && !is_read
+    };
+    all().position(is_behind)
 }

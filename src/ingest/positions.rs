@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Fatal, Interrupt, batch::Message, patience::Patience, source::Source};
 use crate::{
     domain::time::{MINUTE_MS, Timestamp},
@@ -46,12 +48,24 @@ pub struct Position {
     pub caught_up_at: Option<Timestamp>,
     /// When its broker last said so itself. A lane that holds nothing more may also be one whose broker is away.
     pub confirmed_at: Option<Timestamp>,
+    /// All that its log held at this instant has been read.
+    pub read_until: Option<Instant>,
+    /// Its log ended here when its broker was asked last, and when that was; until all before that is read.
+    pub asked: Option<(Instant, i64)>,
 }
 
 impl Position {
     /// Whether all that was there when the tenure began has been read.
     pub fn is_past_history(&self) -> bool {
         self.next_offset >= self.history_end || self.caught_up_at.is_some()
+    }
+
+    fn look_whether_read(&mut self) {
+        if let Some((asked_on, end)) = self.asked
+            && self.next_offset >= end
+        {
+            (self.read_until, self.asked) = (Some(asked_on), None);
+        }
     }
 }
 
@@ -80,8 +94,8 @@ impl Positions {
         let begun = patience.ledger(source, || ledger.begin(partitions)).await?;
         let mut all = Vec::with_capacity(partitions.len());
         for (input, progress) in partitions.iter().zip(begun.progress) {
-            let (low, high) = watermarks(input, source, patience).await?;
-            all.push(Position {
+            let (asked_on, (low, high)) = watermarks(input, source, patience).await?;
+            let mut position = Position {
                 input: input.clone(),
                 is_control: &*input.topic == control_topic,
                 next_offset: first_offset(input, progress, start, low, high)?,
@@ -90,7 +104,11 @@ impl Positions {
                 history_end: high,
                 caught_up_at: None,
                 confirmed_at: None,
-            });
+                read_until: None,
+                asked: Some((asked_on, high)),
+            };
+            position.look_whether_read();
+            all.push(position);
         }
         Ok(Self { fence: begun.fence, all, numbers: Vec::new() })
     }
@@ -152,6 +170,7 @@ impl Positions {
         position.record_time = position.record_time.max(timestamp);
         position.caught_up_at = None;
         position.confirmed_at = None;
+        position.look_whether_read();
         Some(position.record_time)
     }
 
@@ -161,6 +180,13 @@ impl Positions {
         position.next_offset = position.next_offset.max(offset);
         position.caught_up_at = Some(now);
         position.confirmed_at = Some(now);
+        position.look_whether_read();
+    }
+
+    /// Notes that the log of a partition ended at `end` when its broker was asked at `asked_on`.
+    pub fn ask(&mut self, number: usize, asked_on: Instant, end: i64) {
+        self.all[number].asked = Some((asked_on, end));
+        self.all[number].look_whether_read();
     }
 
     /// Notes that the broker, asked at `now`, says that a partition that was caught up ends where it did.
@@ -199,11 +225,17 @@ impl Positions {
     }
 }
 
-async fn watermarks(input: &InputPartition, source: &dyn Source, patience: &Patience) -> Result<(i64, i64), Interrupt> {
+/// The bounds of a partition, and when they were asked for.
+async fn watermarks(
+    input: &InputPartition,
+    source: &dyn Source,
+    patience: &Patience,
+) -> Result<(Instant, (i64, i64)), Interrupt> {
     let mut waiting = None;
     loop {
+        let asked_on = Instant::now();
         match source.watermarks(input, WATERMARK_WAIT) {
-            Ok(bounds) => return Ok(bounds),
+            Ok(bounds) => return Ok((asked_on, bounds)),
             Err(error) => patience.wait_for(source, &mut waiting, Dependency::Kafka, &error.to_string()).await?,
         }
     }
@@ -277,6 +309,8 @@ mod tests {
             history_end: 900,
             caught_up_at: Some(at(309_000)),
             confirmed_at: Some(at(309_000)),
+            read_until: None,
+            asked: None,
         };
         let mut positions = Positions { fence: Fence::default(), all: vec![position], numbers: Vec::new() };
         let waiting = Progress { next_offset: 17, record_time: at(40), low_water: at(40) };

@@ -140,6 +140,7 @@ fn e1_control_runs_fail() {
         Defence::Acknowledged,
         Defence::Readback,
         Defence::Silence,
+        Defence::ControlFirst,
     ] {
         check_control(defence);
     }

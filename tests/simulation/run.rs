@@ -197,6 +197,8 @@ fn start(world: &Shared) -> Process {
         control_topic: CONTROL.to_owned(),
         topics: vec![CONTROL.to_owned(), USAGE.to_owned()],
         replica_behind: REPLICA_BEHIND,
+        // A minute of the world, less the step in which it moves on.
+        control_read_within: STEP * 2,
         start: Start::Earliest,
         batch_records_max: 100,
         rows_held_max: 40,

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::{IDLE_WAIT, Tenure, Worker};
@@ -12,7 +13,7 @@ use crate::{
         Fatal, Interrupt,
         batch::{Batch, Message},
         decode::Undecoded,
-        lanes::{ControlItem, control_is_read_for_usage},
+        lanes::{ControlItem, control_behind_usage},
         positions::Position,
         settle::{Groups, Item, Settled, Work},
         silence::Look,
@@ -23,7 +24,7 @@ use crate::{
     observe::health::Dependency,
 };
 
-/// How long the broker may take to tell where a silent partition ends.
+/// How long the broker may take to tell where a partition ends.
 const LOOK_WAIT: Duration = Duration::from_millis(200);
 
 impl Worker {
@@ -71,15 +72,30 @@ impl Worker {
         Ok(batch.len())
     }
 
-    /// Reads control records until the usage that was read may be applied.
+    /// Reads control records until the usage that was read may be applied. A partition that gives nothing is asked for at
+    /// its broker, for it may also be that the broker, or the client, does not give it.
     pub(super) async fn read_control_for_usage(
         &mut self,
         tenure: &mut Tenure,
         dead: &mut Vec<DeadLetter>,
     ) -> Result<(), Interrupt> {
-        while !control_is_read_for_usage(&tenure.positions, self.options.policy.rules_delay_ms) {
-            self.read_control(tenure, IDLE_WAIT, dead).await?;
-            self.keep_membership()?;
+        let (delay_ms, delay) = (self.options.policy.rules_delay_ms, self.options.control_read_within);
+        let mut waiting = None;
+        while let Some(number) = control_behind_usage(&tenure.positions, delay_ms, delay) {
+            let position = tenure.positions.get(number);
+            if position.asked.is_some() {
+                self.read_control(tenure, IDLE_WAIT, dead).await?;
+                self.keep_membership()?;
+                continue;
+            }
+            let asked_on = Instant::now();
+            match self.source.watermarks(&position.input, LOOK_WAIT) {
+                Ok((_, end)) => tenure.positions.ask(number, asked_on, end),
+                Err(error) => {
+                    let why = format!("{}/{}: {error}", position.input.topic, position.input.partition);
+                    self.around.patience.wait_for(&*self.source, &mut waiting, Dependency::Kafka, &why).await?;
+                }
+            }
         }
         Ok(())
     }

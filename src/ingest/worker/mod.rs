@@ -65,6 +65,9 @@ pub struct WorkerOptions {
     pub topics: Vec<String>,
     /// A replica that takes over has not seen at most the writes of this time.
     pub replica_behind: Duration,
+    /// Usage waits if it is longer ago that control was known to be read to its end: the delay after which rules take
+    /// effect.
+    pub control_read_within: Duration,
     /// Where partitions without progress begin.
     pub start: Start,
     /// Records per batch at most.
@@ -216,7 +219,9 @@ impl Worker {
         self.decode_usage(&batch, asked_at, tenure, &mut items, &mut groups, &mut dead).await?;
         self.drain(Lane::Usage, &batch, asked_at, tenure)?;
         reach(Step::Decoded);
-        self.read_control_for_usage(tenure, &mut dead).await?;
+        if !batch.is_empty() {
+            self.read_control_for_usage(tenure, &mut dead).await?;
+        }
         for item in tenure.control.release(&tenure.positions) {
             let organization_id = item.record.organization_id.clone();
             let (position, offset, record_time) = (Some(item.position), item.offset, item.record_time);
