@@ -36,6 +36,9 @@ use crate::{
 /// At most this many organizations are asked for in one look at the index of due times.
 const DUE_MAX: usize = 1_000;
 
+/// How often functions are loaded for the same calls before they wait.
+const FUNCTION_LOADS_MAX: u32 = 3;
+
 /// Accounts in Redis, under one prefix.
 pub struct RedisLedger {
     connection: Connection,
@@ -88,7 +91,8 @@ impl RedisLedger {
         &self.keys
     }
 
-    /// Sends calls, loads the functions if the server lost them, and sends those that failed for it once more.
+    /// Sends calls, loads the functions if the server lost them, and sends those that failed for it once more; a few times,
+    /// for they may be lost again meanwhile.
     async fn call(&self, calls: impl Fn() -> Vec<redis::Cmd>) -> Result<Vec<redis::Value>, LedgerError> {
         let mut replies = self.connection.send(calls()).await?;
         let missing = |reply: &Result<redis::Value, redis::RedisError>| {
@@ -96,7 +100,12 @@ impl RedisLedger {
                 .as_ref()
                 .is_err_and(|error| error.detail().is_some_and(|detail| detail.contains("Function not found")))
         };
-        if replies.iter().any(missing) && holds(Defence::Functions) {
+        let mut loads = 0;
+        while replies.iter().any(missing) && holds(Defence::Functions) {
+            loads += 1;
+            if loads > FUNCTION_LOADS_MAX {
+                return Err(LedgerError::Unavailable("Redis loses Bursar's functions again and again".to_owned()));
+            }
             self.function_loads.inc();
             warn!("Redis has lost bursar's functions: loading them again");
             self.connection.load_functions().await?;
