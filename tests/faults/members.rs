@@ -107,6 +107,9 @@ pub fn restarts(name: &str, off: Option<Defence>, within: Duration) -> Result<Du
     stage.set("WORK__BATCH_RECORDS", "500");
     stage.expire_soon();
     let mut members: Vec<Member> = (0..8).map(|nth| launch(&mut stage, nth % 2 == 0)).collect();
+    // The topics are there, so that a grant of two seconds does not wait for them.
+    let is_ready = |member: &Member| member.get("/readyz").is_some_and(|page| page.starts_with("ready"));
+    wait_until("a member is ready", || members.iter().any(is_ready));
     let load = Load::new(100_000);
     load.say_limits(&stage);
     let sending = stage.clone();
