@@ -80,6 +80,8 @@ pub struct Consumer {
     partition_queues: Vec<Queue>,
     control_topic: Box<str>,
     client: BaseConsumer<Recorder>,
+    /// Asks for the ends of partitions. On the connections of `client` a question would wait behind the fetches.
+    asking: BaseConsumer,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread; they are only raw pointers to Rust.
@@ -96,7 +98,10 @@ impl Consumer {
         let topics: Vec<&str> = std::iter::once(control_topic).chain(usage_topics.iter().copied()).collect();
         client.subscribe(&topics)?;
         let (control, usage) = (Queue::new(&client), Queue::new(&client));
-        Ok(Self { control, usage, partition_queues: Vec::new(), control_topic: control_topic.into(), client })
+        let mut asking = config.clone();
+        asking.remove("group.id");
+        let (partition_queues, control_topic, asking) = (Vec::new(), control_topic.into(), asking.create()?);
+        Ok(Self { control, usage, partition_queues, control_topic, client, asking })
     }
 }
 
@@ -162,6 +167,25 @@ impl Source for Consumer {
 
     fn watermarks(&self, input: &InputPartition, wait: Duration) -> Result<(i64, i64), SourceError> {
         Ok(self.client.fetch_watermarks(&input.topic, input.partition, wait)?)
+    }
+
+    fn ends(&self, inputs: &[InputPartition], wait: Duration) -> Result<Vec<i64>, SourceError> {
+        let mut list = TopicPartitionList::with_capacity(inputs.len());
+        for input in inputs {
+            list.add_partition_offset(&input.topic, input.partition, Offset::End)?;
+        }
+        let found = self.asking.offsets_for_times(list, wait)?;
+        let end = |input: &InputPartition| {
+            let entry = found
+                .find_partition(&input.topic, input.partition)
+                .ok_or_else(|| SourceError::because(format!("{}/{} is not known", input.topic, input.partition)))?;
+            entry.error()?;
+            match entry.offset() {
+                Offset::Offset(end) => Ok(end),
+                other => Err(SourceError::because(format!("{}/{} ends at {other:?}", input.topic, input.partition))),
+            }
+        };
+        inputs.iter().map(end).collect()
     }
 
     fn partitions(&self, topic: &str, wait: Duration) -> Result<usize, SourceError> {

@@ -90,14 +90,15 @@ fn may_go(item: &ControlItem, positions: &Positions) -> bool {
     usage.into_iter().all(|usage| usage.is_past_history() || usage.record_time >= item.record_time)
 }
 
-/// The first control partition that has to be read further before usage up to the record times now read may be applied:
-/// neither has it given a record of `rules_delay_ms` before that time, nor is it known that it held none. It is known if
-/// all that its log held at an instant within `delay` has been read, for the usage was recorded before now, by whatever
+/// The control partitions that have to be read further before usage up to the record times now read may be applied:
+/// neither have they given a record of `rules_delay_ms` before that time, nor is it known that they hold none. It is known if
+/// all that their logs held at an instant within `delay` has been read, for the usage was recorded before now, by whatever
 /// clock.
-pub fn control_behind_usage(positions: &Positions, rules_delay_ms: i64, delay: Duration) -> Option<usize> {
+pub fn control_behind_usage(positions: &Positions, rules_delay_ms: i64, delay: Duration) -> Vec<usize> {
     let all = || positions.all().iter();
     let newest_usage = all().filter(|position| !position.is_control).map(|position| position.record_time).max();
-    let needed = newest_usage?.plus_ms(-rules_delay_ms);
+    let Some(newest_usage) = newest_usage else { return Vec::new() };
+    let needed = newest_usage.plus_ms(-rules_delay_ms);
     let (now, holds) = (Instant::now(), holds(Defence::ControlFirst));
     let is_behind = |position: &Position| {
         let is_read = match holds {
@@ -106,5 +107,5 @@ pub fn control_behind_usage(positions: &Positions, rules_delay_ms: i64, delay: D
         };
         position.is_control && position.record_time < needed && !is_read
     };
-    all().position(is_behind)
+    all().enumerate().filter(|(_, position)| is_behind(position)).map(|(number, _)| number).collect()
 }

@@ -18,7 +18,7 @@ const SILENT_FOR: Duration = Duration::from_secs(5);
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Looks are calls to the broker, so they keep this distance.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One partition.
 struct Silent {
@@ -40,8 +40,8 @@ pub struct Silence {
 /// What is to be done about a silent partition.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Look {
-    /// The broker is to be asked where its log ends.
-    Ask(usize),
+    /// The broker is to be asked where their logs end.
+    Ask(Vec<usize>),
     /// It has not given what the broker held before this offset.
     Stuck(usize, i64),
 }
@@ -71,19 +71,21 @@ impl Silence {
         }
     }
 
-    /// The partition of a lane to look at now: the one that has been silent longest.
+    /// The partitions of a lane to look at now: those that have been silent for long.
     pub fn look(&mut self, lane: Lane) -> Option<Look> {
         let now = Instant::now();
         if now - self.looked_at < LOOK_EVERY {
             return None;
         }
-        let of_lane = self.partitions.iter().enumerate().filter(|(_, silent)| silent.lane == lane);
-        let (number, silent) = of_lane.min_by_key(|(_, silent)| silent.since)?;
-        if now - silent.since < SILENT_FOR {
+        let is_silent = |silent: &Silent| silent.lane == lane && now - silent.since >= SILENT_FOR;
+        let silent = || self.partitions.iter().enumerate().filter(|(_, silent)| is_silent(silent));
+        let stuck = silent().find_map(|(number, silent)| Some(Look::Stuck(number, silent.end?)));
+        let look = stuck.unwrap_or_else(|| Look::Ask(silent().map(|(number, _)| number).collect()));
+        if look == Look::Ask(Vec::new()) {
             return None;
         }
         self.looked_at = now;
-        Some(silent.end.map_or(Look::Ask(number), |end| Look::Stuck(number, end)))
+        Some(look)
     }
 
     /// What came of a look: where the log ends, if there is more than was read and the broker has said so.
@@ -123,12 +125,13 @@ mod tests {
             let quiet = "second drained second drained second drained second drained second drained ";
             story.replace("quiet", quiet)
         };
+        let ask = |numbers: &[usize]| Some(Look::Ask(numbers.to_vec()));
         check(&of("drained look"), None).await;
-        check(&of("quiet look"), Some(Look::Ask(0))).await;
-        check(&of("quiet heard-0 drained look"), Some(Look::Ask(1))).await;
+        check(&of("quiet look"), ask(&[0, 1])).await;
+        check(&of("quiet heard-0 drained look"), ask(&[1])).await;
         check(&of("quiet more-in-0 heard-1 drained quiet look"), Some(Look::Stuck(0, 7))).await;
-        check(&of("quiet more-in-0 heard-1 drained quiet heard-0 drained look"), Some(Look::Ask(1))).await;
-        check(&of("quiet nothing-in-0 heard-1 drained quiet look"), Some(Look::Ask(0))).await;
+        check(&of("quiet more-in-0 quiet heard-0 drained look"), ask(&[1])).await;
+        check(&of("quiet nothing-in-0 heard-1 drained quiet look"), ask(&[0, 1])).await;
         check(&of("quiet heard-0 heard-1 drained look"), None).await;
         // A backlog before it, and a worker that waits for something else.
         check(&of("quiet more-in-0 full look"), None).await;

@@ -32,6 +32,13 @@ pub enum Lane {
 #[error("{0}")]
 pub struct SourceError(String);
 
+impl SourceError {
+    /// Says why.
+    pub fn because(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
 impl From<rdkafka::error::KafkaError> for SourceError {
     fn from(error: rdkafka::error::KafkaError) -> Self {
         Self(error.to_string())
@@ -70,6 +77,12 @@ pub trait Source: Send {
     /// # Errors
     /// [`SourceError`] if the broker does not answer within `wait`.
     fn watermarks(&self, input: &InputPartition, wait: Duration) -> Result<(i64, i64), SourceError>;
+
+    /// The ends of partitions, asked from their brokers in one go.
+    ///
+    /// # Errors
+    /// [`SourceError`] if they do not all answer within `wait`.
+    fn ends(&self, inputs: &[InputPartition], wait: Duration) -> Result<Vec<i64>, SourceError>;
 
     /// How many partitions a topic has, asked from the broker.
     ///

@@ -105,6 +105,11 @@ impl Source for Membership {
         Ok((0, self.world.lock().end(partition)))
     }
 
+    fn ends(&self, inputs: &[InputPartition], _: Duration) -> Result<Vec<i64>, SourceError> {
+        let world = self.world.lock();
+        Ok(inputs.iter().map(|input| world.end(input)).collect())
+    }
+
     fn partitions(&self, topic: &str, _: Duration) -> Result<usize, SourceError> {
         Ok(self.world.lock().logs.keys().filter(|partition| &*partition.topic == topic).count())
     }

@@ -17,15 +17,15 @@ use crate::{
         positions::Position,
         settle::{Groups, Item, Settled, Work},
         silence::Look,
-        source::Lane,
+        source::{Lane, SourceError},
     },
     ledger::InputPartition,
     notify::encode::{DEAD_LETTER_BYTES_MAX, DEAD_LETTER_KEY_BYTES_MAX, DeadLetter, PARKED_BYTES_MAX},
     observe::health::Dependency,
 };
 
-/// How long the broker may take to tell where a partition ends.
-const LOOK_WAIT: Duration = Duration::from_millis(200);
+/// How long the brokers may take to tell where partitions end.
+const LOOK_WAIT: Duration = Duration::from_millis(500);
 
 impl Worker {
     /// Reads control records into their lane. Returns how many.
@@ -81,23 +81,35 @@ impl Worker {
     ) -> Result<(), Interrupt> {
         let (delay_ms, delay) = (self.options.policy.rules_delay_ms, self.options.control_read_within);
         let mut waiting = None;
-        while let Some(number) = control_behind_usage(&tenure.positions, delay_ms, delay) {
-            let position = tenure.positions.get(number);
-            if position.asked.is_some() {
+        loop {
+            let mut behind = control_behind_usage(&tenure.positions, delay_ms, delay);
+            if behind.is_empty() {
+                return Ok(());
+            }
+            behind.retain(|number| tenure.positions.get(*number).asked.is_none());
+            if let Err(error) = self.ask_for_ends(&behind, tenure) {
+                let why = format!("where {} ends is not known: {error}", self.options.control_topic);
+                self.around.patience.wait_for(&*self.source, &mut waiting, Dependency::Kafka, &why).await?;
+            }
+            if !control_behind_usage(&tenure.positions, delay_ms, delay).is_empty() {
                 self.read_control(tenure, IDLE_WAIT, dead).await?;
                 self.keep_membership()?;
-                continue;
-            }
-            let asked_on = Instant::now();
-            match self.source.watermarks(&position.input, LOOK_WAIT) {
-                Ok((_, end)) => tenure.positions.ask(number, asked_on, end),
-                Err(error) => {
-                    let why = format!("{}/{}: {error}", position.input.topic, position.input.partition);
-                    self.around.patience.wait_for(&*self.source, &mut waiting, Dependency::Kafka, &why).await?;
-                }
             }
         }
-        Ok(())
+    }
+
+    /// Asks the brokers where partitions end, and notes it.
+    fn ask_for_ends(&self, numbers: &[usize], tenure: &mut Tenure) -> Result<Vec<i64>, SourceError> {
+        if numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked_on = Instant::now();
+        let inputs: Vec<_> = numbers.iter().map(|number| tenure.positions.get(*number).input.clone()).collect();
+        let ends = self.source.ends(&inputs, LOOK_WAIT)?;
+        for (number, end) in numbers.iter().zip(&ends) {
+            tenure.positions.ask(*number, asked_on, *end);
+        }
+        Ok(ends)
     }
 
     /// After a lane was asked at `asked_at`: if it held nothing more, looks for partitions that should have given more.
@@ -114,14 +126,16 @@ impl Worker {
         }
         tenure.silence.asked(lane, is_drained);
         match tenure.silence.look(lane) {
-            Some(Look::Ask(number)) => {
-                let position = tenure.positions.get(number);
-                let next_offset = position.next_offset;
-                let end = self.source.watermarks(&position.input, LOOK_WAIT).ok().map(|(_, end)| end);
-                if end == Some(next_offset) {
-                    tenure.positions.confirm(number, asked_at);
+            Some(Look::Ask(numbers)) => {
+                let ends = self.ask_for_ends(&numbers, tenure);
+                for (place, number) in numbers.into_iter().enumerate() {
+                    let next_offset = tenure.positions.get(number).next_offset;
+                    let end = ends.as_ref().ok().map(|ends| ends[place]);
+                    if end == Some(next_offset) {
+                        tenure.positions.confirm(number, asked_at);
+                    }
+                    tenure.silence.seen(number, end.filter(|end| *end > next_offset));
                 }
-                tenure.silence.seen(number, end.filter(|end| *end > next_offset));
             }
             Some(Look::Stuck(number, end)) if holds(Defence::Silence) => {
                 let Position { input: InputPartition { topic, partition }, next_offset, .. } =
