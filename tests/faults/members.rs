@@ -56,9 +56,11 @@ fn e9_u_1_a_member_wakes_after_its_session() {
     let times = std::env::var("SOAK").map_or(1, |_| 50);
     for nth in 1..=times {
         let at = WHILE_WRITING[nth as usize % WHILE_WRITING.len()];
-        let took = wake(&format!("e9-{nth}"), at, 3 + nth, None, Duration::from_secs(60));
+        // Some steps are not reached more often by this load.
+        let reached = 4 + nth % 10;
+        let took = wake(&format!("e9-{nth}"), at, reached, None, Duration::from_secs(60));
         let took = took.expect("nothing is counted twice, and every pause is right");
-        println!("E9 woken at {at:?}:{}, settled in {} ms", 3 + nth, took.as_millis());
+        println!("E9 woken at {at:?}:{reached}, settled in {} ms", took.as_millis());
     }
 }
 
