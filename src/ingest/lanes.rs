@@ -6,7 +6,7 @@
 //! been read up to its record time less the delay after which rules take effect (design section 5, "Order"); of an idle
 //! control partition its broker is asked.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
@@ -92,17 +92,17 @@ fn may_go(item: &ControlItem, positions: &Positions) -> bool {
 
 /// The control partitions that have to be read further before usage up to the record times now read may be applied:
 /// neither have they given a record of `rules_delay_ms` before that time, nor is it known that they hold none. It is known if
-/// all that their logs held at an instant within `delay` has been read, for the usage was recorded before now, by whatever
-/// clock.
-pub fn control_behind_usage(positions: &Positions, rules_delay_ms: i64, delay: Duration) -> Vec<usize> {
+/// all that their logs held at `since` has been read: that delay before the usage was taken, which was after it was
+/// recorded, by whatever clock.
+pub fn control_behind_usage(positions: &Positions, rules_delay_ms: i64, since: Instant) -> Vec<usize> {
     let all = || positions.all().iter();
     let newest_usage = all().filter(|position| !position.is_control).map(|position| position.record_time).max();
     let Some(newest_usage) = newest_usage else { return Vec::new() };
     let needed = newest_usage.plus_ms(-rules_delay_ms);
-    let (now, holds) = (Instant::now(), holds(Defence::ControlFirst));
+    let holds = holds(Defence::ControlFirst);
     let is_behind = |position: &Position| {
         let is_read = match holds {
-            true => position.read_until.is_some_and(|until| now - until <= delay),
+            true => position.read_until.is_some_and(|until| until >= since),
             false => position.is_past_history(),
         };
         position.is_control && position.record_time < needed && !is_read

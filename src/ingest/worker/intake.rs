@@ -72,17 +72,18 @@ impl Worker {
         Ok(batch.len())
     }
 
-    /// Reads control records until the usage that was read may be applied. A partition that gives nothing is asked for at
+    /// Reads control records until the usage that was just taken may be applied. A partition that gives nothing is asked for at
     /// its broker, for it may also be that the broker, or the client, does not give it.
     pub(super) async fn read_control_for_usage(
         &mut self,
         tenure: &mut Tenure,
         dead: &mut Vec<DeadLetter>,
     ) -> Result<(), Interrupt> {
-        let (delay_ms, delay) = (self.options.policy.rules_delay_ms, self.options.control_read_within);
+        let (delay_ms, now) = (self.options.policy.rules_delay_ms, Instant::now());
+        let since = now.checked_sub(self.options.control_read_within).unwrap_or(now);
         let mut waiting = None;
         loop {
-            let mut behind = control_behind_usage(&tenure.positions, delay_ms, delay);
+            let mut behind = control_behind_usage(&tenure.positions, delay_ms, since);
             if behind.is_empty() {
                 return Ok(());
             }
@@ -91,7 +92,7 @@ impl Worker {
                 let why = format!("where {} ends is not known: {error}", self.options.control_topic);
                 self.around.patience.wait_for(&*self.source, &mut waiting, Dependency::Kafka, &why).await?;
             }
-            if !control_behind_usage(&tenure.positions, delay_ms, delay).is_empty() {
+            if !control_behind_usage(&tenure.positions, delay_ms, since).is_empty() {
                 self.read_control(tenure, IDLE_WAIT, dead).await?;
                 self.keep_membership()?;
             }

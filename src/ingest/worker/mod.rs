@@ -65,7 +65,7 @@ pub struct WorkerOptions {
     pub topics: Vec<String>,
     /// A replica that takes over has not seen at most the writes of this time.
     pub replica_behind: Duration,
-    /// Usage waits if it is longer ago that control was known to be read to its end: the delay after which rules take
+    /// Usage waits if it is longer ago that control was known to be read to its end than the delay after which rules take
     /// effect.
     pub control_read_within: Duration,
     /// Where partitions without progress begin.
