@@ -195,6 +195,8 @@ impl Counters {
     }
 }
 
+const _: () = assert!(Meter::STORED <= u32::BITS as usize, "a mask has a bit for each stored meter");
+
 /// The stored meters that a charge changes: a few of many, so that adding it costs little.
 #[derive(Clone, Copy, Debug)]
 pub struct Touched {

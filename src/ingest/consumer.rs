@@ -100,6 +100,7 @@ impl Consumer {
         let (control, usage) = (Queue::new(&client), Queue::new(&client));
         let mut asking = config.clone();
         asking.remove("group.id");
+        asking.remove("statistics.interval.ms");
         let (partition_queues, control_topic, asking) = (Vec::new(), control_topic.into(), asking.create()?);
         Ok(Self { control, usage, partition_queues, control_topic, client, asking })
     }
@@ -117,6 +118,8 @@ impl Source for Consumer {
                 }
             }
         }
+        // What this one logs, and the tokens that it asks for, come by its queue.
+        while self.asking.poll(Duration::ZERO).is_some() {}
         let mut pending = self.client.context().pending.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *pending).pop_back()
     }

@@ -308,7 +308,7 @@ impl<'de> Deserialize<'de> for Windows {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Windows, A::Error> {
                 let mut windows = Windows::default();
-                windows.heads.reserve_exact(list.size_hint().unwrap_or(0));
+                windows.heads.reserve_exact(list.size_hint().unwrap_or(0).min(64));
                 while let Some(window) = list.next_element()? {
                     windows.push(&window);
                 }
