@@ -91,21 +91,18 @@ fn may_go(item: &ControlItem, positions: &Positions) -> bool {
 }
 
 /// The control partitions that have to be read further before usage up to the record times now read may be applied:
-/// neither have they given a record of `rules_delay_ms` before that time, nor is it known that they hold none. It is known if
-/// all that their logs held at `since` has been read: that delay before the usage was taken, which was after it was
-/// recorded, by whatever clock.
+/// neither have they given a record of `rules_delay_ms` before that time, nor is it known that they hold none. It is known
+/// if all that their logs held at `since` has been read: that delay before the usage was taken, which was after it was
+/// recorded. The clocks of the brokers of both topics have to agree within the delay.
 pub fn control_behind_usage(positions: &Positions, rules_delay_ms: i64, since: Instant) -> Vec<usize> {
     let all = || positions.all().iter();
     let newest_usage = all().filter(|position| !position.is_control).map(|position| position.record_time).max();
     let Some(newest_usage) = newest_usage else { return Vec::new() };
     let needed = newest_usage.plus_ms(-rules_delay_ms);
-    let holds = holds(Defence::ControlFirst);
-    let is_behind = |position: &Position| {
-        let is_read = match holds {
-            true => position.read_until.is_some_and(|until| until >= since),
-            false => position.is_past_history(),
-        };
-        position.is_control && position.record_time < needed && !is_read
+    let is_read = |position: &Position| match position.read_until {
+        _ if !holds(Defence::ControlFirst) => position.is_past_history(),
+        until => until.is_some_and(|until| until >= since),
     };
+    let is_behind = |position: &Position| position.is_control && position.record_time < needed && !is_read(position);
     all().enumerate().filter(|(_, position)| is_behind(position)).map(|(number, _)| number).collect()
 }

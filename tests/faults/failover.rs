@@ -204,21 +204,26 @@ fn e5_control_run_fails() {
     assert!(settled.is_err(), "without ids nothing is counted twice: it is not tested");
 }
 
+/// Flushes the functions under load. Returns how often, and after how long everything was counted.
+fn flush_under_load(primary: &Node, stage: &Stage) -> (u64, Duration) {
+    let load = Load::new(EVENTS);
+    let flushes = std::env::var("SOAK").map_or(5, |_| 200);
+    under_load(stage, &load, || {
+        for _ in 0..flushes {
+            primary.command(&["FUNCTION", "FLUSH"]);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    });
+    (flushes, load.settle(stage, SETTLES_WITHIN).expect("every call succeeds"))
+}
+
 /// The functions are flushed under load, and another release's library stands beside them.
 #[test]
 fn e6_functions_are_loaded_again() {
     let (primary, _proxy, stage, member) = behind_proxy("e6", &[]);
     let other = "#!lua name=bursar_0\nredis.register_function('bursar_commit_0', function() return 1 end)";
     primary.command(&["FUNCTION", "LOAD", other]);
-    let load = Load::new(EVENTS);
-    let flushes = std::env::var("SOAK").map_or(5, |_| 200);
-    under_load(&stage, &load, || {
-        for _ in 0..flushes {
-            primary.command(&["FUNCTION", "FLUSH"]);
-            std::thread::sleep(Duration::from_millis(500));
-        }
-    });
-    let took = load.settle(&stage, SETTLES_WITHIN).expect("every call succeeds");
+    let (flushes, took) = flush_under_load(&primary, &stage);
     let loads = member.metric("bursar_function_loads_total");
     println!("E6 settled in {} ms, functions loaded {loads} times after {flushes} flushes", took.as_millis());
     // Each flush is met by the calls that are under way, which load once each.
@@ -245,15 +250,7 @@ fn e6_two_releases_side_by_side() {
     wait_until("both have partitions", || {
         members.iter().all(|member| member.metric("bursar_partitions_assigned") == 4)
     });
-    let load = Load::new(EVENTS);
-    let flushes = std::env::var("SOAK").map_or(5, |_| 200);
-    under_load(&stage, &load, || {
-        for _ in 0..flushes {
-            primary.command(&["FUNCTION", "FLUSH"]);
-            std::thread::sleep(Duration::from_millis(500));
-        }
-    });
-    let took = load.settle(&stage, SETTLES_WITHIN).expect("every call succeeds");
+    let (flushes, took) = flush_under_load(&primary, &stage);
     let loads = members.each_ref().map(|member| member.metric("bursar_function_loads_total"));
     println!("E6 two releases settled in {} ms, {loads:?} loads after {flushes} flushes", took.as_millis());
     let libraries = format!("{:?}", primary.command(&["FUNCTION", "LIST"]));

@@ -192,6 +192,40 @@ impl Account {
         windows
     }
 
+    /// The window of a kind that an event of this scope falls into.
+    pub(super) fn window_of(&self, row: &ScopeRow, kind: WindowKind, event_time: Timestamp) -> Window {
+        match kind {
+            WindowKind::Session => row.windows.session(event_time),
+            _ => self.calendar.window(&self.settings.zones, kind, event_time),
+        }
+    }
+
+    /// The counters of a window that the row does not keep any more.
+    pub(super) fn older_counters(&self, index: ScopeIndex, kind: WindowKind, start: Timestamp) -> Option<&Counters> {
+        let scope = self.scopes.slot(index).field.clone();
+        self.older.get(&super::OlderKey { kind, start, scope }).and_then(Option::as_ref)
+    }
+
+    /// What was counted in a window of a scope, wherever it is kept.
+    pub(super) fn counted(&self, index: ScopeIndex, kind: WindowKind, window: Window) -> Counters {
+        let windows = &self.scopes.row(index).windows;
+        match windows.place(kind, window.start) {
+            Place::Row(position) => windows.counters(position),
+            Place::New => Counters::ZERO,
+            Place::Older => self.older_counters(index, kind, window.start).copied().unwrap_or(Counters::ZERO),
+        }
+    }
+
+    /// One count of a window of a scope, wherever it is kept.
+    pub(super) fn count_of(&self, index: ScopeIndex, kind: WindowKind, window: Window, meter: Meter) -> i64 {
+        let windows = &self.scopes.row(index).windows;
+        match windows.place(kind, window.start) {
+            Place::Row(position) => windows.count(position, meter),
+            Place::New => 0,
+            Place::Older => self.older_counters(index, kind, window.start).map_or(0, |counters| counters.get(meter)),
+        }
+    }
+
     /// Adds counts of something that is no event to windows of one scope.
     pub(super) fn count_something(
         &mut self,
