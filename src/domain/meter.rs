@@ -151,6 +151,12 @@ impl Counters {
         meter.of(|stored| self.0[stored as usize])
     }
 
+    /// The count of the stored meter at this place.
+    #[inline]
+    pub const fn at(&self, place: usize) -> i64 {
+        self.0[place]
+    }
+
     /// The stored counts without the zeros at the end: as they are packed.
     pub fn stored(&self) -> &[i64] {
         let used = self.0.iter().rposition(|count| *count != 0).map_or(0, |last| last + 1);

@@ -73,6 +73,8 @@ impl Position {
 pub struct Positions {
     fence: Fence,
     all: Vec<Position>,
+    /// When usage, then control, was asked last and held nothing more: what comes by them now was said after that.
+    drained_at: [Timestamp; 2],
     /// Topic handle and partition → number, for the messages of the current batch.
     numbers: Vec<((usize, i32), usize)>,
 }
@@ -87,6 +89,7 @@ impl Positions {
         partitions: &[InputPartition],
         control_topic: &str,
         start: Start,
+        now: Timestamp,
         ledger: &dyn Ledger,
         source: &dyn Source,
         patience: &Patience,
@@ -110,7 +113,7 @@ impl Positions {
             position.look_whether_read();
             all.push(position);
         }
-        Ok(Self { fence: begun.fence, all, numbers: Vec::new() })
+        Ok(Self { fence: begun.fence, all, drained_at: [now; 2], numbers: Vec::new() })
     }
 
     /// Up to which record time all usage has been read; `clock`, if there is none.
@@ -174,17 +177,18 @@ impl Positions {
         Some(position.record_time)
     }
 
-    /// Notes that a partition has been read up to its end, which was asked for at `now`.
+    /// Notes that a partition has been read up to its end, which was asked for at `now`. That may have lain in the queue
+    /// while the worker waited for something else, but no longer than since its lane held nothing more.
     pub fn reach_end(&mut self, number: usize, offset: i64, now: Timestamp) {
         let position = &mut self.all[number];
         position.next_offset = position.next_offset.max(offset);
         position.caught_up_at = Some(now);
-        position.confirmed_at = Some(now);
+        position.confirmed_at = Some(self.drained_at[usize::from(position.is_control)]);
         position.look_whether_read();
     }
 
     /// Notes that the log of a partition ended at `end` when its broker was asked at `asked_on`.
-    pub fn ask(&mut self, number: usize, asked_on: Instant, end: i64) {
+    pub fn answered(&mut self, number: usize, asked_on: Instant, end: i64) {
         self.all[number].asked = Some((asked_on, end));
         self.all[number].look_whether_read();
     }
@@ -197,6 +201,7 @@ impl Positions {
 
     /// Notes that a lane held nothing more when it was asked at `now`.
     pub fn drain(&mut self, is_control: bool, now: Timestamp) {
+        self.drained_at[usize::from(is_control)] = now;
         for position in self.all.iter_mut().filter(|position| position.is_control == is_control) {
             position.caught_up_at = position.caught_up_at.map(|before| before.max(now));
         }
@@ -312,7 +317,8 @@ mod tests {
             read_until: None,
             asked: None,
         };
-        let mut positions = Positions { fence: Fence::default(), all: vec![position], numbers: Vec::new() };
+        let drained_at = [at(309_000); 2];
+        let mut positions = Positions { fence: Fence::default(), all: vec![position], drained_at, numbers: Vec::new() };
         let waiting = Progress { next_offset: 17, record_time: at(40), low_water: at(40) };
         assert_eq!(progress_of(&positions, Some((17, at(40)))), waiting);
         let idle = Progress { next_offset: 900, record_time: at(5_000), low_water: at(9_000) };
@@ -327,6 +333,10 @@ mod tests {
         positions.wrote(&[(InputPartition { topic: "usage.control".into(), partition: 0 }, idle)]);
         positions.read(0, 900, at(6_000));
         let later = Progress { next_offset: 901, record_time: at(6_000), low_water: at(9_000) };
-        assert_eq!(positions.progress(|_| None).remove(0).1, later);
+        assert_eq!(progress_of(&positions, None), later);
+        // That it ends there lay in the queue since its lane held nothing more, at 909,000.
+        positions.reach_end(0, 901, at(5_000_000));
+        let later = Progress { low_water: at(609_000), ..later };
+        assert_eq!(progress_of(&positions, None), later);
     }
 }

@@ -11,8 +11,12 @@ use tokio::time::Instant;
 
 use super::source::Lane;
 
-/// A partition that is silent this long is looked at.
+/// A partition that is silent this long is looked at. A worker that had to begin anew for one looks half as often after,
+/// so that a partition that cannot be mended leaves the others their time.
 const SILENT_FOR: Duration = Duration::from_secs(5);
+
+/// It looks at least this often.
+const SILENT_FOR_MAX: Duration = Duration::from_secs(320);
 
 /// Lanes that were not asked for this long have silenced their partitions themselves.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
@@ -35,6 +39,7 @@ pub struct Silence {
     partitions: Vec<Silent>,
     asked_at: [Instant; 2],
     looked_at: Instant,
+    silent_for: Duration,
 }
 
 /// What is to be done about a silent partition.
@@ -47,11 +52,12 @@ pub enum Look {
 }
 
 impl Silence {
-    /// Nothing is silent yet. Takes the lane of each partition.
-    pub fn new(lanes: impl Iterator<Item = Lane>) -> Self {
+    /// Nothing is silent yet. Takes the lane of each partition, and how often one was stuck lately.
+    pub fn new(lanes: impl Iterator<Item = Lane>, times_stuck: u32) -> Self {
         let now = Instant::now();
         let partitions = lanes.map(|lane| Silent { lane, since: now, is_heard: false, end: None }).collect();
-        Self { partitions, asked_at: [now; 2], looked_at: now }
+        let silent_for = SILENT_FOR.saturating_mul(1 << times_stuck.min(16)).min(SILENT_FOR_MAX);
+        Self { partitions, asked_at: [now; 2], looked_at: now, silent_for }
     }
 
     /// A partition gave something, be it that it has nothing more.
@@ -63,9 +69,9 @@ impl Silence {
     pub fn asked(&mut self, lane: Lane, is_drained: bool) {
         let now = Instant::now();
         let asked_at = std::mem::replace(&mut self.asked_at[lane as usize], now);
-        let nobody_was_asked = !is_drained || now - asked_at > ASKED_WITHIN;
+        let is_excused = !is_drained || now - asked_at > ASKED_WITHIN;
         for silent in self.partitions.iter_mut().filter(|silent| silent.lane == lane) {
-            if nobody_was_asked || silent.is_heard {
+            if is_excused || silent.is_heard {
                 *silent = Silent { lane, since: now, is_heard: false, end: None };
             }
         }
@@ -77,7 +83,7 @@ impl Silence {
         if now - self.looked_at < LOOK_EVERY {
             return None;
         }
-        let is_silent = |silent: &Silent| silent.lane == lane && now - silent.since >= SILENT_FOR;
+        let is_silent = |silent: &Silent| silent.lane == lane && now - silent.since >= self.silent_for;
         let silent = || self.partitions.iter().enumerate().filter(|(_, silent)| is_silent(silent));
         let stuck = silent().find_map(|(number, silent)| Some(Look::Stuck(number, silent.end?)));
         let look = stuck.unwrap_or_else(|| Look::Ask(silent().map(|(number, _)| number).collect()));
@@ -101,7 +107,11 @@ mod tests {
 
     /// Each word is something that happens to the partitions 0 and 1 of a lane; what has to be looked at follows the last.
     async fn check(story: &str, expected: Option<Look>) {
-        let mut silence = Silence::new([Lane::Usage, Lane::Usage, Lane::Control].into_iter());
+        check_after(0, story, expected).await;
+    }
+
+    async fn check_after(times_stuck: u32, story: &str, expected: Option<Look>) {
+        let mut silence = Silence::new([Lane::Usage, Lane::Usage, Lane::Control].into_iter(), times_stuck);
         let mut look = None;
         for word in story.split_whitespace() {
             match word {
@@ -137,5 +147,8 @@ mod tests {
         check(&of("quiet more-in-0 full look"), None).await;
         check("second second second second second second drained look", None).await;
         check(&of("quiet look look"), None).await;
+        // One that was stuck before is given twice the time.
+        check_after(1, &of("quiet look"), None).await;
+        check_after(1, &of("quiet quiet look"), ask(&[0, 1])).await;
     }
 }

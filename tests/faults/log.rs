@@ -1,4 +1,5 @@
-//! E10 and E15: what the log does not take, does not give, does not hold any more, or holds anew; and a Redis without memory.
+//! E10 and E15: what the log does not take, does not give, does not hold any more, or holds anew; and a Redis without
+//! memory.
 
 use std::time::Duration;
 

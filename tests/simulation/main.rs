@@ -112,7 +112,7 @@ fn check_control(defence: Defence) {
     // fetched while prices change.
     let first = match defence {
         Defence::Overtaken => 1_200,
-        Defence::ControlFirst => 1_000,
+        Defence::ControlFirst => 400,
         _ => 0,
     };
     let outcomes = run_all(&(first..first + CONTROL_SEEDS).collect::<Vec<_>>(), Some(defence), true);

@@ -51,7 +51,7 @@ pub(super) struct Charging<'a> {
 /// The parts of an account that counting in one scope needs beside its row.
 struct Counting<'a> {
     settings: &'a Settings,
-    rules: &'a [u8],
+    followed: &'a Followed,
     organization_id: &'a str,
     older: &'a mut hashbrown::HashMap<OlderKey, Option<Counters>>,
     older_changed: &'a mut Vec<OlderKey>,
@@ -85,7 +85,7 @@ impl Account {
         let (scope, field, followed, row) = self.scopes.parts_mut(index);
         let counting = Counting {
             settings: &self.settings,
-            rules: &followed.places,
+            followed,
             organization_id: &self.organization_id,
             older: &mut self.older,
             older_changed: &mut self.older_changed,
@@ -153,6 +153,8 @@ impl Account {
         let seat = self.settings.seat_types.iter().position(|seat| seat_type == Some(&*seat.name));
         let limits = || row.limits.iter().chain(self.settings.rules_for(kind, seat_type));
         let by_seat = seat.into_iter().flat_map(|seat| &self.settings.seat_types[seat].allowances);
+        let mut limited = [false; WindowKind::ALL.len()];
+        limits().for_each(|limit| limited[limit.window as usize] = true);
         let used: Vec<WindowKind> =
             limits().map(|limit| limit.window).chain(by_seat.map(|allowance| allowance.window)).collect();
         let counts =
@@ -162,6 +164,7 @@ impl Account {
             places: self.settings.rule_places(kind, seat_type).collect(),
             seat: seat.map(|seat| u8::try_from(seat).expect("there are at most 64 seat types")),
             where_used: COUNTED_WHERE_USED.map(counts),
+            limited,
             has_spend_limit: limits().any(Limit::is_spend_limit),
         };
         self.scopes.slot_mut(index).followed = followed;
@@ -280,7 +283,10 @@ impl Counting<'_> {
                 (was_there, Err(&*counters))
             }
         };
-        let rules = self.settings.rules_at(self.rules);
+        if !self.followed.limited[kind as usize] {
+            return;
+        }
+        let rules = self.settings.rules_at(&self.followed.places);
         for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
             let after = match place {
                 Ok(position) => row.windows.count(position, limit.meter),

@@ -78,6 +78,7 @@ fn put_list(packed: &mut Vec<u8>, length: usize) {
 }
 
 /// A whole number in the shortest form that MessagePack has for it.
+#[inline]
 fn put_count(packed: &mut Vec<u8>, count: i64) {
     match count {
         0..=0x7f => packed.push(count as u8),
@@ -90,6 +91,7 @@ fn put_count(packed: &mut Vec<u8>, count: i64) {
     }
 }
 
+#[inline]
 fn put_bytes<const N: usize>(packed: &mut Vec<u8>, marker: u8, bytes: [u8; N]) {
     packed.push(marker);
     packed.extend_from_slice(&bytes);

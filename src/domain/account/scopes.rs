@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::row::ScopeRow;
-use crate::domain::{event::UsageEvent, scope::Scope};
+use crate::domain::{event::UsageEvent, scope::Scope, window::WindowKind};
 
 /// The number of a scope within its account, as long as that is in memory.
 pub type ScopeIndex = u32;
@@ -39,6 +39,8 @@ pub struct Followed {
     pub seat: Option<u8>,
     /// Whether minutes, sessions and weeks are counted.
     pub where_used: [bool; 3],
+    /// Whether a limit bounds a window of the kind, at its place in [`WindowKind::ALL`].
+    pub limited: [bool; WindowKind::ALL.len()],
     /// Whether a limit bounds what prepaid and postpaid pay.
     pub has_spend_limit: bool,
 }

@@ -76,6 +76,8 @@ pub struct Windows {
     columns: Columns,
     /// Row by row, in the order of `heads`.
     counts: Vec<i64>,
+    /// By kind, where the window stands that was opened last: a guess that nearly every charge confirms.
+    opened_last: [u8; WindowKind::ALL.len()],
 }
 
 /// Which stored meters have a column, and where.
@@ -138,7 +140,16 @@ impl Windows {
     }
 
     /// Where the window of `kind` that begins at `start` is kept.
+    #[inline]
     pub fn place(&self, kind: WindowKind, start: Timestamp) -> Place {
+        let guess = usize::from(self.opened_last[kind as usize]);
+        match self.heads.get(guess) {
+            Some(head) if *head == (WindowCode(kind), start) => Place::Row(guess),
+            _ => self.search(kind, start),
+        }
+    }
+
+    fn search(&self, kind: WindowKind, start: Timestamp) -> Place {
         let mut newer = 0;
         for (position, (code, known)) in self.heads.iter().enumerate() {
             if code.0 == kind {
@@ -161,8 +172,10 @@ impl Windows {
             self.counts.reserve_exact(width);
             self.heads.push((WindowCode(kind), start));
             self.counts.resize(self.counts.len() + width, 0);
+            self.guess(kind, self.len() - 1);
             return (self.len() - 1, None);
         };
+        self.guess(kind, oldest);
         let (code, left) = std::mem::replace(&mut self.heads[oldest], (WindowCode(kind), start));
         let counters = self.counters(oldest);
         self.counts_mut(oldest).fill(0);
@@ -218,14 +231,18 @@ impl Windows {
         let counts = self.counts_mut(position);
         for meter in touched.meters() {
             let count = &mut counts[usize::from(columns.of_meter[meter])];
-            *count = count.saturating_add(charge.get(Meter::ALL[meter]));
+            *count = count.saturating_add(charge.at(meter));
         }
     }
 
     /// Whether every count of a window takes what a charge has of it (invariant U-2).
     pub fn fits(&self, position: usize, charge: &Counters, touched: &Touched) -> bool {
-        let takes = |meter: Meter| self.count(position, meter).checked_add(charge.get(meter)).is_some();
-        touched.meters().all(|meter| takes(Meter::ALL[meter]))
+        let counts = &self.counts[position * self.width()..];
+        let fits = |meter| match self.columns.of_meter[meter] {
+            NO_COLUMN => true,
+            column => counts[usize::from(column)].checked_add(charge.at(meter)).is_some(),
+        };
+        touched.meters().all(fits)
     }
 
     /// The session that an event at `time` falls into: one that is open then; else the one that follows it, for an
@@ -233,6 +250,10 @@ impl Windows {
     pub fn session(&self, time: Timestamp) -> Window {
         let next = self.starts(WindowKind::Session).filter(|start| time < start.plus_ms(SESSION_MS)).min();
         next.map_or_else(|| session_from(time), |start| Window { start, end: start.plus_ms(SESSION_MS) })
+    }
+
+    fn guess(&mut self, kind: WindowKind, position: usize) {
+        self.opened_last[kind as usize] = u8::try_from(position).unwrap_or(u8::MAX);
     }
 
     const fn width(&self) -> usize {
@@ -260,6 +281,7 @@ impl Windows {
 
     fn push(&mut self, window: &WindowCounters) {
         let touched = window.counters.touched();
+        self.guess(window.kind.0, self.len());
         self.heads.push((window.kind, window.start));
         self.counts.resize(self.counts.len() + self.width(), 0);
         self.add(self.len() - 1, &window.counters, &touched);

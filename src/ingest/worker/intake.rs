@@ -108,7 +108,7 @@ impl Worker {
         let inputs: Vec<_> = numbers.iter().map(|number| tenure.positions.get(*number).input.clone()).collect();
         let ends = self.source.ends(&inputs, LOOK_WAIT)?;
         for (number, end) in numbers.iter().zip(&ends) {
-            tenure.positions.ask(*number, asked_on, *end);
+            tenure.positions.answered(*number, asked_on, *end);
         }
         Ok(ends)
     }

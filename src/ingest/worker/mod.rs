@@ -4,7 +4,7 @@
 //! join ─► begin ─► take a batch ─► decode ─► settle ─► publish ─► advance ─► offsets ─┐
 //!           ▲            ▲                                                           │
 //!           │            └───────────────────────────────────────────────────────────┘
-//!           └── partitions came or went, the fence moved, a dependency was away too long
+//!           └── partitions came or went, the fence moved, a partition is stuck, a dependency was away too long
 //! ```
 //!
 //! Nothing is believed across a begin: accounts, ids and positions are dropped, and reading starts again at the
@@ -49,6 +49,9 @@ const IDLE_WAIT: Duration = Duration::from_millis(5);
 
 /// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
 const TICK: Duration = Duration::from_secs(1);
+
+/// A partition that was stuck longer ago is mended.
+const STUCK_LATELY: Duration = Duration::from_secs(1_800);
 
 /// Signals that are written and acknowledged are forgotten this long after, if nothing else is written before.
 const FORGET_AFTER: Duration = Duration::from_millis(200);
@@ -108,6 +111,8 @@ pub struct Worker {
     accounts: Accounts,
     /// Organizations with signals that are acknowledged and still stored.
     to_forget: BTreeSet<Box<str>>,
+    /// How often a partition was stuck lately.
+    times_stuck: u32,
 }
 
 impl Worker {
@@ -120,6 +125,7 @@ impl Worker {
             settler: Settler::new(Arc::clone(&around.ledger), options.policy, around.metrics.clone(), random),
             accounts: Accounts::new(options.rows_held_max),
             to_forget: BTreeSet::new(),
+            times_stuck: 0,
             options,
             around,
         }
@@ -134,6 +140,7 @@ impl Worker {
         // Whether the consumer still fetches for the last assignment, which then only has to be moved.
         let mut fetching = false;
         loop {
+            let began = Instant::now();
             let interrupt = match &assigned {
                 None => self.wait_for_partitions().await,
                 Some(partitions) => self.hold(&partitions.clone(), &mut fetching).await,
@@ -156,6 +163,8 @@ impl Worker {
                 }
                 Interrupt::Stuck => {
                     self.around.metrics.stuck.inc();
+                    let before = if began.elapsed() < STUCK_LATELY { self.times_stuck } else { 0 };
+                    self.times_stuck = before.saturating_add(1);
                     fetching = false;
                 }
                 Interrupt::Overtaken => {

@@ -45,6 +45,7 @@ impl Worker {
             partitions,
             &self.options.control_topic,
             self.options.start,
+            self.around.clock.now(),
             &*self.around.ledger,
             &*self.source,
             &self.around.patience,
@@ -53,6 +54,8 @@ impl Worker {
         let partitions_of_all = self.count_partitions().await?;
         self.settler.begin(positions.fence().clone());
         let offsets = positions.offsets();
+        // The partitions may have gone while this waited.
+        self.keep_membership()?;
         let moved = if *fetching { self.source.seek(&offsets) } else { self.source.assign(&offsets) };
         moved.map_err(|error| Fatal::Kafka(format!("partitions could not be begun: {error}")))?;
         *fetching = true;
@@ -63,7 +66,7 @@ impl Worker {
         };
         self.around.readback.check_all(held);
         let lane = |is_control| if is_control { Lane::Control } else { Lane::Usage };
-        let silence = Silence::new(positions.all().iter().map(|position| lane(position.is_control)));
+        let silence = Silence::new(positions.all().iter().map(|position| lane(position.is_control)), self.times_stuck);
         Ok(Tenure {
             positions,
             control: ControlLane::default(),
