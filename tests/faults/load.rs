@@ -22,6 +22,8 @@ use crate::support::Stage;
 const ORGANIZATIONS: i64 = 7;
 /// Each so many-th record is none.
 const BAD_EVERY: i64 = 100;
+/// A grant lives this long from when it is said. It must be read before, and is missed soon after.
+const GRANT_MS: i64 = 5_000;
 /// Shares that are told.
 const THRESHOLDS: [i64; 3] = [20, 80, 100];
 
@@ -56,7 +58,7 @@ impl Load {
                 "scope": "org", "included_micro": 0 } });
             let grant = json!({ "organization_id": organization, "actor": "test", "grant": {
                 "scope": "org", "grant_id": "g", "amount_micro": 5, "kind": "prepaid",
-                "expires_at": self.start.plus_ms(62_000).to_string() } });
+                "expires_at": Clock::System.now().plus_ms(GRANT_MS).to_string() } });
             for (id, data) in [("limit", limit), ("pool", pool), ("grant", grant)] {
                 sender.send(&stage.topic("control"), &organization, &command(id, self.start, data));
             }
