@@ -22,8 +22,6 @@ use crate::support::Stage;
 const ORGANIZATIONS: i64 = 7;
 /// Each so many-th record is none.
 const BAD_EVERY: i64 = 100;
-/// A grant lives this long from when it is said. It must be read before, and is missed soon after.
-const GRANT_MS: i64 = 5_000;
 /// Shares that are told.
 const THRESHOLDS: [i64; 3] = [20, 80, 100];
 
@@ -31,6 +29,7 @@ const THRESHOLDS: [i64; 3] = [20, 80, 100];
 pub struct Load {
     events: i64,
     start: Timestamp,
+    grant_ms: i64,
 }
 
 fn organization(number: i64) -> String {
@@ -44,7 +43,12 @@ const fn tokens(number: i64) -> i64 {
 impl Load {
     /// So many events.
     pub fn new(events: i64) -> Self {
-        Self { events, start: Clock::System.now().plus_ms(-60_000) }
+        Self { events, start: Clock::System.now().plus_ms(-60_000), grant_ms: 5_000 }
+    }
+
+    /// The same with grants that live so long from when they are said: they have to be read before they end.
+    pub fn with_grants_of(self, grant_ms: i64) -> Self {
+        Self { grant_ms, ..self }
     }
 
     /// Says limits that the load will cross.
@@ -58,7 +62,7 @@ impl Load {
                 "scope": "org", "included_micro": 0 } });
             let grant = json!({ "organization_id": organization, "actor": "test", "grant": {
                 "scope": "org", "grant_id": "g", "amount_micro": 5, "kind": "prepaid",
-                "expires_at": Clock::System.now().plus_ms(GRANT_MS).to_string() } });
+                "expires_at": Clock::System.now().plus_ms(self.grant_ms).to_string() } });
             for (id, data) in [("limit", limit), ("pool", pool), ("grant", grant)] {
                 sender.send(&stage.topic("control"), &organization, &command(id, self.start, data));
             }

@@ -109,10 +109,10 @@ pub fn restarts(name: &str, off: Option<Defence>, within: Duration) -> Result<Du
     stage.set("WORK__BATCH_RECORDS", "500");
     stage.expire_soon();
     let mut members: Vec<Member> = (0..8).map(|nth| launch(&mut stage, nth % 2 == 0)).collect();
-    // The topics are there, so that a grant of two seconds does not wait for them.
+    // The topics are there; and until the last has joined, nothing is read for long, which grants have to outlive.
     let is_ready = |member: &Member| member.get("/readyz").is_some_and(|page| page.starts_with("ready"));
     wait_until("a member is ready", || members.iter().any(is_ready));
-    let load = Load::new(100_000);
+    let load = Load::new(100_000).with_grants_of(20_000);
     load.say_limits(&stage);
     let sending = stage.clone();
     std::thread::scope(|scope| {
