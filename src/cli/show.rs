@@ -1,10 +1,7 @@
 //! `bursar show`: an account as it stands in Redis, page by page.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
-use redis::cmd;
 use serde_json::{Value as Json, json};
 
 mod account;
@@ -13,16 +10,8 @@ use self::account::{account_json, scope_json};
 use super::Failure;
 use crate::{
     config::Config,
-    domain::{
-        account::{changes::Head, layout::unpack, row::ScopeRow, settings::Settings},
-        meter::Meter,
-        window::WindowKind,
-    },
-    ledger::{
-        Progress,
-        keys::Keys,
-        redis::{Connection, RedisOptions},
-    },
+    domain::{meter::Meter, window::WindowKind},
+    ledger::redis::reader::Reader,
 };
 
 #[derive(Debug, Args)]
@@ -45,12 +34,13 @@ pub struct ShowArguments {
 
 /// Prints accounts.
 pub async fn show(config: &Config, arguments: &ShowArguments) -> Result<(), Failure> {
-    let options: RedisOptions = config.redis()?;
-    let viewer = Viewer { connection: Connection::open(&options).await?, keys: Keys::new(&options.prefix) };
+    let reader = Reader::open(&config.redis()?).await?;
     if let Some(organization_id) = &arguments.organization {
-        let account = viewer.account(organization_id, arguments.cursor, arguments.limit).await?;
-        let mut account = account.ok_or_else(|| format!("there is no account {organization_id:?}"))?;
-        account["progress"] = viewer.progress().await?;
+        let mut account = organization(&reader, organization_id)
+            .await?
+            .ok_or_else(|| format!("there is no account {organization_id:?}"))?;
+        add_page(&reader, organization_id, arguments, &mut account).await?;
+        account["progress"] = progress(&reader).await?;
         if arguments.json {
             println!("{account}")
         } else {
@@ -58,87 +48,49 @@ pub async fn show(config: &Config, arguments: &ShowArguments) -> Result<(), Fail
         }
         return Ok(());
     }
-    for organization_id in viewer.organizations().await? {
+    for organization_id in reader.organizations().await? {
         if !arguments.all {
             println!("{organization_id}");
             continue;
         }
-        if let Some(account) = viewer.organization_row(&organization_id).await? {
+        if let Some(account) = organization(&reader, &organization_id).await? {
             if arguments.json { println!("{account}") } else { print_table(&account) }
         }
     }
     Ok(())
 }
 
-/// Reads accounts without changing anything.
-struct Viewer {
-    connection: Connection,
-    keys: Keys,
+/// The account with the organization's own row only.
+async fn organization(reader: &Reader, organization_id: &str) -> Result<Option<Json>, Failure> {
+    let Some(base) = reader.base(organization_id).await? else { return Ok(None) };
+    let mut account = account_json(organization_id, &base.settings, &base.head);
+    account["scopes"] = json!([scope_json("org", &base.organization, &base.settings)]);
+    Ok(Some(account))
 }
 
-impl Viewer {
-    async fn organizations(&self) -> Result<Vec<String>, Failure> {
-        let mut names = Vec::new();
-        for key in self.connection.scan(&self.keys.all_accounts()).await? {
-            names.extend(self.keys.organization_of(&key));
-        }
-        names.sort();
-        names.dedup();
-        Ok(names)
-    }
+/// Adds a page of its other scopes.
+async fn add_page(
+    reader: &Reader,
+    organization_id: &str,
+    arguments: &ShowArguments,
+    account: &mut Json,
+) -> Result<(), Failure> {
+    let settings = reader.base(organization_id).await?.unwrap_or_default().settings;
+    let (mut rows, next) = reader.rows(organization_id, arguments.cursor, arguments.limit).await?;
+    rows.sort_by_cached_key(|(scope, _)| scope.to_string());
+    let scopes = rows.iter().map(|(scope, row)| scope_json(&scope.to_string(), row, &settings));
+    account["scopes"].as_array_mut().expect("the organization's own row is a list of one").extend(scopes);
+    account["next_cursor"] = if next == 0 { Json::Null } else { next.into() };
+    Ok(())
+}
 
-    /// The whole account, a page of its scopes at a time.
-    async fn account(&self, organization_id: &str, cursor: u64, limit: u32) -> Result<Option<Json>, Failure> {
-        let Some(mut account) = self.organization_row(organization_id).await? else { return Ok(None) };
-        let key = self.keys.of(organization_id).account();
-        let mut get = cmd("HGET");
-        get.arg(&key).arg("settings");
-        let packed: Option<Vec<u8>> = self.connection.query(&get).await?;
-        let settings: Settings = packed.map_or(Ok(Settings::default()), |packed| unpack("settings", &packed))?;
-        let mut scan = cmd("HSCAN");
-        scan.arg(&key).arg(cursor).arg("COUNT").arg(limit);
-        let (next, fields): (u64, Vec<(String, Vec<u8>)>) = self.connection.query(&scan).await?;
-        let mut scopes = Vec::new();
-        for (field, packed) in fields.iter().filter(|(field, _)| field.contains(':')) {
-            scopes.push(scope_json(field, &unpack("scope row", packed)?, &settings));
-        }
-        scopes.sort_by(|a, b| a["scope"].as_str().cmp(&b["scope"].as_str()));
-        account["scopes"].as_array_mut().expect("the organization's own row is a list of one").extend(scopes);
-        account["next_cursor"] = if next == 0 { Json::Null } else { next.into() };
-        Ok(Some(account))
-    }
-
-    /// How far every input partition has been applied.
-    async fn progress(&self) -> Result<Json, Failure> {
-        let mut get = cmd("HGETALL");
-        get.arg(self.keys.progress(0));
-        let fields: BTreeMap<String, Vec<u8>> = self.connection.query(&get).await?;
-        let mut partitions = Vec::new();
-        for (partition, packed) in fields.iter().filter(|(partition, _)| partition.contains('/')) {
-            let Progress { next_offset, record_time, .. } = Progress::from_text(packed)?;
-            partitions.push(json!({
-                "partition": partition, "next_offset": next_offset, "record_time": record_time.to_string(),
-            }));
-        }
-        Ok(partitions.into())
-    }
-
-    /// The account with the organization's own row only.
-    async fn organization_row(&self, organization_id: &str) -> Result<Option<Json>, Failure> {
-        let mut get = cmd("HMGET");
-        get.arg(self.keys.of(organization_id).account()).arg("head").arg("org").arg("settings");
-        let (head, row, settings): (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>) =
-            self.connection.query(&get).await?;
-        if head.is_none() {
-            return Ok(None);
-        }
-        let settings: Settings = settings.map_or(Ok(Settings::default()), |packed| unpack("settings", &packed))?;
-        let row: ScopeRow = row.map_or(Ok(ScopeRow::default()), |packed| unpack("scope row", &packed))?;
-        let head: Head = head.map_or(Ok(Head::default()), |packed| unpack("head", &packed))?;
-        let mut account = account_json(organization_id, &settings, &head);
-        account["scopes"] = json!([scope_json("org", &row, &settings)]);
-        Ok(Some(account))
-    }
+/// How far every input partition has been applied.
+async fn progress(reader: &Reader) -> Result<Json, Failure> {
+    let partitions = reader.progress().await?.into_iter().map(|(input, progress)| {
+        json!({ "partition": format!("{}/{}", input.topic, input.partition), "next_offset": progress.next_offset,
+            "record_time": progress.record_time.to_string() })
+    });
+    Ok(partitions.collect::<Vec<_>>().into())
 }
 
 fn print_table(account: &Json) {

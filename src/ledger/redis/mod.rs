@@ -2,12 +2,14 @@
 //!
 //! - `connection` reaches a single server or a cluster, and tells "away" from "refuses"; `cluster` sends each call to
 //!   the primary of its key, and `slots` knows which that is; `node` is the connection to one server.
+//! - [`reader`] reads accounts for people and pages.
 //! - `calls` says each step in the words of `bursar.lua`, and reads its answers.
 
 mod calls;
 mod cluster;
 mod connection;
 mod node;
+pub mod reader;
 mod slots;
 
 use std::time::Duration;
