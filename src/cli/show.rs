@@ -10,8 +10,8 @@ use self::account::{account_json, scope_json};
 use super::Failure;
 use crate::{
     config::Config,
-    domain::{meter::Meter, window::WindowKind},
-    ledger::redis::reader::Reader,
+    domain::{account::settings::Settings, meter::Meter, window::WindowKind},
+    ledger::redis::reader::{Base, Reader},
 };
 
 #[derive(Debug, Args)]
@@ -36,10 +36,10 @@ pub struct ShowArguments {
 pub async fn show(config: &Config, arguments: &ShowArguments) -> Result<(), Failure> {
     let reader = Reader::open(&config.redis()?).await?;
     if let Some(organization_id) = &arguments.organization {
-        let mut account = organization(&reader, organization_id)
-            .await?
-            .ok_or_else(|| format!("there is no account {organization_id:?}"))?;
-        add_page(&reader, organization_id, arguments, &mut account).await?;
+        let base = reader.base(organization_id).await?;
+        let base = base.ok_or_else(|| format!("there is no account {organization_id:?}"))?;
+        let mut account = organization(organization_id, &base);
+        add_page(&reader, organization_id, arguments, &base.settings, &mut account).await?;
         account["progress"] = progress(&reader).await?;
         if arguments.json {
             println!("{account}")
@@ -53,7 +53,8 @@ pub async fn show(config: &Config, arguments: &ShowArguments) -> Result<(), Fail
             println!("{organization_id}");
             continue;
         }
-        if let Some(account) = organization(&reader, &organization_id).await? {
+        if let Some(base) = reader.base(&organization_id).await? {
+            let account = organization(&organization_id, &base);
             if arguments.json { println!("{account}") } else { print_table(&account) }
         }
     }
@@ -61,11 +62,10 @@ pub async fn show(config: &Config, arguments: &ShowArguments) -> Result<(), Fail
 }
 
 /// The account with the organization's own row only.
-async fn organization(reader: &Reader, organization_id: &str) -> Result<Option<Json>, Failure> {
-    let Some(base) = reader.base(organization_id).await? else { return Ok(None) };
+fn organization(organization_id: &str, base: &Base) -> Json {
     let mut account = account_json(organization_id, &base.settings, &base.head);
     account["scopes"] = json!([scope_json("org", &base.organization, &base.settings)]);
-    Ok(Some(account))
+    account
 }
 
 /// Adds a page of its other scopes.
@@ -73,12 +73,12 @@ async fn add_page(
     reader: &Reader,
     organization_id: &str,
     arguments: &ShowArguments,
+    settings: &Settings,
     account: &mut Json,
 ) -> Result<(), Failure> {
-    let settings = reader.base(organization_id).await?.unwrap_or_default().settings;
     let (mut rows, next) = reader.rows(organization_id, arguments.cursor, arguments.limit).await?;
     rows.sort_by_cached_key(|(scope, _)| scope.to_string());
-    let scopes = rows.iter().map(|(scope, row)| scope_json(&scope.to_string(), row, &settings));
+    let scopes = rows.iter().map(|(scope, row)| scope_json(&scope.to_string(), row, settings));
     account["scopes"].as_array_mut().expect("the organization's own row is a list of one").extend(scopes);
     account["next_cursor"] = if next == 0 { Json::Null } else { next.into() };
     Ok(())

@@ -155,10 +155,10 @@ impl Account {
         let by_seat = seat.into_iter().flat_map(|seat| &self.settings.seat_types[seat].allowances);
         let mut limited = [false; WindowKind::ALL.len()];
         limits().for_each(|limit| limited[limit.window as usize] = true);
-        let used: Vec<WindowKind> =
-            limits().map(|limit| limit.window).chain(by_seat.map(|allowance| allowance.window)).collect();
+        let mut used = limited;
+        by_seat.for_each(|allowance| used[allowance.window as usize] = true);
         let counts =
-            |window: WindowKind| used.contains(&window) && (window != WindowKind::Session || kind == ScopeKind::User);
+            |window: WindowKind| used[window as usize] && (window != WindowKind::Session || kind == ScopeKind::User);
         let followed = Followed {
             revision,
             places: self.settings.rule_places(kind, seat_type).collect(),

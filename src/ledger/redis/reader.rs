@@ -3,19 +3,16 @@
 use redis::cmd;
 use thiserror::Error;
 
-use super::{Connection, RedisOptions};
+use super::{Connection, RedisOptions, calls};
 use crate::{
     domain::{
         account::{
-            changes::Head,
+            changes::{Head, parse_scope},
             layout::{LayoutError, unpack},
             row::ScopeRow,
-            settings::{Calendar, Settings},
+            settings::Settings,
         },
-        meter::Counters,
         scope::Scope,
-        time::Timestamp,
-        window::WindowKind,
     },
     ledger::{InputPartition, LedgerError, Progress, keys::Keys},
 };
@@ -38,8 +35,6 @@ pub struct Base {
     pub head: Head,
     /// What admins have said.
     pub settings: Settings,
-    /// The windows that were opened.
-    pub calendar: Calendar,
     /// The organization's own row.
     pub organization: ScopeRow,
 }
@@ -80,28 +75,16 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn base(&self, organization_id: &str) -> Result<Option<Base>, ReadError> {
-        type Packed = Option<Vec<u8>>;
         let mut get = cmd("HMGET");
-        get.arg(self.keys.of(organization_id).account()).arg(&["head", "settings", "calendar", "org"]);
-        let (head, settings, calendar, row): (Packed, Packed, Packed, Packed) = self.connection.query(&get).await?;
+        get.arg(self.keys.of(organization_id).account()).arg(&["head", "settings", "org"]);
+        let (head, settings, row): (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>) =
+            self.connection.query(&get).await?;
         let Some(head) = head else { return Ok(None) };
         Ok(Some(Base {
             head: unpack("head", &head)?,
             settings: settings.map_or(Ok(Settings::default()), |packed| unpack("settings", &packed))?,
-            calendar: calendar.map_or(Ok(Calendar::default()), |packed| unpack("calendar", &packed))?,
             organization: row.map_or(Ok(ScopeRow::default()), |packed| unpack("scope row", &packed))?,
         }))
-    }
-
-    /// The row of one scope; `None` if nothing was ever said or counted of it.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn row(&self, organization_id: &str, scope: &Scope) -> Result<Option<ScopeRow>, ReadError> {
-        let mut get = cmd("HGET");
-        get.arg(self.keys.of(organization_id).account()).arg(scope.to_string());
-        let packed: Option<Vec<u8>> = self.connection.query(&get).await?;
-        Ok(packed.map(|packed| unpack("scope row", &packed)).transpose()?)
     }
 
     /// About `limit` rows, without the organization's own, from where the last page ended (0 is the beginning).
@@ -113,36 +96,10 @@ impl Reader {
         scan.arg(self.keys.of(organization_id).account()).arg(cursor).arg("COUNT").arg(limit);
         let (next, fields): (u64, Vec<(String, Vec<u8>)>) = self.connection.query(&scan).await?;
         let mut rows = Vec::with_capacity(fields.len());
-        for (field, packed) in &fields {
-            if let (true, Ok(scope)) = (field.contains(':'), Scope::parse(field)) {
-                rows.push((scope, unpack("scope row", packed)?));
-            }
+        for (field, packed) in fields.iter().filter(|(field, _)| field.contains(':')) {
+            rows.push((parse_scope(field)?, unpack("scope row", packed)?));
         }
         Ok((rows, next))
-    }
-
-    /// What scopes used in a window that their rows do not keep any more, in their order; `None` where nothing is stored.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn older(
-        &self,
-        organization_id: &str,
-        (kind, start): (WindowKind, Timestamp),
-        scopes: &[&Scope],
-    ) -> Result<Vec<Option<Counters>>, ReadError> {
-        if scopes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut get = cmd("HMGET");
-        get.arg(self.keys.of(organization_id).older(kind, start));
-        for scope in scopes {
-            get.arg(scope.to_string());
-        }
-        let packed: Vec<Option<Vec<u8>>> = self.connection.query(&get).await?;
-        let unpacked =
-            packed.into_iter().map(|packed| packed.map(|packed| unpack("older window", &packed)).transpose());
-        Ok(unpacked.collect::<Result<_, _>>()?)
     }
 
     /// How far every input partition has been applied.
@@ -150,15 +107,8 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn progress(&self) -> Result<Vec<(InputPartition, Progress)>, ReadError> {
-        let mut get = cmd("HGETALL");
-        get.arg(self.keys.progress(0));
-        let fields: std::collections::BTreeMap<String, Vec<u8>> = self.connection.query(&get).await?;
-        let mut all = Vec::with_capacity(fields.len());
-        for (field, packed) in &fields {
-            let Some((topic, partition)) = field.rsplit_once('/') else { continue };
-            let Ok(partition) = partition.parse() else { continue };
-            all.push((InputPartition { topic: topic.into(), partition }, Progress::from_text(packed)?));
-        }
+        let mut all = calls::read_all_progress(self.connection.query(&calls::all_progress(&self.keys, 0)).await?)?;
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(all)
     }
 }
