@@ -47,11 +47,17 @@ pub enum Defence {
     LogBounds,
     /// An account that cannot be decided is parked, and the others go on.
     Quarantine,
+    /// Who is refused an account again and again gets it to itself for a moment.
+    Leases,
+    /// A Redis that cannot write now is waited for.
+    Waits,
+    /// A process that is asked to stop finishes its batches and leaves its group.
+    GoodOrder,
 }
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Ids,
         Self::LowWater,
         Self::Overtaken,
@@ -72,6 +78,9 @@ impl Defence {
         Self::ControlFirst,
         Self::LogBounds,
         Self::Quarantine,
+        Self::Leases,
+        Self::Waits,
+        Self::GoodOrder,
     ];
 }
 

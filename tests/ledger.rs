@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use bursar::{
     domain::{
         account::{
@@ -13,7 +15,7 @@ use bursar::{
         window::WindowKind,
     },
     ledger::{
-        Committed, InputPartition, Ledger, Progress,
+        Committed, InputPartition, LEASE, Ledger, Progress,
         memory::MemoryLedger,
         redis::{RedisLedger, RedisOptions},
     },
@@ -233,6 +235,26 @@ fn what_is_due_is_found_until_it_is_served() {
         assert_eq!(ledger.due(at(15)).await.expect("the ledger answers").len(), 1);
         ledger.forget_due(&[("a".into(), at(10))]).await.expect("the ledger answers");
         assert_eq!(ledger.due(at(15)).await.expect("the ledger answers"), []);
+    });
+}
+
+/// Who commits to an account that another has a lease of is told of it; when it is over, nobody is.
+#[test]
+fn a_lease_is_told_to_who_commits() {
+    on_both("lease", |ledger| async move {
+        let acme: [Box<str>; 1] = ["acme".into()];
+        assert_eq!(commit(&*ledger, changes(None, b"h1")).await, Committed::Written);
+        let take = async |holder| ledger.lease(&acme, holder).await.expect("the ledger answers")[0];
+        assert_eq!((take(1).await, take(1).await), (Duration::ZERO, Duration::ZERO));
+        assert!((Duration::from_millis(1)..=LEASE).contains(&take(2).await), "it is another's");
+        let Committed::Contested(left) = commit(&*ledger, changes(Some(b"h1"), b"h2")).await else {
+            panic!("nobody told of the lease")
+        };
+        assert!((Duration::from_millis(1)..=LEASE).contains(&left));
+        assert_eq!(commit(&*ledger, changes(Some(b"h1"), b"h3")).await, Committed::Refused, "heads tell as ever");
+        tokio::time::sleep(LEASE).await;
+        assert_eq!(commit(&*ledger, changes(Some(b"h2"), b"h3")).await, Committed::Written);
+        assert_eq!(take(2).await, Duration::ZERO);
     });
 }
 

@@ -1,8 +1,9 @@
 //! `bursar bench`: speed and memory on real Kafka and Redis, in one run, in turn, with medians and ranges.
 //!
-//! The cases: `bare_poll` and `bare_batch` read the topic without decoding it; `full` is Bursar with everything on.
-//! `once_off` is the same without ids, provenance, progress and outbox; only a build with the feature `faults` has it.
-//! `full_limits` is `full` with seats, a pool, prices, and limits on every kind of scope in every organization.
+//! The cases: `bare_poll` and `bare_batch` read the topic without decoding it; `full` is Bursar as it is, with prices in
+//! every organization. `once_off` is the same without ids, provenance, progress and outbox; only a build with the feature
+//! `faults` has it. `unpriced` is `full` without prices, which counts tokens and no credits. `full_limits` is `full` with
+//! seats, a pool, and limits on every kind of scope in every organization.
 //! Latency is measured at light load. CPU is that of this process; Redis's is its own account of itself (`INFO cpu`).
 
 mod fill;
@@ -59,10 +60,13 @@ pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Fa
     let config = of_its_own(config, arguments);
     crate::topics::ensure(&config).await?;
     let load = Load { events: arguments.events, organizations: arguments.organizations };
-    let limited = with_limits(&config);
-    crate::topics::ensure(&limited).await?;
-    eprintln!("saying what {} organizations may do", load.organizations);
-    let said = fill::set_limits(&limited, load)?;
+    let (priced, limited) = (apart(&config, "priced"), apart(&config, "limits"));
+    let mut said = Vec::new();
+    for (apart, commands) in [(&priced, fill::prices()), (&limited, fill::prices_and_limits())] {
+        crate::topics::ensure(apart).await?;
+        eprintln!("telling {} organizations {} things each", load.organizations, commands.len());
+        said.push(fill::say_to_all(apart, load, &commands)?);
+    }
     eprintln!("filling {} with {} events", config.topics.usage[0], load.events);
     let bytes_per_event = fill::fill(&config, load)?;
     let mut measures = Measures::default();
@@ -71,13 +75,16 @@ pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Fa
         eprintln!("round {round} of {}", arguments.repeat);
         bare_poll(&config, load.events, &mut measures)?;
         bare_batch(&config, load.events, &mut measures)?;
-        let config = of_round(&config, round);
-        full("full", &config, load.events, &mut measures).await?;
+        full("unpriced", &of_round(&config, round), load.events, &mut measures).await?;
+        full("full", &after_obeying(&priced, round, said[0], &config).await?, load.events, &mut measures).await?;
         #[cfg(feature = "faults")]
-        once_off(&config, load.events, &mut measures).await?;
-        let limited = of_round(&limited, round);
-        obey(&limited, said).await?;
-        let limited = Config { topics: with_usage(&limited, &config), ..limited };
+        once_off(
+            &after_obeying(&under_another_group(&priced), round, said[0], &config).await?,
+            load.events,
+            &mut measures,
+        )
+        .await?;
+        let limited = after_obeying(&limited, round, said[1], &config).await?;
         full("full_limits", &limited, load.events, &mut measures).await?;
     }
     pause_latency(&config, arguments.pauses, &mut measures).await?;
@@ -124,24 +131,29 @@ fn of_round(config: &Config, round: u32) -> Config {
     config
 }
 
-/// The configuration of `full_limits` before any usage: a control topic of its own, and a usage topic that stays empty.
-fn with_limits(config: &Config) -> Config {
+/// The configuration of a case before any usage: a control topic of its own, and a usage topic that stays empty.
+fn apart(config: &Config, name: &str) -> Config {
     let mut config = config.clone();
-    config.topics.control = format!("{}.limits", config.topics.control);
+    config.topics.control = format!("{}.{name}", config.topics.control);
     config.topics.usage = vec![format!("{}.none", config.topics.usage[0])];
-    config.redis.prefix = format!("{}-limits", config.redis.prefix);
-    config.kafka.group_id = format!("{}-limits", config.kafka.group_id);
+    config.redis.prefix = format!("{}-{name}", config.redis.prefix);
+    config.kafka.group_id = format!("{}-{name}", config.kafka.group_id);
     config
 }
 
-/// The topics of `limited` with the usage of `config`.
-fn with_usage(limited: &Config, config: &Config) -> TopicsConfig {
-    TopicsConfig { usage: config.topics.usage.clone(), ..limited.topics.clone() }
+/// The same topics, read by another group into other keys.
+#[cfg(feature = "faults")]
+fn under_another_group(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.redis.prefix.push_str("-once");
+    config.kafka.group_id.push_str("-once");
+    config
 }
 
-/// Has the control records applied, before there is any usage.
-async fn obey(config: &Config, records: u64) -> Result<(), Failure> {
-    let service = Service::start(config, Arc::new(AtomicBool::new(false))).await?;
+/// Has the control records of a case applied, before there is any usage. Returns its configuration with that usage.
+async fn after_obeying(case: &Config, round: u32, records: u64, usage: &Config) -> Result<Config, Failure> {
+    let config = of_round(case, round);
+    let service = Service::start(&config, Arc::new(AtomicBool::new(false))).await?;
     let began = Instant::now();
     while service.metrics.consumed.get() < records {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -150,7 +162,7 @@ async fn obey(config: &Config, records: u64) -> Result<(), Failure> {
         }
     }
     service.stop().await?;
-    Ok(())
+    Ok(Config { topics: TopicsConfig { usage: usage.topics.usage.clone(), ..config.topics.clone() }, ..config })
 }
 
 /// Everything on, until the backlog is worked off. Accounts come into memory while the first events are counted, so what
@@ -188,11 +200,8 @@ async fn full(case: &'static str, config: &Config, events: u64, measures: &mut M
 /// The same without what only serves to count exactly once.
 #[cfg(feature = "faults")]
 async fn once_off(config: &Config, events: u64, measures: &mut Measures) -> Result<(), Failure> {
-    let mut config = config.clone();
-    config.redis.prefix = format!("{}-once-off", config.redis.prefix);
-    config.kafka.group_id = format!("{}-once-off", config.kafka.group_id);
     crate::faults::switch_once_off(true);
-    let measured = full("once_off", &config, events, measures).await;
+    let measured = full("once_off", config, events, measures).await;
     crate::faults::switch_once_off(false);
     measured
 }

@@ -12,7 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::Failure;
-use crate::{config::Config, service::Service};
+use crate::{
+    config::Config,
+    faults::{Defence, holds},
+    service::Service,
+};
 
 /// How often it is looked whether a worker has ended.
 const LOOK: Duration = Duration::from_millis(200);
@@ -28,6 +32,9 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
             _ = interrupt.recv() => {}
         }
         info!("asked to stop");
+        if !holds(Defence::GoodOrder) {
+            std::process::exit(0);
+        }
         asked.store(true, Ordering::SeqCst);
     });
     let service = Service::start(config, Arc::clone(&stop)).await?;

@@ -1,4 +1,4 @@
-#!lua name=bursar_4
+#!lua name=bursar_5
 --
 -- The ledger's atomic steps. All meaning is in Rust; what is here compares, writes and reads.
 --
@@ -10,6 +10,19 @@
 -- The replication history that this primary belongs to; '' if the server hides it.
 local function lineage()
   return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+end
+
+-- This server's clock, in ms.
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Who holds a lease, and for how long still (ms); 0 if nobody does.
+local function holder_of(lease)
+  if not lease then return '', 0 end
+  local until_ms, holder = string.match(lease, '^(%d+) (.*)$')
+  return holder, math.max(0, until_ms - now_ms())
 end
 
 -- Reads what a worker lacks of one account, all at one moment.
@@ -76,14 +89,16 @@ end
 --   ARGV  expected head, new head, then lists, each opened by its length:
 --         append (ids, time to live in ms), seal (time to live in ms), fields (field, value), signals (number, value),
 --         older (field, value, ttl in ms), paused (scope, causes, end), forget (number), remove (nothing)
---   reply 1, or 0 if the head is another: then nothing is written
+--   reply 0 if the head is another: then nothing is written; else 1, and more if somebody holds a lease of the account:
+--         for how long (ms)
 --
 -- Example: an event of agent a in workspace w moves head h1 to h2, and its id goes to segment 1700000000000:
---   FCALL bursar_commit_4 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
+--   FCALL bursar_commit_5 5 b:{o}:account b:{o}:outbox b:{o}:paused b:{o}:ends b:{o}:ids:1700000000000
 --     h1 h2 1 <10 bytes> 691200000 0 3 org ... ws:w ... agent:w/a ... 0 0 0 0 0
 local function commit(keys, args)
   local account = keys[1]
-  if (redis.call('HGET', account, 'head') or '') ~= args[1] then return 0 end
+  local known = redis.call('HMGET', account, 'head', 'lease')
+  if (known[1] or '') ~= args[1] then return 0 end
   local next_arg, next_key = 3, 5
   local function take()
     local value = args[next_arg]
@@ -137,7 +152,8 @@ local function commit(keys, args)
   remove('ZREM', keys[4], endless)
   hand_on('HDEL', keys[2], 1)
   for _ = 1, tonumber(take()) do redis.call('UNLINK', take_key()) end
-  return 1
+  local _, left_ms = holder_of(known[2])
+  return 1 + left_ms
 end
 
 -- Reads fence and progress together: what a worker may begin with.
@@ -195,20 +211,27 @@ local function forget_due(keys, args)
   return 0
 end
 
--- Takes the lease of an account, if nobody has it.
+-- Takes the lease of an account, if nobody has it. It is a field of the account, so that every commit sees it and tells
+-- its worker to leave the account alone for so long; what is right is told by the head alone.
 --
---   KEYS  lease
+--   KEYS  account
 --   ARGV  holder, for how long (ms)
 --   reply for how long another holder keeps it (ms); 0 if this one has it now
 local function lease(keys, args)
-  if redis.call('SET', keys[1], args[1], 'NX', 'PX', args[2]) then return 0 end
-  if redis.call('GET', keys[1]) == args[1] then return 0 end
-  return math.max(1, redis.call('PTTL', keys[1]))
+  local known = redis.call('HMGET', keys[1], 'head', 'lease')
+  -- Nobody contends for an account that is not there.
+  if not known[1] then return 0 end
+  local holder, left_ms = holder_of(known[2])
+  if left_ms == 0 then
+    redis.call('HSET', keys[1], 'lease', string.format('%.0f %s', now_ms() + args[2], args[1]))
+    return 0
+  end
+  return holder == args[1] and 0 or left_ms
 end
 
-redis.register_function { function_name = 'bursar_load_4', callback = load, flags = { 'no-writes' } }
-redis.register_function('bursar_commit_4', commit)
-redis.register_function('bursar_begin_4', begin)
-redis.register_function('bursar_advance_4', advance)
-redis.register_function('bursar_forget_due_4', forget_due)
-redis.register_function('bursar_lease_4', lease)
+redis.register_function { function_name = 'bursar_load_5', callback = load, flags = { 'no-writes' } }
+redis.register_function('bursar_commit_5', commit)
+redis.register_function('bursar_begin_5', begin)
+redis.register_function('bursar_advance_5', advance)
+redis.register_function('bursar_forget_due_5', forget_due)
+redis.register_function('bursar_lease_5', lease)

@@ -94,11 +94,6 @@ impl AccountKeys {
         format!("{}:ends", self.stem)
     }
 
-    /// A string: who has the account to himself for a moment.
-    pub fn lease(&self) -> String {
-        format!("{}:lease", self.stem)
-    }
-
     /// A string: the ids of a segment of event time.
     pub fn segment(&self, start: Timestamp) -> String {
         format!("{}:ids:{}", self.stem, start.ms())

@@ -111,13 +111,18 @@ impl Ledger for MemoryLedger {
     }
 
     fn commit<'a>(&'a self, commits: &'a [(Box<str>, Changes)]) -> BoxFuture<'a, Result<Vec<Committed>, LedgerError>> {
-        let mut state = self.lock();
+        let (mut state, now) = (self.lock(), Instant::now());
         let mut results = Vec::with_capacity(commits.len());
         for (organization_id, changes) in commits {
             if let Some(due) = changes.due {
                 state.due.insert(organization_id.clone(), due);
             }
-            results.push(state.accounts.entry(organization_id.clone()).or_default().commit(changes));
+            let mut committed = state.accounts.entry(organization_id.clone()).or_default().commit(changes);
+            let left = state.leases.get(organization_id).map(|(_, until)| until.saturating_duration_since(now));
+            if let (Committed::Written, Some(left)) = (committed, left.filter(|left| !left.is_zero())) {
+                committed = Committed::Contested(left);
+            }
+            results.push(committed);
         }
         ready(Ok(results)).boxed()
     }

@@ -51,7 +51,7 @@ pub trait Ledger: Send + Sync {
     fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>>;
 
     /// Takes the leases of accounts for a moment ([`LEASE`]). For each: how long another holder keeps it; zero if it is
-    /// `holder`'s now. A lease binds only those who ask for it: what is right is told by heads.
+    /// `holder`'s now. Who commits meanwhile is told of it ([`Committed::Contested`]); what is right is told by heads.
     fn lease<'a>(
         &'a self,
         organizations: &'a [Box<str>],
@@ -67,6 +67,8 @@ pub trait Ledger: Send + Sync {
 pub enum Committed {
     /// All of it is written.
     Written,
+    /// All of it is written, and for so long somebody has a lease of the account: others leave it alone.
+    Contested(Duration),
     /// Somebody moved the account: nothing is written, and everything held of the account is worthless.
     Refused,
 }

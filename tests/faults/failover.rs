@@ -1,6 +1,6 @@
 //! E3 to E6: Redis loses acknowledged writes, replies, or its functions.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use bursar::faults::Defence;
 
@@ -148,10 +148,28 @@ fn restore(name: &str, off: &[Defence], within: Duration) -> Result<Duration, St
     load.settle(&stage, within)
 }
 
+/// Restores at the same time: they mostly wait until the snapshot is old.
+const RESTORES_AT_ONCE: usize = 5;
+
 #[test]
 fn e4_u_5_an_older_snapshot_is_restored() {
-    let took = restore("e4-rdb", &[], SETTLES_WITHIN).expect("nothing is lost");
-    println!("E4 with a snapshot settled in {} ms", took.as_millis());
+    Servers::shared();
+    let runs = Mutex::new(crate::runs(20).collect::<Vec<_>>());
+    std::thread::scope(|scope| {
+        for _ in 0..RESTORES_AT_ONCE {
+            scope.spawn(|| {
+                let next = || runs.lock().expect("nobody panics with the list").pop();
+                while let Some(run) = next() {
+                    let took = restore(&format!("e4-rdb{run}"), &[], SETTLES_WITHIN).expect("nothing is lost");
+                    println!("E4 with a snapshot settled in {} ms", took.as_millis());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn e4_an_older_snapshot_control_run_fails() {
     restore("e4-rdb-off", &FENCES, Duration::from_secs(10)).expect_err("without the fence nothing is lost");
 }
 

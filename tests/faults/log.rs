@@ -13,7 +13,7 @@ use crate::{
     dependencies::{admin, block_on},
     load::Load,
     nodes::Node,
-    support::{Servers, Stage, wait_until},
+    support::{Member, Servers, Stage, wait_until},
 };
 
 const EVENTS: i64 = 20_000;
@@ -69,20 +69,34 @@ fn u_5_a_stuck_partition_control_run_fails() {
     stick("usage", Some(Defence::Silence), SETTLES_WITHIN).expect_err("nobody notices: not tested");
 }
 
+/// A member whose Redis has no memory left under load, once it is told of.
+struct WithoutMemory {
+    redis: Node,
+    stage: Stage,
+    member: Member,
+    load: Load,
+}
+
+fn without_memory(name: &str, off: Option<Defence>) -> WithoutMemory {
+    Servers::shared();
+    let redis = Node::primary();
+    let mut stage = Stage::new(name);
+    stage.use_redis(&format!("redis://{}", redis.address()));
+    stage.switch_off(off);
+    let member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    load.send(&stage, 0, EVENTS / 2);
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    load.send(&stage, EVENTS / 2, EVENTS);
+    WithoutMemory { redis, stage, member, load }
+}
+
 /// Redis has no memory left: Bursar waits, says so, and goes on.
 #[test]
 fn e15_redis_is_out_of_memory() {
     for run in crate::runs(3) {
-        Servers::shared();
-        let redis = Node::primary();
-        let mut stage = Stage::new(&format!("e15{run}"));
-        stage.use_redis(&format!("redis://{}", redis.address()));
-        let mut member = stage.run();
-        let load = Load::new(EVENTS);
-        load.say_limits(&stage);
-        load.send(&stage, 0, EVENTS / 2);
-        redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
-        load.send(&stage, EVENTS / 2, EVENTS);
+        let WithoutMemory { redis, stage, mut member, load } = without_memory(&format!("e15{run}"), None);
         wait_until("it says so", || member.get("/readyz").is_some_and(|page| page.contains("missing redis")));
         std::thread::sleep(Duration::from_secs(2));
         assert!(member.lives(), "it waits");
@@ -92,7 +106,12 @@ fn e15_redis_is_out_of_memory() {
     }
 }
 
-/// A topic that is deleted and made anew is another topic: stop loudly.
+/// Without waiting, the first call that cannot write ends the process.
+#[test]
+fn e15_redis_is_out_of_memory_control_run_fails() {
+    without_memory("e15-off", Some(Defence::Waits)).member.wait();
+}
+
 /// Runs a member again that must stop loudly, or must not with the defence off.
 fn stops(stage: &mut Stage, off: Option<Defence>, says: &str) {
     stage.switch_off(off);
@@ -108,25 +127,29 @@ fn stops(stage: &mut Stage, off: Option<Defence>, says: &str) {
     }
 }
 
+/// A topic that is deleted and made anew is another topic: stop loudly.
 #[test]
 fn e15_a_topic_is_made_anew() {
     let servers = Servers::shared();
-    let mut stage = Stage::new("e15-topic");
-    let member = stage.run();
-    let load = Load::new(500);
-    load.say_limits(&stage);
-    load.send(&stage, 0, 500);
-    load.settle(&stage, SETTLES_WITHIN).expect("all is counted");
-    member.terminate();
-    let usage = stage.topic("usage");
-    block_on(async {
-        let (admin, options) = (admin(servers), AdminOptions::new());
-        admin.delete_topics(&[&usage], &options).await.expect("Kafka takes it");
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let again = NewTopic::new(&usage, 4, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
-        admin.create_topics(&[again], &options).await.expect("Kafka takes it");
-    });
-    stops(&mut stage, None, "made anew");
+    for off in [None, Some(Defence::LogBounds)] {
+        let mut stage = Stage::new(if off.is_none() { "e15-topic" } else { "e15-topic-off" });
+        let member = stage.run();
+        let load = Load::new(500);
+        load.say_limits(&stage);
+        load.send(&stage, 0, 500);
+        load.settle(&stage, SETTLES_WITHIN).expect("all is counted");
+        member.terminate();
+        let usage = stage.topic("usage");
+        block_on(async {
+            let (admin, options) = (admin(servers), AdminOptions::new());
+            admin.delete_topics(&[&usage], &options).await.expect("Kafka takes it");
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let again = NewTopic::new(&usage, 4, TopicReplication::Fixed(1));
+            let again = again.set("message.timestamp.type", "LogAppendTime");
+            admin.create_topics(&[again], &options).await.expect("Kafka takes it");
+        });
+        stops(&mut stage, off, "made anew");
+    }
 }
 
 /// Counts, stops, and sends more that nobody counts.

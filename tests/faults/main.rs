@@ -6,6 +6,7 @@ mod support;
 
 mod audit;
 mod cluster;
+mod contention;
 mod dependencies;
 mod failover;
 mod load;

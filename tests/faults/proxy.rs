@@ -1,4 +1,4 @@
-//! A TCP proxy between the program and a server: it can be cut, pointed elsewhere, made silent, or to swallow replies.
+//! A TCP proxy between the program and a server: it can be cut, pointed elsewhere, made slow or silent, or to swallow replies.
 
 use std::{
     io::{Read, Write},
@@ -25,6 +25,8 @@ struct State {
     swallow_every: AtomicU64,
     replies: AtomicU64,
     swallowed_calls: AtomicU64,
+    /// How long replies are held back, in ms.
+    delay_ms: AtomicU64,
     /// Connections that were made before this one are silent.
     silent_before: AtomicU64,
     made: AtomicU64,
@@ -52,6 +54,7 @@ impl Proxy {
             swallow_every: AtomicU64::new(0),
             replies: AtomicU64::new(0),
             swallowed_calls: AtomicU64::new(0),
+            delay_ms: AtomicU64::new(0),
             silent_before: AtomicU64::new(0),
             made: AtomicU64::new(0),
             renamed,
@@ -82,6 +85,11 @@ impl Proxy {
     pub fn lead_to(&self, target: &str) {
         *self.state.target.lock().expect("nobody panics") = target.parse().expect("an address");
         self.state.close_all();
+    }
+
+    /// Holds replies back for a while.
+    pub fn delay(&self, time: Duration) {
+        self.state.delay_ms.store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
     /// On the connections that there are nothing is passed on any more, and they stay open.
@@ -138,6 +146,10 @@ impl State {
             }
             if is_reply && self.swallows(bytes) {
                 break;
+            }
+            // A long line takes its time once for what comes in one go.
+            if is_reply && read < buffer.len() {
+                std::thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst)));
             }
             if to.write_all(bytes).is_err() {
                 break;

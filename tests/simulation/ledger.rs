@@ -61,7 +61,7 @@ impl Ledger for Shared {
             for commit in commits.drain(..) {
                 let one = self.call(move |world| {
                     let committed = world.primaries[primary_of(&commit.0)].commit(&commit.0, &commit.1);
-                    world.note(if committed == Committed::Written { "commit" } else { "refused" }, &commit.1.head);
+                    world.note(if committed == Committed::Refused { "refused" } else { "commit" }, &commit.1.head);
                     Ok(committed)
                 });
                 results.push(one.await?);

@@ -57,17 +57,17 @@ impl Primary {
         &self.ledger
     }
 
-    fn write(&mut self, write: Write) -> bool {
+    fn write(&mut self, write: Write) -> Committed {
         let written = self.replay(&write);
         self.writes.push((Instant::now(), write));
         written
     }
 
-    fn replay(&mut self, write: &Write) -> bool {
+    fn replay(&mut self, write: &Write) -> Committed {
         match write {
             Write::Commit(commit) => {
                 let result = self.ledger.commit(std::slice::from_ref(commit)).now_or_never();
-                return result.expect("memory answers at once").expect("memory answers")[0] == Committed::Written;
+                return result.expect("memory answers at once").expect("memory answers")[0];
             }
             Write::Progress(progress, kept_from) => {
                 let begun = self.ledger.begin(&[]).now_or_never().expect("memory answers at once");
@@ -80,13 +80,12 @@ impl Primary {
             }
             Write::Nothing => (self.ledger, self.token) = (MemoryLedger::new(), None),
         }
-        true
+        Committed::Written
     }
 
     /// Commits one step.
     pub fn commit(&mut self, organization_id: &str, changes: &Changes) -> Committed {
-        let written = self.write(Write::Commit(Box::new((organization_id.into(), changes.clone()))));
-        if written { Committed::Written } else { Committed::Refused }
+        self.write(Write::Commit(Box::new((organization_id.into(), changes.clone()))))
     }
 
     /// Removes an entry of the index of due times.
@@ -135,7 +134,7 @@ impl Primary {
         kept_from: Timestamp,
     ) -> bool {
         let holds = *fence == self.fence() && self.token.is_some();
-        holds && self.write(Write::Progress(progress.to_vec(), kept_from))
+        holds && self.write(Write::Progress(progress.to_vec(), kept_from)) == Committed::Written
     }
 
     fn progress(&self, partitions: &[InputPartition]) -> Vec<Option<Progress>> {

@@ -215,16 +215,19 @@ pub struct Sender {
 impl Sender {
     /// Sends one record, without waiting for it.
     pub fn send(&self, topic: &str, key: &str, payload: &[u8]) {
-        while let Err((error, _)) = self.producer.send(BaseRecord::to(topic).key(key).payload(payload)) {
-            assert_eq!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::QueueFull), "{error}");
-            self.producer.poll(Duration::from_millis(10));
-        }
+        self.put(|| BaseRecord::to(topic).key(key).payload(payload));
     }
 
     /// Sends one record to a partition of one's choice.
     pub fn send_to(&self, partition: i32, topic: &str, key: &str, payload: &[u8]) {
-        let record = BaseRecord::to(topic).partition(partition).key(key).payload(payload);
-        self.producer.send(record).map_err(|(error, _)| error).expect("there is room for one record");
+        self.put(|| BaseRecord::to(topic).partition(partition).key(key).payload(payload));
+    }
+
+    fn put<'a>(&self, record: impl Fn() -> BaseRecord<'a, str, [u8]>) {
+        while let Err((error, _)) = self.producer.send(record()) {
+            assert_eq!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::QueueFull), "{error}");
+            self.producer.poll(Duration::from_millis(10));
+        }
     }
 
     /// Sends one record with a timestamp of one's choice.

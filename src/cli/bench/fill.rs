@@ -12,7 +12,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::{
     cli::Failure,
@@ -80,14 +80,17 @@ pub fn fill(config: &Config, load: Load) -> Result<u64, Failure> {
     Ok(bytes / load.events.max(1))
 }
 
-/// What every organization of `full_limits` is told: prices, seats for all users, a pool, and limits on every kind of
-/// scope, none of which is reached. Returns how many records that are.
-pub fn set_limits(config: &Config, load: Load) -> Result<u64, Failure> {
-    let producer = producer(config)?;
+/// Prices of what is used.
+pub fn prices() -> Vec<Json> {
+    vec![json!({ "set_rate_card": { "effective_from": "2020-01-01T00:00:00Z",
+        "default_prices": { "input_micro": 3_000_000, "output_micro": 15_000_000 } } })]
+}
+
+/// Prices, seats for all users, a pool, and limits on every kind of scope, none of which is reached.
+pub fn prices_and_limits() -> Vec<Json> {
     let limit = |id: &str, on: &str, kind: &str, meter: &str, window: &str| json!({ "set_limit": { "limit_id": id, on: kind, "meter": meter, "window": window, "cap": 1_i64 << 50 } });
-    let mut commands = vec![
-        json!({ "set_rate_card": { "effective_from": "2020-01-01T00:00:00Z",
-            "default_prices": { "input_micro": 3_000_000, "output_micro": 15_000_000 } } }),
+    let mut commands = prices();
+    commands.extend([
         json!({ "set_mode": { "mode": "seat_enterprise" } }),
         json!({ "set_source": { "source": "postpaid", "on": true } }),
         json!({ "set_seat_type": { "seat_type": "standard", "session_micro": 1_000_000, "week_micro": 5_000_000 } }),
@@ -97,9 +100,15 @@ pub fn set_limits(config: &Config, load: Load) -> Result<u64, Failure> {
         limit("burst", "every", "agent", "input_tokens", "minute"),
         limit("hourly", "every", "agent", "input_tokens", "hour"),
         limit("spend", "seat_type", "standard", "extra_credits_micro", "period"),
-    ];
+    ]);
     let member = |user| json!({ "set_member": { "user_id": format!("user-{user}"), "seat_type": "standard" } });
     commands.extend((0..USERS).map(member));
+    commands
+}
+
+/// Says commands to every organization. Returns how many records that are.
+pub fn say_to_all(config: &Config, load: Load, commands: &[Json]) -> Result<u64, Failure> {
+    let producer = producer(config)?;
     let mut said = 0;
     for organization in 0..load.organizations {
         let organization = format!("org-{organization:05}");

@@ -88,11 +88,14 @@ impl Settler {
         Ok(total)
     }
 
-    fn land(&self, groups: &mut [Group], flight: Vec<Decided>, results: &[Committed], total: &mut Settled) {
+    fn land(&mut self, groups: &mut [Group], flight: Vec<Decided>, results: &[Committed], total: &mut Settled) {
         for (decided, result) in flight.into_iter().zip(results) {
             let group = &mut groups[decided.group];
             match result {
-                Committed::Written => {
+                Committed::Written | Committed::Contested(_) => {
+                    if let Committed::Contested(held_for) = result {
+                        self.turns.leave(&group.organization_id, *held_for);
+                    }
                     self.metrics.commits.inc();
                     group.settle(decided.upto);
                     total.add(decided.tally);

@@ -1,7 +1,6 @@
 //! The work of one batch, grouped by account: what an account needs, and how far one commit takes it.
 
 use hashbrown::HashMap;
-use tokio::time::Instant;
 use tracing::info;
 
 use super::{COMMIT_SIGNALS_MAX, EVENT_ROWS_MAX, Item, Settled, Work};
@@ -29,10 +28,8 @@ pub(super) struct Group {
     pub(super) items: Vec<u32>,
     /// How many of them are settled.
     pub(super) settled: usize,
-    /// Refusals in a row.
+    /// How often in a row somebody else was faster.
     pub(super) refusals: u32,
-    /// Until when another worker has the account to itself.
-    pub(super) rests_until: Option<Instant>,
     /// An item whose ids are forgotten, and of which it is not known why.
     pub(super) overtaken: Option<usize>,
     /// Whether it was parked just now, and what its account has committed may wait to be published.
@@ -52,7 +49,6 @@ impl Groups {
                     items: Vec::new(),
                     settled: 0,
                     refusals: 0,
-                    rests_until: None,
                     overtaken: None,
                     leaves_signals: false,
                 });

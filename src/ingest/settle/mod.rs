@@ -23,6 +23,7 @@ use rand::{Rng, rngs::StdRng};
 
 pub use self::group::Groups;
 use self::{
+    contention::Turns,
     flight::{Decided, Round},
     group::Group,
     provenance::Provenance,
@@ -124,14 +125,15 @@ pub struct Settler {
     quarantine: Quarantine,
     /// As whom this worker takes leases.
     holder: u128,
+    turns: Turns,
 }
 
 impl Settler {
     /// A settler that commits to `ledger`; `random` makes the tokens of heads.
     pub fn new(ledger: Arc<dyn Ledger>, policy: Policy, metrics: Metrics, mut random: StdRng) -> Self {
         let (provenance, quarantine) = (Provenance::default(), Quarantine::default());
-        let holder = random.random();
-        Self { ledger, policy, metrics, tokens: random, provenance, quarantine, holder }
+        let (holder, turns) = (random.random(), Turns::default());
+        Self { ledger, policy, metrics, tokens: random, provenance, quarantine, holder, turns }
     }
 
     /// Begins a tenure, in which positions hold under this fence.
@@ -165,10 +167,11 @@ impl Settler {
                 .filter(|number| groups.all[*number].settled < groups.all[*number].items.len())
                 .collect();
             if open.is_empty() {
+                self.turns.end_batch();
                 self.load_what_parked_ones_left(&mut groups.all, source, patience).await?;
                 return Ok(total);
             }
-            let open = contention::those_not_at_rest(&groups.all, open).await;
+            let open = self.turns.those_not_at_rest(&groups.all, open).await;
             if groups.signals_waiting() >= SIGNALS_WAITING_MAX {
                 total.has_more = true;
                 return Ok(total);
@@ -184,8 +187,7 @@ impl Settler {
                     position_of,
                     &mut round,
                 );
-                self.load(&mut groups.all, &asking, source, patience).await?;
-                lacking = asking.into_iter().map(|(number, _)| number).collect();
+                lacking = self.load(&mut groups.all, &asking, source, patience).await?;
             }
             reach(Step::Decided);
             self.take_off(&mut round);
@@ -246,37 +248,42 @@ impl Settler {
         asking
     }
 
-    /// Loads what groups lack.
+    /// Loads what groups lack. Returns those that may decide; the others were moved between two loads, and their turn comes
+    /// with the next round.
     async fn load(
         &mut self,
         groups: &mut [Group],
         asking: &[(usize, Needs)],
         source: &dyn Source,
         patience: &Patience,
-    ) -> Result<(), Interrupt> {
+    ) -> Result<Vec<usize>, Interrupt> {
         if asking.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let request = |(number, needs): &(usize, Needs)| (groups[*number].organization_id.clone(), needs.clone());
         let requests: Vec<(Box<str>, Needs)> = asking.iter().map(request).collect();
         let ledger = &self.ledger;
         let loaded = patience.ledger(source, || ledger.load(&requests)).await?;
         reach(Step::Loaded);
+        let mut current = Vec::with_capacity(asking.len());
         for ((number, needs), loaded) in asking.iter().zip(loaded) {
             let group = &mut groups[*number];
             let account = group.account.as_mut().expect("an open group has its account");
-            let current = account
+            let is_current = account
                 .fill(needs, loaded)
                 .map_err(|error| Fatal::Ledger(format!("{}: {error}", group.organization_id)))?;
-            if !current {
+            if is_current {
+                current.push(*number);
+            } else {
                 group.forget_account();
+                group.refusals += 1;
             }
         }
         // What is loaded later is of the same account: its head tells.
         if asking.iter().any(|(_, needs)| needs.base) {
             self.provenance.check(&*self.ledger, source, patience).await?;
         }
-        Ok(())
+        Ok(current)
     }
 
     /// Writes what accounts have to forget, for those that nothing else will be written to soon.

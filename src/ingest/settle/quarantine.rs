@@ -70,7 +70,7 @@ impl Settler {
             group.leaves_signals = false;
             asking.push((number, Needs { base: true, ..Needs::default() }));
         }
-        self.load(groups, &asking, source, patience).await
+        self.load(groups, &asking, source, patience).await.map(drop)
     }
 }
 

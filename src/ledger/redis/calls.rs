@@ -47,7 +47,7 @@ impl Retention {
 
 /// Reads what `needs` names.
 pub fn load(keys: &AccountKeys, needs: &Needs) -> Cmd {
-    let mut call = function("bursar_load_4", 3 + needs.segments.len() + needs.older.len());
+    let mut call = function("bursar_load_5", 3 + needs.segments.len() + needs.older.len());
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.ends());
     for start in &needs.segments {
         call.arg(keys.segment(*start));
@@ -84,7 +84,7 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, retention: Retention) -> Cm
     let seen = &changes.seen;
     let others = seen.append.len() + seen.seal.len() + seen.remove.len() + changes.older.len();
     let mut call = Cmd::with_capacity(64 + 2 * changes.fields.len() + 3 * others, 1_024 + commit_bytes(changes));
-    call.arg("FCALL").arg("bursar_commit_4").arg(4 + others);
+    call.arg("FCALL").arg("bursar_commit_5").arg(4 + others);
     call.arg(keys.account()).arg(keys.outbox()).arg(keys.paused()).arg(keys.ends());
     for start in seen.append.iter().map(|(start, _)| start).chain(&seen.seal) {
         call.arg(keys.segment(*start));
@@ -143,14 +143,14 @@ fn commit_bytes(changes: &Changes) -> usize {
 
 /// Reads fence and progress at a tag.
 pub fn begin(keys: &Keys, tag: u32, token: &[u8; 16], fields: &[String]) -> Cmd {
-    let mut call = function("bursar_begin_4", 1);
+    let mut call = function("bursar_begin_5", 1);
     call.arg(keys.progress(tag)).arg(&token[..]).arg(fields);
     call
 }
 
 /// Writes progress at a tag, if the fence still holds.
 pub fn advance(keys: &Keys, tag: u32, (lineage, token): &(String, Vec<u8>), pairs: &[(String, String)]) -> Cmd {
-    let mut call = function("bursar_advance_4", 1);
+    let mut call = function("bursar_advance_5", 1);
     call.arg(keys.progress(tag)).arg(lineage).arg(&token[..]);
     for (field, progress) in pairs {
         call.arg(field).arg(progress);
@@ -181,8 +181,8 @@ pub fn due(index: &str, until: Timestamp, limit: usize) -> Cmd {
 
 /// Takes the lease of an account.
 pub fn lease(keys: &AccountKeys, holder: u128) -> Cmd {
-    let mut call = function("bursar_lease_4", 1);
-    call.arg(keys.lease()).arg(&holder.to_le_bytes()[..]).arg(LEASE.as_millis() as u64);
+    let mut call = function("bursar_lease_5", 1);
+    call.arg(keys.account()).arg(format!("{holder:032x}")).arg(LEASE.as_millis() as u64);
     call
 }
 
@@ -193,7 +193,7 @@ pub fn read_lease(reply: Value) -> Result<Duration, LedgerError> {
 
 /// Removes an entry that was served.
 pub fn forget_due(index: &str, organization_id: &str, at: Timestamp) -> Cmd {
-    let mut call = function("bursar_forget_due_4", 1);
+    let mut call = function("bursar_forget_due_5", 1);
     call.arg(index).arg(organization_id).arg(at.ms());
     call
 }
@@ -261,12 +261,18 @@ fn read_base(reply: Value) -> Result<LoadedBase, LedgerError> {
     Ok(LoadedBase { settings, calendar, segments, outbox: signals })
 }
 
-/// Reads the reply of [`commit`] and of [`advance`].
+/// Reads the reply of [`commit`].
 pub fn read_committed(reply: Value) -> Result<Committed, LedgerError> {
-    match read::<i64>(reply)? {
-        1 => Ok(Committed::Written),
-        _ => Ok(Committed::Refused),
-    }
+    Ok(match read::<u64>(reply)? {
+        0 => Committed::Refused,
+        1 => Committed::Written,
+        more => Committed::Contested(Duration::from_millis(more - 1)),
+    })
+}
+
+/// Reads the reply of [`advance`]: whether it was written.
+pub fn read_advanced(reply: Value) -> Result<bool, LedgerError> {
+    read(reply)
 }
 
 /// Reads the reply of [`begin`]: lineage, token and progress.

@@ -10,7 +10,10 @@ use super::{
     cluster::Cluster,
     node::{Node, Reply},
 };
-use crate::ledger::{LedgerError, keys::Keys};
+use crate::{
+    faults::{Defence, holds},
+    ledger::{LedgerError, keys::Keys},
+};
 
 /// The library of functions, as it is loaded into the server.
 const FUNCTIONS: &str = include_str!("../bursar.lua");
@@ -195,6 +198,7 @@ pub fn classify(error: &RedisError) -> LedgerError {
         // BUSY: a script runs; MISCONF, OOM, NOREPLICAS: it cannot write until somebody makes room or replicas return.
         ErrorKind::Extension => {
             matches!(error.code(), Some("BUSY" | "MISCONF" | "OOM" | "NOREPLICAS" | "UNBLOCKED"))
+                && holds(Defence::Waits)
         }
         _ => false,
     };

@@ -200,7 +200,7 @@ impl Ledger for RedisLedger {
             let replies = self.call(|| self.progress_tags().zip(&fence.0).map(advance).collect()).await?;
             let mut all_written = true;
             for reply in replies {
-                all_written &= calls::read_committed(reply)? == Committed::Written;
+                all_written &= calls::read_advanced(reply)?;
             }
             Ok(all_written)
         }
