@@ -94,6 +94,11 @@ impl AccountKeys {
         format!("{}:ends", self.stem)
     }
 
+    /// A string: what was said under a caller's key, for a while.
+    pub fn remembered(&self, name: &str) -> String {
+        format!("{}:remembered:{name}", self.stem)
+    }
+
     /// A string: the ids of a segment of event time.
     pub fn segment(&self, start: Timestamp) -> String {
         format!("{}:ids:{}", self.stem, start.ms())

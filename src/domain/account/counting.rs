@@ -122,8 +122,11 @@ impl Account {
         if let (Some((payer, _)), Some(pool)) = (charging.paid, &row.pool)
             && payer.owner == Some(index)
         {
-            let step = Step::Event { before: payer.pool_before, after: pool.drawn_micro(period.start).unwrap_or(0) };
-            if let Some(ceiling) = Ceiling::of_pool(pool, period) {
+            let (before, after) = (payer.pool_before, pool.drawn_micro(period.start).unwrap_or(0));
+            let step = Step::Event { before, after };
+            // Where the seat pays, nothing is drawn and nothing is passed.
+            let drew = before != Some(after);
+            if let Some(ceiling) = drew.then(|| Ceiling::of_pool(pool, period)).flatten() {
                 ceiling.hold(step, counting.organization_id, counting.scope, charging.moment, &mut counting.effects);
             }
         }

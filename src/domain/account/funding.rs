@@ -231,8 +231,12 @@ impl Account {
         if let Some(owner) = payer.owner {
             let pool = self.scopes.row_mut(owner).pool.as_mut().expect("the owner was found by its pool");
             pool.drawn_in(payer.period.start);
-            pool.draw(payer.period, payer.event_time, split.pool_micro);
-            pool.draw_prepaid(payer.event_time, split.prepaid_micro);
+            if split.pool_micro > 0 {
+                pool.draw(payer.period, payer.event_time, split.pool_micro);
+            }
+            if split.prepaid_micro > 0 {
+                pool.draw_prepaid(payer.event_time, split.prepaid_micro);
+            }
         }
         split
     }

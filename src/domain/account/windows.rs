@@ -213,6 +213,14 @@ impl Windows {
         })
     }
 
+    /// All counts of the window of `kind` that begins at `start`, if it is kept here.
+    pub fn counters_of(&self, kind: WindowKind, start: Timestamp) -> Option<Counters> {
+        match self.place(kind, start) {
+            Place::Row(position) => Some(self.counters(position)),
+            Place::Older | Place::New => None,
+        }
+    }
+
     /// One count of the window of `kind` that begins at `start`, if it is kept here.
     pub fn count_of(&self, kind: WindowKind, start: Timestamp, meter: Meter) -> Option<i64> {
         match self.place(kind, start) {

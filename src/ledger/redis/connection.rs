@@ -79,8 +79,7 @@ impl Connection {
     /// # Errors
     /// [`LedgerError`], by what the server says.
     pub async fn query<T: redis::FromRedisValue>(&self, call: &Cmd) -> Result<T, LedgerError> {
-        let reply = self.send(vec![call.clone()]).await?.pop().unwrap_or(Ok(Value::Nil));
-        read(reply.map_err(|error| classify(&error))?)
+        read_reply(self.send(vec![call.clone()]).await?.pop().unwrap_or(Ok(Value::Nil)))
     }
 
     /// Sends one call to every primary.
@@ -175,6 +174,14 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Reads the reply of one call.
+///
+/// # Errors
+/// [`LedgerError`], by what the server says.
+pub fn read_reply<T: redis::FromRedisValue>(reply: Reply) -> Result<T, LedgerError> {
+    read(reply.map_err(|error| classify(&error))?)
 }
 
 fn read<T: redis::FromRedisValue>(reply: Value) -> Result<T, LedgerError> {

@@ -1,18 +1,23 @@
 //! Reads accounts as they stand, without changing anything and without Bursar's functions: for people and for pages.
 
+use std::time::Duration;
+
 use redis::cmd;
 use thiserror::Error;
 
-use super::{Connection, RedisOptions, calls};
+use super::{Connection, RedisOptions, calls, connection};
 use crate::{
     domain::{
         account::{
             changes::{Head, parse_scope},
             layout::{LayoutError, unpack},
             row::ScopeRow,
-            settings::Settings,
+            settings::{Calendar, Settings},
         },
+        meter::Counters,
         scope::Scope,
+        time::Timestamp,
+        window::WindowKind,
     },
     ledger::{InputPartition, LedgerError, Progress, keys::Keys},
 };
@@ -35,12 +40,17 @@ pub struct Base {
     pub head: Head,
     /// What admins have said.
     pub settings: Settings,
+    /// The windows that were opened.
+    pub calendar: Calendar,
     /// The organization's own row.
     pub organization: ScopeRow,
 }
 
 /// Some rows of an account, and where the next page begins; 0 after the last.
 pub type RowsPage = (Vec<(Scope, ScopeRow)>, u64);
+
+/// Rows that one look at an account asks for.
+const ROWS_PER_LOOK: u32 = 1_000;
 
 /// Reads accounts under one prefix.
 #[derive(Clone)]
@@ -75,16 +85,34 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn base(&self, organization_id: &str) -> Result<Option<Base>, ReadError> {
+        Ok(self.scopes(organization_id, &[]).await?.map(|(base, _)| base))
+    }
+
+    /// What holds for an organization, and the rows of some of its scopes, all of one moment; `None` if it has no account.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn scopes(
+        &self,
+        organization_id: &str,
+        scopes: &[Scope],
+    ) -> Result<Option<(Base, Vec<Option<ScopeRow>>)>, ReadError> {
         let mut get = cmd("HMGET");
-        get.arg(self.keys.of(organization_id).account()).arg(&["head", "settings", "org"]);
-        let (head, settings, row): (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>) =
-            self.connection.query(&get).await?;
-        let Some(head) = head else { return Ok(None) };
-        Ok(Some(Base {
+        get.arg(self.keys.of(organization_id).account()).arg(&["head", "settings", "calendar", "org"]);
+        for scope in scopes {
+            get.arg(scope.to_string());
+        }
+        let mut values = self.connection.query::<Vec<Option<Vec<u8>>>>(&get).await?.into_iter();
+        let mut next = || values.next().flatten();
+        let Some(head) = next() else { return Ok(None) };
+        let base = Base {
             head: unpack("head", &head)?,
-            settings: settings.map_or(Ok(Settings::default()), |packed| unpack("settings", &packed))?,
-            organization: row.map_or(Ok(ScopeRow::default()), |packed| unpack("scope row", &packed))?,
-        }))
+            settings: next().map_or(Ok(Settings::default()), |packed| unpack("settings", &packed))?,
+            calendar: next().map_or(Ok(Calendar::default()), |packed| unpack("calendar", &packed))?,
+            organization: next().map_or(Ok(ScopeRow::default()), |packed| unpack("scope row", &packed))?,
+        };
+        let rows = scopes.iter().map(|_| next().map(|packed| unpack("scope row", &packed)).transpose());
+        Ok(Some((base, rows.collect::<Result<_, LayoutError>>()?)))
     }
 
     /// About `limit` rows, without the organization's own, from where the last page ended (0 is the beginning).
@@ -100,6 +128,96 @@ impl Reader {
             rows.push((parse_scope(field)?, unpack("scope row", packed)?));
         }
         Ok((rows, next))
+    }
+
+    /// All rows without the organization's own, in the order of their scopes, read in pages: scopes that come meanwhile may
+    /// be missing.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn all_rows(&self, organization_id: &str) -> Result<Vec<(Scope, ScopeRow)>, ReadError> {
+        let (mut all, mut cursor) = (Vec::new(), 0);
+        loop {
+            let (rows, next) = self.rows(organization_id, cursor, ROWS_PER_LOOK).await?;
+            all.extend(rows);
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        // While a hash grows, a page may tell a row once more.
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all.dedup_by(|(a, _), (b, _)| a == b);
+        Ok(all)
+    }
+
+    /// What one scope counted in windows that its row no longer keeps; nothing where nothing is stored.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn older(
+        &self,
+        organization_id: &str,
+        scope: &Scope,
+        windows: &[(WindowKind, Timestamp)],
+    ) -> Result<Vec<Counters>, ReadError> {
+        if windows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (keys, field) = (self.keys.of(organization_id), scope.to_string());
+        let get = |(kind, start): &(WindowKind, Timestamp)| {
+            let mut get = cmd("HGET");
+            get.arg(keys.older(*kind, *start)).arg(&field);
+            get
+        };
+        let replies = self.connection.send(windows.iter().map(get).collect()).await?;
+        let read = |reply| -> Result<Counters, ReadError> {
+            let packed: Option<Vec<u8>> = connection::read_reply(reply)?;
+            Ok(packed.map_or(Ok(Counters::ZERO), |packed| unpack("older window", &packed))?)
+        };
+        replies.into_iter().map(read).collect()
+    }
+
+    /// What all scopes counted in a window that their rows no longer keep.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn older_of_all(
+        &self,
+        organization_id: &str,
+        kind: WindowKind,
+        start: Timestamp,
+    ) -> Result<Vec<(Scope, Counters)>, ReadError> {
+        let (key, mut all, mut cursor) = (self.keys.of(organization_id).older(kind, start), Vec::new(), 0_u64);
+        loop {
+            let mut scan = cmd("HSCAN");
+            scan.arg(&key).arg(cursor).arg("COUNT").arg(ROWS_PER_LOOK);
+            let (next, fields): (u64, Vec<(String, Vec<u8>)>) = self.connection.query(&scan).await?;
+            for (field, packed) in &fields {
+                all.push((parse_scope(field)?, unpack("older window", packed)?));
+            }
+            cursor = next;
+            if cursor == 0 {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Remembers `value` for a while under a name of the organization, unless something is there: then that is returned.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn remember(
+        &self,
+        organization_id: &str,
+        name: &str,
+        value: &str,
+        time: Duration,
+    ) -> Result<Option<String>, ReadError> {
+        let mut set = cmd("SET");
+        set.arg(self.keys.of(organization_id).remembered(name)).arg(value).arg("NX").arg("GET");
+        set.arg("PX").arg(time.as_millis() as u64);
+        Ok(self.connection.query(&set).await?)
     }
 
     /// How far every input partition has been applied.
