@@ -49,16 +49,20 @@
 //! - [`ingest`]: Kafka in. The worker's story is in [`ingest::worker`].
 //! - [`notify`]: Kafka out.
 //! - [`observe`]: metrics, health.
+//! - [`forecast`]: where a period will end if it goes on like this; pure, and no part of any decision.
+//! - [`api`]: what admins, dashboards and programs see and say, over HTTP.
 //! - [`service`]: puts all of it together; [`config`], [`topics`] and [`clock`] are what it needs for that.
 //! - [`cli`]: the program.
 //! - [`faults`]: what tests break; constant, and so absent, in every other build.
 
+pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod domain;
 pub mod faults;
+pub mod forecast;
 pub mod ingest;
 pub mod ledger;
 pub mod notify;

@@ -86,6 +86,8 @@ pub struct Service {
     pub health: Arc<Health>,
     /// Where /metrics is served.
     pub address: SocketAddr,
+    /// The present, as workers have it.
+    pub clock: Clock,
     stop: Arc<AtomicBool>,
     publisher: Publisher,
     workers: Vec<JoinHandle<Result<(), Fatal>>>,
@@ -166,8 +168,15 @@ impl Service {
             ClockSource::Records => Clock::records(),
         };
         let readback = Arc::new(Readback::default());
-        let around =
-            Surroundings { ledger, publisher: publisher.clone(), readback, clock, metrics: metrics.clone(), patience };
+        let (of_workers, metrics_of_workers) = (clock.clone(), metrics.clone());
+        let around = Surroundings {
+            ledger,
+            publisher: publisher.clone(),
+            readback,
+            clock: of_workers,
+            metrics: metrics_of_workers,
+            patience,
+        };
         let options = WorkerOptions {
             control_topic: config.topics.control.clone(),
             topics: [&config.topics.usage[..], std::slice::from_ref(&config.topics.control)].concat(),
@@ -189,7 +198,7 @@ impl Service {
         }
         info!(workers = workers.len(), metrics = %format!("http://{address}/metrics"), "running");
         let Patience { health, stop } = around.patience;
-        Ok(Self { metrics, health, address, stop, publisher, workers })
+        Ok(Self { metrics, health, address, clock, stop, publisher, workers })
     }
 
     /// Whether a worker has ended, which only happens on its own if it would be wrong to go on.

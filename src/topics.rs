@@ -82,7 +82,7 @@ fn missing(admin: &AdminClient<DefaultClientContext>, config: &Config) -> Result
 
 fn all(config: &Config) -> Vec<String> {
     let topics = &config.topics;
-    topics.usage.iter().chain([&topics.control]).chain(topics.written()).cloned().collect()
+    topics.usage.iter().chain([&topics.control, &topics.names]).chain(topics.written()).cloned().collect()
 }
 
 async fn create(
@@ -115,7 +115,7 @@ fn as_wanted<'a>(topic: &'a str, config: &Config) -> NewTopic<'a> {
         let new = new.set("message.timestamp.type", time);
         // History with the times of its events would be thrown away at once.
         if config.kafka.accept_create_time { new.set("retention.ms", "-1") } else { new }
-    } else if topic == config.topics.pauses {
+    } else if topic == config.topics.pauses || topic == config.topics.names {
         new.set("cleanup.policy", "compact")
     } else if topic == config.topics.control {
         // A rebuild needs every control record there ever was.

@@ -1,5 +1,6 @@
-//! The program: `bursar run | demo | replay | control | import-prices | release | audit | rebuild | show | bench | check-config`.
+//! The program: `bursar run | api | api-key | demo | replay | control | import-prices | release | audit | rebuild | show | bench | check-config`.
 
+mod api;
 mod audit;
 mod bench;
 mod control;
@@ -34,6 +35,10 @@ struct Arguments {
 enum Command {
     /// Run the service: read usage, count, enforce limits, publish.
     Run,
+    /// Serve the HTTP API alone: reads Redis and Kafka, counts nothing. As many as wanted.
+    Api,
+    /// Make a key for the HTTP API.
+    ApiKey(api::KeyArguments),
     /// Show the whole thing on a real trace, with a broker in this process and accounts in memory. No server needed.
     Demo(demo::DemoArguments),
     /// Send the rows of a trace as usage events, repeatably.
@@ -80,12 +85,20 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         print!("{EXAMPLE}");
         return Ok(());
     }
+    if let Command::ApiKey(arguments) = &arguments.command {
+        api::make_key(arguments);
+        return Ok(());
+    }
     let config = Config::load(arguments.config.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
     match arguments.command {
         Command::Run => {
             start_logging(&config.observe.log, config.observe.log_format);
             runtime.block_on(run::run(&config))
+        }
+        Command::Api => {
+            start_logging(&config.observe.log, config.observe.log_format);
+            runtime.block_on(api::serve(&config))
         }
         Command::Demo(arguments) => {
             // When the demo ends its broker goes first, and the clients would complain.
@@ -124,7 +137,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             start_logging("warn", LogFormat::Text);
             runtime.block_on(bench::bench(&config, &arguments))
         }
-        Command::CheckConfig { .. } => {
+        Command::ApiKey(_) | Command::CheckConfig { .. } => {
             // What cannot be read is an error here and not at the start.
             config.consumer()?;
             config.redis()?;

@@ -13,6 +13,7 @@ use tracing::info;
 
 use super::Failure;
 use crate::{
+    api,
     config::Config,
     faults::{Defence, holds},
     service::Service,
@@ -24,7 +25,22 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Runs the service until SIGTERM or SIGINT; then batches are finished, the group is left, and nothing is lost.
 pub async fn run(config: &Config) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
+    stop_when_asked(&stop)?;
+    let service = Service::start(config, Arc::clone(&stop)).await?;
+    let api = api::serve(config, service.metrics.clone(), service.clock.clone()).await?;
+    info!(api = %api.address, "serving the API");
+    while !stop.load(Ordering::SeqCst) && !service.has_ended() {
+        tokio::time::sleep(LOOK).await;
+    }
+    api.stop().await;
+    service.stop().await?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Has SIGTERM and SIGINT ask the process to stop.
+pub fn stop_when_asked(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let asked = Arc::clone(stop);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         tokio::select! {
@@ -37,11 +53,5 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
         }
         asked.store(true, Ordering::SeqCst);
     });
-    let service = Service::start(config, Arc::clone(&stop)).await?;
-    while !stop.load(Ordering::SeqCst) && !service.has_ended() {
-        tokio::time::sleep(LOOK).await;
-    }
-    service.stop().await?;
-    info!("stopped");
     Ok(())
 }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::sections::{
-    ClockSource, KafkaConfig, LogFormat, ObserveConfig, RedisConfig, RegistryConfig, RulesConfig, TopicsConfig,
-    WorkConfig,
+    ApiConfig, ClockSource, KafkaConfig, LogFormat, ObserveConfig, RedisConfig, RegistryConfig, RulesConfig,
+    TopicsConfig, WorkConfig,
 };
 use crate::{
     domain::time::{DAY_MS, HOUR_MS},
@@ -70,6 +70,8 @@ pub struct Config {
     pub work: WorkConfig,
     /// What operators see.
     pub observe: ObserveConfig,
+    /// What admins and programs see and say.
+    pub api: ApiConfig,
 }
 
 impl Config {
@@ -137,6 +139,28 @@ impl Config {
         )?;
         within("kafka.partitions", self.kafka.partitions, 1, 10_000, "1 to 10000")?;
         within("kafka.replication_factor", self.kafka.replication_factor, 1, 9, "1 to 9")?;
+        within("api.requests_per_second", self.api.requests_per_second, 1, 100_000, "1 to 100000, for each caller")?;
+        within(
+            "api.request_seconds",
+            self.api.request_seconds,
+            1,
+            300,
+            "1 to 300: a request that takes longer is given up",
+        )?;
+        within("api.answer_seconds", self.api.answer_seconds, 0, 60, "0 to 60: then a write is answered with 202")?;
+        within("api.listeners_max", self.api.listeners_max, 0, 100_000, "0 to 100000: each holds a connection")?;
+        if self.api.answer_seconds >= self.api.request_seconds {
+            let bounds = "less than api.request_seconds, or a write is given up before it is answered";
+            return Err(out_of_bounds("api.answer_seconds", self.api.answer_seconds, bounds));
+        }
+        if self.api.jwks.is_some() && (self.api.issuer.is_none() || self.api.audience.is_none()) {
+            let bounds = "api.issuer and api.audience have to be set beside it, or tokens for others would open this";
+            return Err(out_of_bounds("api.jwks", self.api.jwks.clone().unwrap_or_default(), bounds));
+        }
+        if self.api.tls_certificate_file.is_some() != self.api.tls_key_file.is_some() {
+            let bounds = "api.tls_certificate_file and api.tls_key_file belong together";
+            return Err(out_of_bounds("api.tls_key_file", "set without the other", bounds));
+        }
         let prefix = &self.redis.prefix;
         if prefix.is_empty() || prefix.contains(['{', '}', '*', '?', '[', ']', '\\']) {
             return Err(out_of_bounds(
@@ -263,9 +287,21 @@ mod tests {
     fn the_example_is_the_default() {
         let example: Config = toml::from_str(EXAMPLE).expect("the example is a configuration");
         assert_eq!(example.shown(), Config::default().shown());
-        for setting in
-            ["workers", "batch_records", "rows_held", "url_file", "sasl_password_file", "password_file", "user"]
-        {
+        for setting in [
+            "workers",
+            "batch_records",
+            "rows_held",
+            "url_file",
+            "sasl_password_file",
+            "password_file",
+            "user",
+            "keys_file",
+            "jwks",
+            "issuer",
+            "audience",
+            "tls_certificate_file",
+            "tls_key_file",
+        ] {
             assert!(EXAMPLE.contains(&format!("# {setting} = ")), "{setting} is documented");
         }
     }

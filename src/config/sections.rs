@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    api::credentials::TokenRules,
     domain::{
         account::Policy,
         time::{HOUR_MS, MINUTE_MS},
@@ -62,6 +63,7 @@ pub struct TopicsConfig {
     pub requests: String,
     pub dead_letters: String,
     pub parking: String,
+    pub names: String,
 }
 
 impl Default for TopicsConfig {
@@ -76,6 +78,7 @@ impl Default for TopicsConfig {
             requests: "usage.requests".to_owned(),
             dead_letters: "usage.dead-letter".to_owned(),
             parking: "usage.parking".to_owned(),
+            names: "usage.names".to_owned(),
         }
     }
 }
@@ -100,6 +103,7 @@ impl TopicsConfig {
             requests: name(&self.requests),
             dead_letters: name(&self.dead_letters),
             parking: name(&self.parking),
+            names: name(&self.names),
         }
     }
 
@@ -115,6 +119,50 @@ impl TopicsConfig {
             parking: self.parking.clone(),
             control: self.control.clone(),
         }
+    }
+}
+
+/// `[api]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each setting is documented in example.toml, under the same name")]
+pub struct ApiConfig {
+    pub listen: SocketAddr,
+    pub keys_file: Option<String>,
+    pub jwks: Option<String>,
+    pub issuer: Option<String>,
+    pub audience: Option<String>,
+    pub tls_certificate_file: Option<String>,
+    pub tls_key_file: Option<String>,
+    pub requests_per_second: u32,
+    pub request_seconds: u64,
+    pub answer_seconds: u64,
+    pub listeners_max: usize,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 9465).into(),
+            keys_file: None,
+            jwks: None,
+            issuer: None,
+            audience: None,
+            tls_certificate_file: None,
+            tls_key_file: None,
+            requests_per_second: 50,
+            request_seconds: 30,
+            answer_seconds: 10,
+            listeners_max: 1_000,
+        }
+    }
+}
+
+impl ApiConfig {
+    /// What tokens have to be, if they are accepted.
+    pub fn token_rules(&self) -> Option<TokenRules> {
+        let (issuer, audience) = (self.issuer.clone().unwrap_or_default(), self.audience.clone().unwrap_or_default());
+        self.jwks.clone().map(|jwks| TokenRules { jwks, issuer, audience })
     }
 }
 

@@ -39,7 +39,7 @@ pub fn data_of(payload: &[u8]) -> Option<Json> {
 }
 
 /// How a topic is read outside of any group.
-fn outside_of_groups(client: &ClientConfig) -> ClientConfig {
+pub fn outside_of_groups(client: &ClientConfig) -> ClientConfig {
     let mut config = client.clone();
     config.set("group.id", "bursar-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
     config

@@ -51,6 +51,10 @@ pub struct Metrics {
     pub stuck: IntCounter,
     /// Corrections of the pauses topic.
     pub corrections: IntCounter,
+    /// Requests to the API, by HTTP status.
+    pub api_requests: IntCounterVec,
+    /// Seconds until a request to the API was answered.
+    pub api_seconds: Histogram,
     /// Rows held in memory, over all workers.
     pub rows_held: IntGauge,
     /// 1 while a dependency does not answer, by dependency.
@@ -80,7 +84,7 @@ impl Metrics {
             parked: made.counter("parked_total", "Records parked because their account could not be decided"),
             function_loads: made.counter("function_loads_total", "Functions loaded because the server had lost them"),
             lag: made.gauges("lag_records", "Records not yet applied", &["topic", "partition"]),
-            commit_seconds: made.histogram("commit_seconds", "Seconds per pipeline of commits", seconds),
+            commit_seconds: made.histogram("commit_seconds", "Seconds per pipeline of commits", seconds.clone()),
             commits: made.counter("commits_total", "Commits written"),
             leases: made.counter("leases_total", "Leases taken of accounts that several workers write to"),
             refused_commits: made.counter("refused_commits_total", "Commits refused because the account had moved"),
@@ -101,6 +105,8 @@ impl Metrics {
                 "Times that a partition had to be assigned anew because the client did not fetch it",
             ),
             corrections: made.counter("pause_corrections_total", "Corrections of the pauses topic"),
+            api_requests: made.counters("api_requests_total", "Requests to the API", &["status"]),
+            api_seconds: made.histogram("api_seconds", "Seconds until a request was answered", seconds.clone()),
             rows_held: made.gauge("rows_held", "Rows of scopes held in memory"),
             missing: made.gauges("dependency_missing", "1 while a dependency does not answer", &["dependency"]),
             partitions: made.gauge("partitions_assigned", "Partitions assigned to this process"),

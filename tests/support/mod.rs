@@ -65,12 +65,22 @@ impl Stage {
             ("KAFKA__REPLICATION_FACTOR", "1"),
             ("RULES__DELAY_MS", "100"),
             ("OBSERVE__LOG_FORMAT", "text"),
+            ("API__LISTEN", "127.0.0.1:0"),
         ] {
             stage.set(setting, value);
         }
-        for topic in
-            ["usage", "control", "thresholds", "pauses", "journal", "statements", "requests", "dead_letters", "parking"]
-        {
+        for topic in [
+            "usage",
+            "control",
+            "thresholds",
+            "pauses",
+            "journal",
+            "statements",
+            "requests",
+            "dead_letters",
+            "parking",
+            "names",
+        ] {
             let name = stage.topic(topic);
             stage.set(&format!("TOPICS__{}", topic.to_uppercase()), &name);
         }

@@ -1,0 +1,267 @@
+//! What happens, as it happens: server-sent events of an organization, resumable by `Last-Event-ID`; and the latest of it as
+//! a list.
+
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json,
+    extract::State,
+    http::HeaderMap,
+    response::{
+        Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures::Stream;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use utoipa::IntoParams;
+
+use super::{
+    Api,
+    access::Caller,
+    feed::{Entry, SignalKind},
+    figures,
+    guard::{Path, Query},
+    problem::Problem,
+    reads::{OfOrganization, ReadProblems},
+    shapes::{SignalShown, Signals},
+};
+use crate::domain::{meter::Meter, scope::Scope, window::WindowKind};
+
+/// How often it is looked whether usage has moved.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Signals that one list shows.
+const LISTED: usize = 500;
+
+/// Which signals.
+#[derive(Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SignalsQuery {
+    /// Only those of this workspace and its agents.
+    pub workspace_id: Option<String>,
+}
+
+impl Entry {
+    fn scope(&self) -> Scope {
+        self.data["scope"].as_str().and_then(|scope| Scope::parse(scope).ok()).unwrap_or(Scope::Organization)
+    }
+
+    fn shown(&self) -> SignalShown {
+        let (id, kind) = (self.id(), self.kind.name().to_owned());
+        SignalShown { id, kind, recorded_at: self.recorded_at.to_string(), data: self.data.clone() }
+    }
+}
+
+/// Who listens, and to what.
+#[derive(Clone)]
+struct Listener {
+    caller: Caller,
+    organization_id: String,
+    workspace_id: Option<String>,
+}
+
+impl Listener {
+    fn hears(&self, entry: &Entry) -> bool {
+        if entry.organization_id != self.organization_id {
+            return false;
+        }
+        let is_own = entry.data["actor"].as_str() == Some(&self.caller.subject);
+        let scope = entry.scope();
+        let of_workspace = |wanted: &String| match &scope {
+            Scope::Workspace(workspace) | Scope::Agent { workspace, .. } => **workspace == **wanted,
+            _ => false,
+        };
+        let is_seen = match entry.kind {
+            // The journal names nobody but its actor.
+            SignalKind::Journal => self.caller.sees_all_of(&self.organization_id) || is_own,
+            _ => Api::sees(&self.caller, &self.organization_id, &scope),
+        };
+        is_seen && self.workspace_id.as_ref().is_none_or(of_workspace)
+    }
+}
+
+/// Of each topic, the last place that was told. Written as `Last-Event-ID`.
+#[derive(Clone, Default)]
+struct Places(BTreeMap<SignalKind, (i32, i64)>);
+
+impl Places {
+    fn note(&mut self, entry: &Entry) {
+        self.0.insert(entry.kind, (entry.partition, entry.offset));
+    }
+
+    fn id(&self) -> String {
+        let place =
+            |(kind, (partition, offset)): (&SignalKind, &(i32, i64))| format!("{}.{partition}.{offset}", kind.name());
+        self.0.iter().map(place).collect::<Vec<_>>().join(",")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let place = |text: &str| {
+            let mut parts = text.split('.');
+            let kind = parts.next().and_then(|name| SignalKind::ALL.into_iter().find(|kind| kind.name() == name))?;
+            Some((kind, (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?)))
+        };
+        text.split(',').filter(|text| !text.is_empty()).map(place).collect::<Option<_>>().map(Self)
+    }
+
+    fn is_before(&self, entry: &Entry) -> bool {
+        self.0.get(&entry.kind).is_none_or(|(_, offset)| *offset < entry.offset)
+    }
+}
+
+/// The latest signals that the caller sees, newest first: pauses with their causes, thresholds, requests, statements, and
+/// answers to control records.
+#[utoipa::path(get, path = "/v1/organizations/{organization_id}/events", params(OfOrganization, SignalsQuery),
+    responses((status = 200, body = Signals), ReadProblems))]
+pub async fn events(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(of): Path<OfOrganization>,
+    Query(query): Query<SignalsQuery>,
+) -> Result<Json<Signals>, Problem> {
+    let listener = Listener { caller, organization_id: of.organization_id, workspace_id: query.workspace_id };
+    let kept = api.feed.of(&listener.organization_id);
+    let heard = kept.iter().filter(|entry| listener.hears(entry)).map(|entry| entry.shown());
+    let mut events: Vec<SignalShown> = heard.collect();
+    events.sort_by(|a, b| b.recorded_at.cmp(&a.recorded_at));
+    events.truncate(LISTED);
+    Ok(Json(Signals { events }))
+}
+
+/// Server-sent events: `usage` whenever usage has moved, at most once a second; `threshold`, `pause`, `request`,
+/// `statement` and `journal` as they are published; `gap` where some were lost and everything has to be read again. With
+/// `Last-Event-ID` what came meanwhile is told first.
+#[utoipa::path(get, path = "/v1/organizations/{organization_id}/live",
+    params(OfOrganization, SignalsQuery, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received")),
+    responses((status = 200, body = String, content_type = "text/event-stream"), ReadProblems))]
+pub async fn live(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(of): Path<OfOrganization>,
+    Query(query): Query<SignalsQuery>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let permit = Arc::clone(&api.listeners).try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::unavailable("too many listen already; ask again later"))?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let places = last.map(|last| Places::read(last).ok_or_else(|| Problem::invalid("Last-Event-ID is none of ours")));
+    let listener = Listener { caller, organization_id: of.organization_id, workspace_id: query.workspace_id };
+    let ear = Ear::open(Arc::clone(&api), listener, places.transpose()?, permit);
+    Ok(Sse::new(futures::stream::unfold(ear, Ear::next)).keep_alive(KeepAlive::default()))
+}
+
+/// One who listens.
+struct Ear {
+    api: Arc<Api>,
+    listener: Listener,
+    places: Places,
+    waiting: std::collections::VecDeque<Event>,
+    heard: broadcast::Receiver<Arc<Entry>>,
+    look: tokio::time::Interval,
+    head: Option<u128>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Ear {
+    /// Listens from now on, and has what came since `places` told first.
+    fn open(api: Arc<Api>, listener: Listener, places: Option<Places>, permit: OwnedSemaphorePermit) -> Self {
+        let heard = api.feed.listen();
+        let kept = api.feed.of(&listener.organization_id);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (resumes, places) = (places.is_some(), places.unwrap_or_default());
+        let waiting = std::collections::VecDeque::new();
+        let mut ear = Self { api, listener, places, waiting, heard, look, head: None, _permit: permit };
+        if resumes {
+            let all_there = ear
+                .places
+                .0
+                .iter()
+                .all(|(kind, (partition, offset))| ear.api.feed.has_all_after(*kind, *partition, *offset));
+            if !all_there {
+                ear.gap();
+            }
+        }
+        for entry in &kept {
+            if resumes { ear.hear(entry) } else { ear.places.note(entry) }
+        }
+        ear
+    }
+
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some((Ok(event), self));
+            }
+            tokio::select! {
+                heard = self.heard.recv() => match heard {
+                    Ok(entry) => self.hear(&entry),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.gap(),
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+                _ = self.look.tick() => self.look_at_usage().await,
+            }
+        }
+    }
+
+    fn hear(&mut self, entry: &Entry) {
+        if entry.organization_id != self.listener.organization_id || !self.places.is_before(entry) {
+            return;
+        }
+        self.places.note(entry);
+        if self.listener.hears(entry) {
+            let event = Event::default().event(entry.kind.name()).id(self.places.id());
+            self.waiting.push_back(event.data(json!(entry.shown()).to_string()));
+        }
+    }
+
+    fn gap(&mut self) {
+        let why = json!({ "detail": "some signals were lost on the way: read what you show again" });
+        self.waiting.push_back(Event::default().event("gap").data(why.to_string()));
+    }
+
+    /// Tells the credits of the organization or workspace, if the account has moved.
+    async fn look_at_usage(&mut self) {
+        let Listener { caller, organization_id, workspace_id } = &self.listener;
+        let scope = match (workspace_id, caller.roles.as_slice()) {
+            (Some(workspace), _) => Scope::Workspace(workspace.as_str().into()),
+            (None, [super::access::Role::WorkspaceAdmin(_, workspace)]) => Scope::Workspace(workspace.clone()),
+            (None, [super::access::Role::Member(_, user)]) => Scope::User(user.clone()),
+            _ => Scope::Organization,
+        };
+        if !Api::sees(caller, organization_id, &scope) {
+            return;
+        }
+        let read = self.api.reader.scopes(organization_id, std::slice::from_ref(&scope)).await;
+        let Ok(Some((base, mut rows))) = read else { return };
+        if self.head.replace(base.head.token) == Some(base.head.token) {
+            return;
+        }
+        let period = figures::window(&base, WindowKind::Period, self.api.clock.now());
+        let Some(Some(row)) = rows.pop() else { return };
+        let count = |meter| row.windows.count_of(WindowKind::Period, period.start, meter).unwrap_or(0);
+        let usage = json!({ "scope": scope.to_string(), "period": figures::span(period),
+            "credits_micro": count(Meter::CreditsMicro), "runs_completed": count(Meter::RunsCompleted),
+            "pool": row.pool.as_deref().map(|pool| figures::pool(&scope.to_string(), pool, period, self.api.clock.now())),
+            "status": figures::status(&row), "paused_for": figures::causes(&row) });
+        self.waiting.push_back(Event::default().event("usage").id(self.places.id()).data(usage.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_they_are_written() {
+        let places = Places::read("threshold.3.17,pause.3.-1").expect("places");
+        assert_eq!(places.id(), "threshold.3.17,pause.3.-1");
+        assert!(Places::read("").is_some_and(|places| places.id().is_empty()));
+        for wrong in ["x", "pause.3", "pause.x.1", "king.1.1"] {
+            assert!(Places::read(wrong).is_none(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! What one scope used: summary, series, cards, what drives it.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use utoipa::{IntoParams, IntoResponses};
+
+use super::{
+    Api, figures,
+    guard::{Path, Query},
+    problem::Problem,
+    shapes::{Breakdown, Cards, EstimateShown, OrganizationShown, Part, Periods, Point, PoolShown, Series, Usage},
+    snapshot::no_organization,
+};
+use crate::{
+    domain::{
+        account::row::ScopeRow,
+        meter::{Counters, Meter},
+        scope::{Scope, ScopeKind},
+        time::{HOUR_MS, Timestamp, parse_rfc3339},
+        window::{Window, WindowKind},
+    },
+    forecast::{Forecast, forecast},
+    ledger::redis::reader::Base,
+};
+
+/// Windows that one series may have.
+const POINTS_MAX: usize = 1_000;
+
+/// Hours before the present that a forecast looks at.
+const HISTORY_HOURS: usize = 35 * 24;
+
+/// The problems that every read may answer with.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it is read by the macro that documents routes")]
+pub enum ReadProblems {
+    /// The request cannot be understood.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Invalid(Problem),
+    /// Who asks is not known.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthenticated(Problem),
+    /// Who asks may not see this, or the plan lacks it.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// There is no such account.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// Too many requests.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooOften(Problem),
+    /// A dependency is away, or the answer took too long.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
+/// An organization.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfOrganization {
+    /// Its id.
+    pub organization_id: String,
+}
+
+/// A workspace.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfWorkspace {
+    /// The organization.
+    pub organization_id: String,
+    /// The workspace.
+    pub workspace_id: String,
+}
+
+/// An agent.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfAgent {
+    /// The organization.
+    pub organization_id: String,
+    /// The workspace.
+    pub workspace_id: String,
+    /// The agent.
+    pub agent_id: String,
+}
+
+/// A member.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfMember {
+    /// The organization.
+    pub organization_id: String,
+    /// The member.
+    pub user_id: String,
+}
+
+/// Which period.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PeriodQuery {
+    /// `current` (default), `previous`, or any instant (RFC 3339) within the period.
+    pub period: Option<String>,
+}
+
+/// Which series.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SeriesQuery {
+    /// `day` (default) or `hour`.
+    pub window: Option<String>,
+    /// What is counted; `credits_micro` by default.
+    pub meter: Option<String>,
+    /// `current` (default), `previous`, or any instant (RFC 3339) within the period.
+    pub period: Option<String>,
+    /// From this instant (RFC 3339) on, in place of the start of the period.
+    pub from: Option<String>,
+    /// Up to this instant (RFC 3339), in place of the end of the period.
+    pub to: Option<String>,
+}
+
+/// A scope as it stands: what holds for its organization, its own row, and its workspace's.
+struct Standing {
+    base: Base,
+    scope: Scope,
+    row: ScopeRow,
+    /// The workspace's row, for an agent.
+    workspace: Option<(Scope, ScopeRow)>,
+}
+
+impl Api {
+    async fn standing(&self, organization_id: &str, scope: Scope) -> Result<Standing, Problem> {
+        let workspace = match &scope {
+            Scope::Agent { workspace, .. } if !workspace.is_empty() => Some(Scope::Workspace(workspace.clone())),
+            _ => None,
+        };
+        let wanted: Vec<Scope> = std::iter::once(scope.clone()).chain(workspace.clone()).collect();
+        let read = self.reader.scopes(organization_id, &wanted).await?;
+        let (base, mut rows) = read.ok_or_else(|| no_organization(organization_id))?;
+        let workspace = workspace.and_then(|scope| Some((scope, rows.pop()??)));
+        let own = if scope == Scope::Organization { Some(base.organization.clone()) } else { rows.swap_remove(0) };
+        let row =
+            own.ok_or_else(|| Problem::not_found(format!("{scope} has used nothing, and nothing was said of it")))?;
+        Ok(Standing { base, scope, row, workspace })
+    }
+
+    /// What a scope counted in a window, wherever that is kept.
+    async fn counted(
+        &self,
+        organization_id: &str,
+        standing: &Standing,
+        kind: WindowKind,
+        starts: &[Timestamp],
+    ) -> Result<Vec<Counters>, Problem> {
+        let here = starts.iter().map(|start| standing.row.windows.counters_of(kind, *start)).collect::<Vec<_>>();
+        let missing = starts.iter().zip(&here).filter(|(_, here)| here.is_none()).map(|(start, _)| (kind, *start));
+        let missing: Vec<(WindowKind, Timestamp)> = missing.collect();
+        let mut older = self.reader.older(organization_id, &standing.scope, &missing).await?.into_iter();
+        Ok(here.into_iter().map(|here| here.or_else(|| older.next()).unwrap_or(Counters::ZERO)).collect())
+    }
+
+    /// The forecast of a meter from the start of the running hour to the end of the period.
+    async fn forecast(
+        &self,
+        organization_id: &str,
+        standing: &Standing,
+        meter: Meter,
+        period: Window,
+    ) -> Result<(Timestamp, Forecast), Problem> {
+        let now = self.clock.now();
+        let hour = figures::window(&standing.base, WindowKind::Hour, now);
+        let before = |hour: &Window| Some(figures::window(&standing.base, WindowKind::Hour, hour.start.plus_ms(-1)));
+        let hours = std::iter::successors(before(&hour), before).take(HISTORY_HOURS);
+        let mut starts: Vec<Timestamp> = hours.map(|hour| hour.start).collect();
+        starts.reverse();
+        let counted = self.counted(organization_id, standing, WindowKind::Hour, &starts).await?;
+        let counts: Vec<i64> = counted.iter().map(|counters| counters.get(meter)).collect();
+        let ahead = usize::try_from((period.end.since_ms(hour.start) + HOUR_MS - 1) / HOUR_MS).unwrap_or(0);
+        let made = tokio::task::spawn_blocking(move || forecast(&counts, ahead.min(POINTS_MAX)));
+        let made = made.await.map_err(|_| Problem::unavailable("the forecast could not be made"))?;
+        Ok((hour.start, made))
+    }
+
+    async fn usage_of(&self, organization_id: &str, scope: Scope, query: &PeriodQuery) -> Result<Json<Usage>, Problem> {
+        let standing = self.standing(organization_id, scope).await?;
+        let (base, now) = (&standing.base, self.clock.now());
+        let period = figures::period_asked(base, query.period.as_deref(), now)?;
+        let counters = self.counted(organization_id, &standing, WindowKind::Period, &[period.start]).await?[0];
+        let pool = pool_of(&standing, period, now);
+        let estimate = if period.contains(now) {
+            Some(self.estimate(organization_id, &standing, period, &counters, pool.as_ref()).await?)
+        } else {
+            None
+        };
+        let (credits_micro, runs_completed) = (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
+        let field = standing.scope.to_string();
+        Ok(Json(Usage {
+            organization_id: organization_id.to_owned(),
+            name: self.feed.name(organization_id, &field),
+            scope: field,
+            period: figures::period_shown(base, period, now),
+            unit: figures::unit(&base.settings),
+            credits_micro,
+            runs_completed,
+            credits_per_run_micro: figures::per_run(credits_micro, runs_completed),
+            by_source: figures::by_source(&counters),
+            meters: figures::meters(&counters),
+            pool,
+            estimate,
+            paused_for: figures::causes(&standing.row),
+        }))
+    }
+
+    /// Of credits, from what is counted up to the running hour.
+    async fn estimate(
+        &self,
+        organization_id: &str,
+        standing: &Standing,
+        period: Window,
+        counters: &Counters,
+        pool: Option<&PoolShown>,
+    ) -> Result<EstimateShown, Problem> {
+        let (from, made) = self.forecast(organization_id, standing, Meter::CreditsMicro, period).await?;
+        let in_hour = self.counted(organization_id, standing, WindowKind::Hour, &[from]).await?[0];
+        let in_hour_micro = in_hour.get(Meter::CreditsMicro);
+        // The running hour is part of what is expected.
+        let counted = counters.get(Meter::CreditsMicro);
+        let expected = made.on_top_of(counted.saturating_sub(in_hour_micro));
+        // Only the scope that owns the pool sees all that is drawn from it.
+        let owns = pool.filter(|pool| pool.scope == standing.scope.to_string());
+        let left = owns.map(|pool| pool.remaining_micro.saturating_add(pool.prepaid_remaining_micro));
+        let after = left.and_then(|left| made.used_up_after(left.saturating_add(in_hour_micro)));
+        let exhausted_at = after.map(|thousandths| from.plus_ms(thousandths.saturating_mul(HOUR_MS / 1_000)));
+        Ok(EstimateShown {
+            at_end_micro: expected.sum.max(counted),
+            low_micro: expected.low.max(counted),
+            high_micro: expected.high.max(counted),
+            exhausted_at: exhausted_at.filter(|at| *at < period.end).map(|at| at.to_string()),
+            method: made.method.name().to_owned(),
+        })
+    }
+
+    async fn series_of(
+        &self,
+        organization_id: &str,
+        scope: Scope,
+        query: &SeriesQuery,
+    ) -> Result<Json<Series>, Problem> {
+        let kind = match query.window.as_deref() {
+            None | Some("day") => WindowKind::Day,
+            Some("hour") => WindowKind::Hour,
+            Some(other) => return Err(Problem::invalid(format!("window is {other:?}; it may be hour or day"))),
+        };
+        let meter = query.meter.as_deref().unwrap_or("credits_micro");
+        let meter = Meter::parse(meter).ok_or_else(|| Problem::invalid(format!("there is no meter {meter:?}")))?;
+        let standing = self.standing(organization_id, scope).await?;
+        let (base, now) = (&standing.base, self.clock.now());
+        let period = figures::period_asked(base, query.period.as_deref(), now)?;
+        let instant = |text: &Option<String>, or: Timestamp| {
+            text.as_deref().map_or(Ok(or), |text| parse_rfc3339(text).map_err(Problem::invalid))
+        };
+        let (from, to) = (instant(&query.from, period.start)?, instant(&query.to, period.end)?);
+        let windows = windows_between(base, kind, from, to.min(now.plus_ms(1)))?;
+        let starts: Vec<Timestamp> = windows.iter().map(|window| window.start).collect();
+        let counts = self.counted(organization_id, &standing, kind, &starts).await?;
+        let mut total = 0_i64;
+        let mut point = |window: Window, value: i64| {
+            total = total.saturating_add(value);
+            Point { span: figures::span(window), value, total }
+        };
+        let actual =
+            windows.iter().zip(&counts).map(|(window, counters)| point(*window, counters.get(meter))).collect();
+        let mut estimated = Vec::new();
+        if to > now && period.contains(now) {
+            let (begin, made) = self.forecast(organization_id, &standing, meter, period).await?;
+            // What the running window has counted is told already.
+            for window in windows_between(base, kind, now, to)? {
+                let within = made.hours().enumerate().filter(|(hour, _)| {
+                    let at = begin.plus_ms(*hour as i64 * HOUR_MS);
+                    window.contains(at) && at.plus_ms(HOUR_MS) > now
+                });
+                estimated.push(point(window, within.map(|(_, count)| count).sum()));
+            }
+        }
+        Ok(Json(Series {
+            organization_id: organization_id.to_owned(),
+            scope: standing.scope.to_string(),
+            meter: meter.name().to_owned(),
+            window: kind.name().to_owned(),
+            unit: figures::unit(&base.settings),
+            actual,
+            estimated,
+        }))
+    }
+
+    async fn cards_of(&self, organization_id: &str, scope: Scope, query: &PeriodQuery) -> Result<Json<Cards>, Problem> {
+        let standing = self.standing(organization_id, scope).await?;
+        let now = self.clock.now();
+        let period = figures::period_asked(&standing.base, query.period.as_deref(), now)?;
+        let counters = self.counted(organization_id, &standing, WindowKind::Period, &[period.start]).await?[0];
+        Ok(Json(Cards {
+            agent_builders: counters.get(Meter::Builders),
+            agents_in_action: counters.get(Meter::ActiveAgents),
+            runs_completed: counters.get(Meter::RunsCompleted),
+            period: figures::period_shown(&standing.base, period, now),
+        }))
+    }
+
+    async fn breakdown_of(
+        &self,
+        organization_id: &str,
+        scope: Scope,
+        query: &PeriodQuery,
+    ) -> Result<Json<Breakdown>, Problem> {
+        let standing = self.standing(organization_id, scope).await?;
+        let (base, now) = (&standing.base, self.clock.now());
+        let period = figures::period_asked(base, query.period.as_deref(), now)?;
+        let of_period = standing.row.parts.iter().filter(|part| part.start == period.start);
+        let mut parts: Vec<Part> = of_period
+            .map(|part| Part {
+                name: base.settings.labels.get(usize::from(part.label)).map_or("other", |name| name).to_owned(),
+                credits_micro: part.credits_micro,
+                extra_credits_micro: part.extra_micro,
+                runs_completed: part.runs_completed,
+                credits_per_run_micro: figures::per_run(part.credits_micro, part.runs_completed),
+            })
+            .collect();
+        parts.sort_by(|a, b| b.credits_micro.cmp(&a.credits_micro).then_with(|| a.name.cmp(&b.name)));
+        let by_product = matches!(standing.scope.kind(), ScopeKind::Organization | ScopeKind::User);
+        let (by_product, by_trigger) = if by_product { (parts, Vec::new()) } else { (Vec::new(), parts) };
+        Ok(Json(Breakdown {
+            scope: standing.scope.to_string(),
+            period: figures::period_shown(base, period, now),
+            unit: figures::unit(&base.settings),
+            by_product,
+            by_trigger,
+        }))
+    }
+}
+
+/// The pool that pays for a scope: the nearest.
+fn pool_of(standing: &Standing, period: Window, now: Timestamp) -> Option<PoolShown> {
+    let own = (standing.scope.to_string(), &standing.row);
+    let workspace = standing.workspace.as_ref().map(|(scope, row)| (scope.to_string(), row));
+    let organization = ("org".to_owned(), &standing.base.organization);
+    let nearest = std::iter::once(own).chain(workspace).chain([organization]);
+    let mut pools = nearest.filter_map(|(scope, row)| Some((scope, row.pool.as_deref()?)));
+    pools.next().map(|(scope, pool)| figures::pool(&scope, pool, period, now))
+}
+
+fn windows_between(base: &Base, kind: WindowKind, from: Timestamp, to: Timestamp) -> Result<Vec<Window>, Problem> {
+    if !crate::domain::event::EVENT_TIMES_MS.contains(&from.ms()) {
+        return Err(Problem::invalid("from lies before 1970 or after 9999"));
+    }
+    let first = figures::window(base, kind, from);
+    let next = |window: &Window| Some(figures::window(base, kind, window.end)).filter(|next| next.start >= window.end);
+    let windows = std::iter::successors(Some(first), next).take_while(|window| window.start < to);
+    let windows: Vec<Window> = windows.take(POINTS_MAX + 1).collect();
+    if windows.len() > POINTS_MAX {
+        return Err(Problem::invalid(format!("that is more than {POINTS_MAX} windows; ask for less, or for days")));
+    }
+    Ok(windows)
+}
+
+fn workspace(of: &OfWorkspace) -> Scope {
+    Scope::Workspace(of.workspace_id.as_str().into())
+}
+
+fn agent(of: &OfAgent) -> Scope {
+    Scope::Agent { workspace: of.workspace_id.as_str().into(), agent: of.agent_id.as_str().into() }
+}
+
+fn member(of: &OfMember) -> Scope {
+    Scope::User(of.user_id.as_str().into())
+}
+
+/// What holds for an organization.
+#[utoipa::path(get, path = "/v1/organizations/{organization_id}", params(OfOrganization),
+    responses((status = 200, body = OrganizationShown), ReadProblems))]
+pub async fn organization(
+    State(api): State<Arc<Api>>,
+    Path(of): Path<OfOrganization>,
+) -> Result<Json<OrganizationShown>, Problem> {
+    let Standing { base, .. } = api.standing(&of.organization_id, Scope::Organization).await?;
+    let (settings, now) = (&base.settings, api.clock.now());
+    let zone = settings.zones.last().copied().unwrap_or_default();
+    let payment = settings.payment();
+    let seat_types = settings.seat_types.iter().map(|seat| serde_json::json!(seat)).collect();
+    Ok(Json(OrganizationShown {
+        name: api.feed.name(&of.organization_id, "org"),
+        unit: figures::unit(settings),
+        time_zone: zone.time_zone.name().to_owned(),
+        anchor: zone.anchor.to_string(),
+        plan: settings.plan.map(|plan| plan.name().to_owned()),
+        mode: payment.mode.name().to_owned(),
+        sources: super::lists::switches(&payment.switches),
+        consent_required: payment.consent_required,
+        free_until: settings.free_until.map(|until| until.to_string()),
+        seat_types,
+        period: figures::period_shown(&base, figures::window(&base, WindowKind::Period, now), now),
+        organization_id: of.organization_id,
+    }))
+}
+
+/// Its billing periods: the running one and those before it (rows A9, A10).
+#[utoipa::path(get, path = "/v1/organizations/{organization_id}/periods", params(OfOrganization),
+    responses((status = 200, body = Periods), ReadProblems))]
+pub async fn periods(State(api): State<Arc<Api>>, Path(of): Path<OfOrganization>) -> Result<Json<Periods>, Problem> {
+    let Standing { base, .. } = api.standing(&of.organization_id, Scope::Organization).await?;
+    let now = api.clock.now();
+    let periods = figures::periods(&base, now).into_iter().map(|period| figures::period_shown(&base, period, now));
+    Ok(Json(Periods { periods: periods.collect(), organization_id: of.organization_id }))
+}
+
+/// Makes the handlers of one kind of scope.
+macro_rules! of_scope {
+    ($(#[doc = $doc:literal] $name:ident: $path:literal, $of:ty, $query:ty, $scope:expr, $ask:ident -> $answer:ty;)*) => { $(
+        #[doc = $doc]
+        #[utoipa::path(get, path = $path, params($of, $query), responses((status = 200, body = $answer), ReadProblems))]
+        pub async fn $name(
+            State(api): State<Arc<Api>>,
+            Path(of): Path<$of>,
+            Query(query): Query<$query>,
+        ) -> Result<Json<$answer>, Problem> {
+            let scope: fn(&$of) -> Scope = $scope;
+            api.$ask(&of.organization_id, scope(&of), &query).await
+        }
+    )* };
+}
+
+of_scope! {
+    #[doc = "What an organization used in a period."]
+    organization_usage: "/v1/organizations/{organization_id}/usage", OfOrganization, PeriodQuery, |_| Scope::Organization, usage_of -> Usage;
+    #[doc = "Its usage over time, actual and estimated."]
+    organization_series: "/v1/organizations/{organization_id}/series", OfOrganization, SeriesQuery, |_| Scope::Organization, series_of -> Series;
+    #[doc = "Builders, agents in action, completed runs."]
+    organization_cards: "/v1/organizations/{organization_id}/cards", OfOrganization, PeriodQuery, |_| Scope::Organization, cards_of -> Cards;
+    #[doc = "Its usage by product."]
+    organization_breakdown: "/v1/organizations/{organization_id}/breakdown", OfOrganization, PeriodQuery, |_| Scope::Organization, breakdown_of -> Breakdown;
+    #[doc = "What a workspace used in a period."]
+    workspace_usage: "/v1/organizations/{organization_id}/workspaces/{workspace_id}/usage", OfWorkspace, PeriodQuery, workspace, usage_of -> Usage;
+    #[doc = "Its usage over time, actual and estimated."]
+    workspace_series: "/v1/organizations/{organization_id}/workspaces/{workspace_id}/series", OfWorkspace, SeriesQuery, workspace, series_of -> Series;
+    #[doc = "Builders, agents in action, completed runs."]
+    workspace_cards: "/v1/organizations/{organization_id}/workspaces/{workspace_id}/cards", OfWorkspace, PeriodQuery, workspace, cards_of -> Cards;
+    #[doc = "Its usage by trigger."]
+    workspace_breakdown: "/v1/organizations/{organization_id}/workspaces/{workspace_id}/breakdown", OfWorkspace, PeriodQuery, workspace, breakdown_of -> Breakdown;
+    #[doc = "What an agent used in a period."]
+    agent_usage: "/v1/organizations/{organization_id}/workspaces/{workspace_id}/agents/{agent_id}/usage", OfAgent, PeriodQuery, agent, usage_of -> Usage;
+    #[doc = "Its usage over time, actual and estimated."]
+    agent_series: "/v1/organizations/{organization_id}/workspaces/{workspace_id}/agents/{agent_id}/series", OfAgent, SeriesQuery, agent, series_of -> Series;
+    #[doc = "Its usage by trigger."]
+    agent_breakdown: "/v1/organizations/{organization_id}/workspaces/{workspace_id}/agents/{agent_id}/breakdown", OfAgent, PeriodQuery, agent, breakdown_of -> Breakdown;
+    #[doc = "What a member used in a period."]
+    member_usage: "/v1/organizations/{organization_id}/members/{user_id}/usage", OfMember, PeriodQuery, member, usage_of -> Usage;
+    #[doc = "The member's usage over time, actual and estimated."]
+    member_series: "/v1/organizations/{organization_id}/members/{user_id}/series", OfMember, SeriesQuery, member, series_of -> Series;
+    #[doc = "The member's usage by product."]
+    member_breakdown: "/v1/organizations/{organization_id}/members/{user_id}/breakdown", OfMember, PeriodQuery, member, breakdown_of -> Breakdown;
+}

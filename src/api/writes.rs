@@ -1,0 +1,202 @@
+//! What admins and members say: each call is a control record, and is answered once it is applied.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json_, json};
+use tokio::{sync::broadcast, time::Instant};
+use utoipa::{IntoParams, IntoResponses};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{
+    Api,
+    access::{COMMANDS, Caller},
+    feed::Entry,
+    guard::{Body256, Path},
+    problem::Problem,
+    reads::ReadProblems,
+    shapes::Answer,
+};
+use crate::{
+    contract::{
+        Kind,
+        json::{cloud_event, read_control},
+    },
+    domain::time::Timestamp,
+    notify::encode::Outgoing,
+};
+
+/// How long a key is remembered under which something was said.
+const KEYS_KEPT: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long such a key may be.
+const KEY_BYTES_MAX: usize = 200;
+
+/// A command for an organization.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfCommand {
+    /// Whose account.
+    pub organization_id: String,
+    /// A command of `schemas/control.avsc`, for example `set_limit`.
+    pub command: String,
+}
+
+/// A control record.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfRecord {
+    /// Whose account.
+    pub organization_id: String,
+    /// As it was answered when it was said.
+    pub record_id: String,
+}
+
+/// What saying something may be answered with.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it is read by the macro that documents routes")]
+pub enum SaidAnswers {
+    /// It is applied.
+    #[response(status = 200)]
+    Applied(Answer),
+    /// It is sent and not applied yet: ask `Location` later.
+    #[response(status = 202)]
+    Sent(Answer),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// It contradicts itself, or the account refuses it; or the key was used for something else.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Refused(Problem),
+}
+
+/// What was said under a key.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    record_id: String,
+    time: Timestamp,
+    body: u128,
+}
+
+/// Says a command: a control record of this organization with the caller as its actor. The body is the command as in
+/// `schemas/control.avsc`, and may have a `reason`. With `Idempotency-Key` the same call is done once, however often it is
+/// sent within a day.
+#[utoipa::path(post, path = "/v1/organizations/{organization_id}/commands/{command}",
+    params(OfCommand, ("Idempotency-Key" = Option<String>, Header, description = "Names this call among those of the caller; at most 200 bytes")),
+    request_body = serde_json::Value, responses(SaidAnswers, ReadProblems))]
+pub async fn say(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(of): Path<OfCommand>,
+    headers: HeaderMap,
+    Body256(body): Body256<Json_>,
+) -> Result<Response, Problem> {
+    let OfCommand { organization_id, command } = of;
+    if !COMMANDS.iter().any(|(name, _)| *name == command) {
+        return Err(Problem::not_found(format!("there is no command {command:?}; /v1/openapi.json has them all")));
+    }
+    let Json_::Object(mut fields) = body else { return Err(Problem::invalid("the body is no object")) };
+    let reason = fields.remove("reason").unwrap_or(json!(""));
+    let body = Json_::Object(fields);
+    if !caller.may_say(&organization_id, &command, &body) {
+        return Err(Problem::forbidden(format!("{} has no role that may say {command} here", caller.subject)));
+    }
+    let said = json!({ "organization_id": organization_id, "actor": caller.subject, "reason": reason, &command: body });
+    let Remembered { record_id, time, .. } = remembered(&api, &organization_id, &caller, &headers, &said).await?;
+    let record = cloud_event(Kind::Control, "bursar-api", &record_id, time, said).to_string();
+    // Refused here and now if it can be told without the account.
+    read_control(record.as_bytes()).map_err(|why| Problem::refused(why.to_string()))?;
+    let heard = api.feed.listen();
+    if let Some(known) = api.feed.answer(&organization_id, &record_id) {
+        return answered(&record_id, &known);
+    }
+    let (key, payload) = (organization_id.clone(), record.into_bytes());
+    let outgoing = Outgoing { kind: Kind::Control, key, partition_by: None, timestamp: None, payload };
+    api.publisher.records(&[outgoing]).await.map_err(|error| {
+        tracing::warn!(%error, "a control record could not be sent");
+        Problem::unavailable(
+            "Kafka does not take the record; nothing was done, or ask again with the same Idempotency-Key",
+        )
+    })?;
+    match wait_for_answer(heard, &organization_id, &record_id, api.answer_wait).await {
+        Some(entry) => answered(&record_id, &entry),
+        None => {
+            let place = format!("/v1/organizations/{organization_id}/records/{record_id}");
+            let answer = Answer { record_id, result: "sent".to_owned(), answer: None };
+            Ok((StatusCode::ACCEPTED, [(header::LOCATION, place)], Json(answer)).into_response())
+        }
+    }
+}
+
+/// The record's id and time: those of the first call under the same key, so that the account finds it to be the same.
+async fn remembered(
+    api: &Api,
+    organization_id: &str,
+    caller: &Caller,
+    headers: &HeaderMap,
+    said: &Json_,
+) -> Result<Remembered, Problem> {
+    let record_id = format!("api-{:032x}", rand::random::<u128>());
+    let fresh = Remembered { record_id, time: api.clock.now(), body: xxh3_128(said.to_string().as_bytes()) };
+    let Some(key) = headers.get("idempotency-key") else { return Ok(fresh) };
+    let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
+    let key =
+        key.ok_or_else(|| Problem::invalid(format!("Idempotency-Key has 1 to {KEY_BYTES_MAX} visible characters")))?;
+    let name = format!("{:032x}", xxh3_128(json!([caller.subject, key]).to_string().as_bytes()));
+    let text = json!(fresh).to_string();
+    let Some(known) = api.reader.remember(organization_id, &name, &text, KEYS_KEPT).await? else { return Ok(fresh) };
+    let known: Remembered = serde_json::from_str(&known).map_err(|_| Problem::unavailable("the key cannot be read"))?;
+    if known.body == fresh.body {
+        return Ok(known);
+    }
+    Err(Problem::refused("this Idempotency-Key was used for something else; take a new one"))
+}
+
+async fn wait_for_answer(
+    mut heard: broadcast::Receiver<Arc<Entry>>,
+    organization_id: &str,
+    record_id: &str,
+    wait: Duration,
+) -> Option<Arc<Entry>> {
+    let until = Instant::now() + wait;
+    loop {
+        match tokio::time::timeout_at(until, heard.recv()).await {
+            Ok(Ok(entry)) if entry.answers(organization_id, record_id) => return Some(entry),
+            Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
+            Ok(Err(broadcast::error::RecvError::Closed)) | Err(_) => return None,
+        }
+    }
+}
+
+fn answered(record_id: &str, entry: &Entry) -> Result<Response, Problem> {
+    let text = |field: &str| entry.data[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    if entry.data["result"] != "applied" {
+        return Err(Problem::refused(text("refused_because").unwrap_or_else(|| "no reason was given".to_owned())));
+    }
+    let answer = Answer { record_id: record_id.to_owned(), result: "applied".to_owned(), answer: text("answer") };
+    Ok(Json(answer).into_response())
+}
+
+/// What became of a control record that was said lately.
+#[utoipa::path(get, path = "/v1/organizations/{organization_id}/records/{record_id}", params(OfRecord),
+    responses((status = 200, body = Answer), (status = 422, body = Problem, content_type = "application/problem+json"), ReadProblems))]
+pub async fn record(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(of): Path<OfRecord>,
+) -> Result<Response, Problem> {
+    let entry = api.feed.answer(&of.organization_id, &of.record_id);
+    let is_seen = |entry: &Arc<Entry>| {
+        caller.sees_all_of(&of.organization_id) || entry.data["actor"].as_str() == Some(&caller.subject)
+    };
+    let entry = entry.filter(is_seen).ok_or_else(|| {
+        Problem::not_found("it is not applied yet, or that was too long ago: usage.journal has all of them")
+    })?;
+    answered(&of.record_id, &entry)
+}
