@@ -161,7 +161,8 @@ struct Ear {
     waiting: std::collections::VecDeque<Event>,
     heard: broadcast::Receiver<Arc<Entry>>,
     look: tokio::time::Interval,
-    head: Option<u128>,
+    /// What was last told of usage.
+    told: String,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -174,7 +175,7 @@ impl Ear {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (resumes, places) = (places.is_some(), places.unwrap_or_default());
         let waiting = std::collections::VecDeque::new();
-        let mut ear = Self { api, listener, places, waiting, heard, look, head: None, _permit: permit };
+        let mut ear = Self { api, listener, places, waiting, heard, look, told: String::new(), _permit: permit };
         if resumes {
             let all_there = ear
                 .places
@@ -237,9 +238,6 @@ impl Ear {
         }
         let read = self.api.reader.scopes(organization_id, std::slice::from_ref(&scope)).await;
         let Ok(Some((base, mut rows))) = read else { return };
-        if self.head.replace(base.head.token) == Some(base.head.token) {
-            return;
-        }
         let period = figures::window(&base, WindowKind::Period, self.api.clock.now());
         let Some(Some(row)) = rows.pop() else { return };
         let count = |meter| row.windows.count_of(WindowKind::Period, period.start, meter).unwrap_or(0);
@@ -247,7 +245,11 @@ impl Ear {
             "credits_micro": count(Meter::CreditsMicro), "runs_completed": count(Meter::RunsCompleted),
             "pool": row.pool.as_deref().map(|pool| figures::pool(&scope.to_string(), pool, period, self.api.clock.now())),
             "status": figures::status(&row), "paused_for": figures::causes(&row) });
-        self.waiting.push_back(Event::default().event("usage").id(self.places.id()).data(usage.to_string()));
+        let usage = usage.to_string();
+        if usage != self.told {
+            self.waiting.push_back(Event::default().event("usage").id(self.places.id()).data(&usage));
+            self.told = usage;
+        }
     }
 }
 

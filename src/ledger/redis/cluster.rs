@@ -217,6 +217,8 @@ impl Cluster {
                 again(Some(Slots::address_beside(&self.shared.first, error.redirect_node()?.0)))
             }
             redis::ErrorKind::Server(ServerErrorKind::TryAgain) => again(errand.ask.clone()),
+            // While nodes agree on who takes over, all of them refuse.
+            redis::ErrorKind::Server(ServerErrorKind::ClusterDown) => again(None),
             _ => None,
         }
     }
