@@ -95,6 +95,30 @@ pub fn forecast(hours: &[i64], ahead: usize) -> Forecast {
     Forecast { method, hours, spread_of_day }
 }
 
+/// What the rest of today and the coming days will count. `days` are whole days, oldest first; of today `left_permille` is
+/// to come.
+pub fn forecast_from_days(days: &[i64], today: i64, left_permille: i64, ahead: usize) -> Forecast {
+    let begun = days.iter().position(|count| *count != 0).unwrap_or(days.len());
+    let known: Vec<f64> =
+        days[begun.max(days.len().saturating_sub(DAYS_MAX))..].iter().map(|day| *day as f64).collect();
+    let (left, passed) = (left_permille as f64 / 1_000.0, 1.0 - left_permille as f64 / 1_000.0);
+    let hours_left = (left * DAY as f64).round() as usize;
+    // Of a scope's first days only today's pace is known.
+    let (carried, spread_of_day, method) = if known.len() < DAYS_NEEDED {
+        let so_far: f64 = known.iter().sum::<f64>() + today as f64;
+        let pace = so_far / (known.len() as f64 + passed).max(1.0 / DAY as f64);
+        (vec![pace; ahead + 1], pace, Method::RunRate)
+    } else {
+        carry_on(&known, ahead + 1)
+    };
+    let most = known.iter().copied().chain([today as f64 / passed.max(0.05)]).fold(0.0, f64::max) * 2.0;
+    let bounded = carried.iter().map(|day| if day.is_finite() { day.clamp(0.0, most) } else { 0.0 });
+    let per_hour: Vec<f64> = bounded.map(|day| day / DAY as f64).collect();
+    let today = std::iter::repeat_n(per_hour[0], hours_left);
+    let coming = per_hour[1..].iter().flat_map(|hour| std::iter::repeat_n(*hour, DAY));
+    Forecast { method, hours: today.chain(coming).collect(), spread_of_day }
+}
+
 /// The mean of the last day, or of what is known of it.
 fn run_rate(known: &[f64], ahead: usize) -> Forecast {
     let last = &known[known.len().saturating_sub(DAY)..];

@@ -50,6 +50,7 @@
 //! - [`notify`]: Kafka out.
 //! - [`observe`]: metrics, health.
 //! - [`forecast`]: where a period will end if it goes on like this; pure, and no part of any decision.
+//! - [`outlook`]: what Prometheus is told of usage, and what `usage.forecasts` of where it leads.
 //! - [`api`]: what admins, dashboards and programs see and say, over HTTP.
 //! - [`service`]: puts all of it together; [`config`], [`topics`] and [`clock`] are what it needs for that.
 //! - [`cli`]: the program.
@@ -67,5 +68,6 @@ pub mod ingest;
 pub mod ledger;
 pub mod notify;
 pub mod observe;
+pub mod outlook;
 pub mod service;
 pub mod topics;

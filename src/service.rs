@@ -25,13 +25,17 @@ use crate::{
         patience::Patience,
         worker::{Surroundings, Worker, WorkerOptions},
     },
-    ledger::{Ledger, LedgerError, redis::RedisLedger},
+    ledger::{
+        Ledger, LedgerError,
+        redis::{RedisLedger, reader::Reader},
+    },
     notify::{due, publisher::Publisher, readback::Readback, reader},
     observe::{
         health::{Dependency, Health},
         metrics::Metrics,
         server::{self, Pages},
     },
+    outlook::{self, holdings::Holdings},
     topics::{self, TopicsError},
 };
 
@@ -43,6 +47,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 /// How long the brokers may take to answer a probe.
 const PROBE_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the brokers may take to tell how many partitions there are.
+const BROKER_WAIT: Duration = Duration::from_secs(10);
 
 /// Records still under way when the process stops have this long.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
@@ -88,6 +95,7 @@ pub struct Service {
     pub address: SocketAddr,
     /// The present, as workers have it.
     pub clock: Clock,
+    holdings: Arc<Holdings>,
     stop: Arc<AtomicBool>,
     publisher: Publisher,
     workers: Vec<JoinHandle<Result<(), Fatal>>>,
@@ -173,6 +181,7 @@ impl Service {
             ledger,
             publisher: publisher.clone(),
             readback,
+            holdings: Arc::default(),
             clock: of_workers,
             metrics: metrics_of_workers,
             patience,
@@ -188,6 +197,7 @@ impl Service {
             policy,
             registry: config.registry()?,
         };
+        let holdings = Arc::clone(&around.holdings);
         watch(&around, &config.topics.pauses, client);
         let (consumer, mut workers) = (config.consumer()?, Vec::new());
         let usage_topics: Vec<&str> = config.topics.usage.iter().map(String::as_str).collect();
@@ -198,7 +208,39 @@ impl Service {
         }
         info!(workers = workers.len(), metrics = %format!("http://{address}/metrics"), "running");
         let Patience { health, stop } = around.patience;
-        Ok(Self { metrics, health, address, clock, stop, publisher, workers })
+        Ok(Self { metrics, health, address, clock, holdings, stop, publisher, workers })
+    }
+
+    /// Shows usage of the organizations that this process has, for `/metrics` and on `usage.forecasts`, until the service
+    /// stops.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn show_usage(&self, config: &Config) -> Result<(), ServiceError> {
+        let reader = Reader::open(&config.redis()?).await?;
+        let (client, control) = (config.client()?, config.topics.control.clone());
+        let count = tokio::task::spawn_blocking(move || -> Result<usize, rdkafka::error::KafkaError> {
+            let client: rdkafka::consumer::BaseConsumer = client.create()?;
+            Ok(reader::partitions_of(rdkafka::consumer::Consumer::client(&client), &control, BROKER_WAIT)?.len())
+        });
+        let count = count.await.expect("asking a broker does not panic")?;
+        let watch = outlook::Watch {
+            options: outlook::Options {
+                every: Duration::from_secs(config.observe.usage_seconds),
+                top_agents: config.observe.usage_top_agents,
+                organizations_max: config.observe.usage_organizations_max,
+                control_partitions: i32::try_from(count).unwrap_or(i32::MAX),
+                format: config.kafka.output_format,
+            },
+            reader,
+            publisher: self.publisher.clone(),
+            holdings: Arc::clone(&self.holdings),
+            clock: self.clock.clone(),
+            page: self.metrics.usage.clone(),
+            patience: Patience { health: Arc::clone(&self.health), stop: Arc::clone(&self.stop) },
+        };
+        tokio::spawn(watch.run());
+        Ok(())
     }
 
     /// Whether a worker has ended, which only happens on its own if it would be wrong to go on.

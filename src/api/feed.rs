@@ -52,13 +52,16 @@ pub enum SignalKind {
     Request,
     /// What a scope used in a closed period.
     Statement,
+    /// When credits are expected to run out.
+    Forecast,
     /// What became of a control record.
     Journal,
 }
 
 impl SignalKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Threshold, Self::Pause, Self::Request, Self::Statement, Self::Journal];
+    pub const ALL: [Self; 6] =
+        [Self::Threshold, Self::Pause, Self::Request, Self::Statement, Self::Forecast, Self::Journal];
 
     /// The name used in the API.
     pub const fn name(self) -> &'static str {
@@ -67,6 +70,7 @@ impl SignalKind {
             Self::Pause => "pause",
             Self::Request => "request",
             Self::Statement => "statement",
+            Self::Forecast => "forecast",
             Self::Journal => "journal",
         }
     }
@@ -77,6 +81,7 @@ impl SignalKind {
             Self::Pause => &topics.pauses,
             Self::Request => &topics.requests,
             Self::Statement => &topics.statements,
+            Self::Forecast => &topics.forecasts,
             Self::Journal => &topics.journal,
         }
     }

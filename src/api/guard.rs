@@ -1,6 +1,6 @@
 //! What every request passes before its handler: who asks, how often, for how long, and whether that is allowed.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -9,6 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::FutureExt;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
@@ -94,7 +95,9 @@ pub async fn guard(
 /// Counts every request and measures how long it took; no path and no caller is a label.
 pub async fn measure(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let timer = api.metrics.api_seconds.start_timer();
-    let response = next.run(request).await;
+    // A handler that panics has spoilt nothing: accounts are changed by records only.
+    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = response.unwrap_or_else(|_| Problem::broken().into_response());
     timer.observe_duration();
     api.metrics.api_requests.with_label_values(&[response.status().as_str()]).inc();
     response

@@ -133,7 +133,9 @@ impl Serving {
     pub async fn stop(self) {
         self.stop.store(true, Ordering::SeqCst);
         self.handle.graceful_shutdown(Some(STOP_WAIT));
-        while self.handle.connection_count() > 0 {
+        // Live events never end by themselves: after that time their connections are cut.
+        let until = tokio::time::Instant::now() + STOP_WAIT;
+        while self.handle.connection_count() > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

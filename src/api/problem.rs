@@ -87,6 +87,12 @@ impl Problem {
         Self { retry_after_s: Some(1), ..problem }
     }
 
+    /// A fault of ours.
+    pub fn broken() -> Self {
+        let detail = "this is a fault of Bursar: the log has it; please report it";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", "The answer could not be made", detail)
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

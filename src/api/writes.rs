@@ -81,7 +81,8 @@ pub enum SaidAnswers {
 struct Remembered {
     record_id: String,
     time: Timestamp,
-    body: u128,
+    /// A hash of what was said.
+    body: String,
 }
 
 /// Says a command: a control record of this organization with the caller as its actor. The body is the command as in
@@ -143,19 +144,23 @@ async fn remembered(
     said: &Json_,
 ) -> Result<Remembered, Problem> {
     let record_id = format!("api-{:032x}", rand::random::<u128>());
-    let fresh = Remembered { record_id, time: api.clock.now(), body: xxh3_128(said.to_string().as_bytes()) };
+    let fresh = Remembered { record_id, time: api.clock.now(), body: hash_of(said) };
     let Some(key) = headers.get("idempotency-key") else { return Ok(fresh) };
     let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
     let key =
         key.ok_or_else(|| Problem::invalid(format!("Idempotency-Key has 1 to {KEY_BYTES_MAX} visible characters")))?;
-    let name = format!("{:032x}", xxh3_128(json!([caller.subject, key]).to_string().as_bytes()));
-    let text = json!(fresh).to_string();
+    let name = hash_of(&json!([caller.subject, key]));
+    let text = serde_json::to_string(&fresh).expect("texts and a number are JSON");
     let Some(known) = api.reader.remember(organization_id, &name, &text, KEYS_KEPT).await? else { return Ok(fresh) };
     let known: Remembered = serde_json::from_str(&known).map_err(|_| Problem::unavailable("the key cannot be read"))?;
     if known.body == fresh.body {
         return Ok(known);
     }
     Err(Problem::refused("this Idempotency-Key was used for something else; take a new one"))
+}
+
+fn hash_of(said: &Json_) -> String {
+    format!("{:032x}", xxh3_128(said.to_string().as_bytes()))
 }
 
 async fn wait_for_answer(

@@ -29,6 +29,7 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
     let service = Service::start(config, Arc::clone(&stop)).await?;
     let api = api::serve(config, service.metrics.clone(), service.clock.clone()).await?;
     info!(api = %api.address, "serving the API");
+    service.show_usage(config).await?;
     while !stop.load(Ordering::SeqCst) && !service.has_ended() {
         tokio::time::sleep(LOOK).await;
     }

@@ -139,6 +139,21 @@ impl Config {
         )?;
         within("kafka.partitions", self.kafka.partitions, 1, 10_000, "1 to 10000")?;
         within("kafka.replication_factor", self.kafka.replication_factor, 1, 9, "1 to 9")?;
+        within(
+            "observe.usage_seconds",
+            self.observe.usage_seconds,
+            5,
+            300,
+            "5 to 300: all that changed is read as often",
+        )?;
+        within("observe.usage_top_agents", self.observe.usage_top_agents, 0, 1_000, "0 to 1000 series a workspace")?;
+        within(
+            "observe.usage_organizations_max",
+            self.observe.usage_organizations_max,
+            0,
+            100_000,
+            "0 to 100000: each has some dozens of series",
+        )?;
         within("api.requests_per_second", self.api.requests_per_second, 1, 100_000, "1 to 100000, for each caller")?;
         within(
             "api.request_seconds",

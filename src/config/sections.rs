@@ -63,6 +63,7 @@ pub struct TopicsConfig {
     pub requests: String,
     pub dead_letters: String,
     pub parking: String,
+    pub forecasts: String,
     pub names: String,
 }
 
@@ -78,6 +79,7 @@ impl Default for TopicsConfig {
             requests: "usage.requests".to_owned(),
             dead_letters: "usage.dead-letter".to_owned(),
             parking: "usage.parking".to_owned(),
+            forecasts: "usage.forecasts".to_owned(),
             names: "usage.names".to_owned(),
         }
     }
@@ -85,9 +87,9 @@ impl Default for TopicsConfig {
 
 impl TopicsConfig {
     /// Every topic that only we write to.
-    pub const fn written(&self) -> [&String; 7] {
-        let Self { thresholds, pauses, journal, statements, requests, dead_letters, parking, .. } = self;
-        [thresholds, pauses, journal, statements, requests, dead_letters, parking]
+    pub const fn written(&self) -> [&String; 8] {
+        let Self { thresholds, pauses, journal, statements, requests, dead_letters, parking, forecasts, .. } = self;
+        [thresholds, pauses, journal, statements, requests, dead_letters, parking, forecasts]
     }
 
     /// The same topics under names that begin with a prefix, for those who need topics of their own.
@@ -103,6 +105,7 @@ impl TopicsConfig {
             requests: name(&self.requests),
             dead_letters: name(&self.dead_letters),
             parking: name(&self.parking),
+            forecasts: name(&self.forecasts),
             names: name(&self.names),
         }
     }
@@ -117,6 +120,7 @@ impl TopicsConfig {
             requests: self.requests.clone(),
             dead_letters: self.dead_letters.clone(),
             parking: self.parking.clone(),
+            forecasts: self.forecasts.clone(),
             control: self.control.clone(),
         }
     }
@@ -274,11 +278,21 @@ pub struct ObserveConfig {
     pub listen: SocketAddr,
     pub log: String,
     pub log_format: LogFormat,
+    pub usage_seconds: u64,
+    pub usage_top_agents: usize,
+    pub usage_organizations_max: usize,
 }
 
 impl Default for ObserveConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)), log: "info".to_owned(), log_format: LogFormat::Text }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            usage_seconds: 15,
+            usage_top_agents: 5,
+            usage_organizations_max: 10_000,
+        }
     }
 }
 

@@ -36,6 +36,10 @@ pub enum Kind {
     Statement,
     /// Something to be answered or known.
     Request,
+    /// When credits are expected to run out.
+    Forecast,
+    /// What people call a scope.
+    Name,
     /// A record that will never be applied.
     DeadLetter,
     /// A record of an account that cannot be decided now; it has the schema of a dead letter.
@@ -54,6 +58,8 @@ impl Kind {
             Self::Journal => "bursar.journal.v1",
             Self::Statement => "bursar.statement.v1",
             Self::Request => "bursar.request.v1",
+            Self::Forecast => "bursar.forecast.v1",
+            Self::Name => "bursar.name.v1",
             Self::DeadLetter => "bursar.dead_letter.v1",
             Self::Parked => "bursar.parked.v1",
         }
@@ -84,6 +90,8 @@ pub static PUBLISHED: LazyLock<Vec<Published>> = LazyLock::new(|| {
         (Kind::DeadLetter, 1, include_str!("../../schemas/history/dead_letter.1.avsc")),
         (Kind::Statement, 1, include_str!("../../schemas/history/statement.1.avsc")),
         (Kind::Request, 1, include_str!("../../schemas/history/request.1.avsc")),
+        (Kind::Forecast, 1, include_str!("../../schemas/history/forecast.1.avsc")),
+        (Kind::Name, 1, include_str!("../../schemas/history/name.1.avsc")),
         (Kind::Token, 2, include_str!("../../schemas/history/token_event.2.avsc")),
         (Kind::Control, 2, include_str!("../../schemas/history/control.2.avsc")),
         (Kind::Threshold, 2, include_str!("../../schemas/history/threshold.2.avsc")),
@@ -137,6 +145,8 @@ mod tests {
             (Kind::DeadLetter, include_str!("../../schemas/dead_letter.avsc")),
             (Kind::Statement, include_str!("../../schemas/statement.avsc")),
             (Kind::Request, include_str!("../../schemas/request.avsc")),
+            (Kind::Forecast, include_str!("../../schemas/forecast.avsc")),
+            (Kind::Name, include_str!("../../schemas/name.avsc")),
         ] {
             assert_eq!(Schema::parse_str(current).expect("it parses"), newest(kind).schema, "{kind:?}");
         }

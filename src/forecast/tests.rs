@@ -28,6 +28,16 @@ fn a_daily_pattern_is_carried_on() {
 }
 
 #[test]
+fn days_are_carried_on_from_the_midst_of_one() {
+    let seen = forecast_from_days(&[240; 20], 120, 500, 10);
+    assert_eq!(seen.on_top_of(120).sum, 120 + 120 + 2_400);
+    assert_eq!(seen.used_up_after(240), Some(24_000));
+    // The first day: half of it is over.
+    assert_eq!(forecast_from_days(&[], 100, 500, 2).on_top_of(100).sum, 600);
+    assert_eq!(forecast_from_days(&[], 0, 1_000, 2).on_top_of(0).sum, 0);
+}
+
+#[test]
 fn numbers_at_the_ends_do_no_harm() {
     for hours in [vec![i64::MAX; 400], vec![0; 400], vec![-5; 400], vec![i64::MIN, 0, i64::MAX]] {
         let seen = forecast(&hours, 744);

@@ -12,9 +12,10 @@ use crate::{
         pause::{Cause, CauseKind},
         reason::Reason,
         scope::Scope,
-        signal::{JournalEntry, PauseChanged, Refusal, Signal, ThresholdCrossed},
-        time::Timestamp,
+        signal::{Identity, JournalEntry, PauseChanged, Refusal, Signal, ThresholdCrossed},
+        time::{HOUR_MS, Timestamp},
     },
+    outlook::figures::Outlook,
 };
 
 /// Of a dead letter's original, this many bytes are kept.
@@ -125,6 +126,35 @@ pub fn signal(organization_id: &str, signal: &Signal, format: Format) -> Outgoin
     // The key of a pause names the scope, but all pauses of an organization go to one partition.
     let partition_by = (kind == Kind::Pause).then(|| organization_id.to_owned());
     Outgoing { kind, key, partition_by, timestamp: None, payload: encode(kind, &identity, time, value, format) }
+}
+
+/// Encodes an outlook of an organization. It bears the identity of what it says: that in this hour of that period a pool or
+/// limit will be used up.
+pub fn forecast(organization_id: &str, outlook: &Outlook, now: Timestamp, format: Format) -> Outgoing {
+    let hour = outlook.exhausted_at.map_or(-1, |at| at.ms().div_euclid(HOUR_MS));
+    let limit_id = outlook.limit_id.as_deref();
+    let (scope, start) = (outlook.scope.to_string(), outlook.period.start.ms().to_string());
+    let parts = ["forecast", organization_id, &scope, limit_id.unwrap_or_default(), &start, &hour.to_string()];
+    let identity = Identity::derive(&parts).to_string();
+    let value = record([
+        ("identity", text(&identity)),
+        ("organization_id", text(organization_id)),
+        ("scope", text(scope.as_str())),
+        ("ceiling", text(if limit_id.is_some() { "limit" } else { "pool" })),
+        ("limit_id", optional(limit_id.map(text))),
+        ("period_start", instant(outlook.period.start)),
+        ("period_end", instant(outlook.period.end)),
+        ("used_micro", Value::Long(outlook.used_micro)),
+        ("cap_micro", Value::Long(outlook.cap_micro)),
+        ("at_end_micro", Value::Long(outlook.expected.sum)),
+        ("low_micro", Value::Long(outlook.expected.low)),
+        ("high_micro", Value::Long(outlook.expected.high)),
+        ("exhausted_at", optional(outlook.exhausted_at.map(instant))),
+        ("method", text(outlook.method)),
+        ("time", instant(outlook.at)),
+    ]);
+    let payload = encode(Kind::Forecast, &identity, now, value, format);
+    Outgoing { kind: Kind::Forecast, key: organization_id.to_owned(), partition_by: None, timestamp: None, payload }
 }
 
 /// Encodes a dead letter.

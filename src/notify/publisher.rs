@@ -36,6 +36,8 @@ pub struct OutputTopics {
     pub statements: String,
     /// Requests, reloads, digests and refusals.
     pub requests: String,
+    /// When credits are expected to run out.
+    pub forecasts: String,
     /// Control records; due records are written to it.
     pub control: String,
 }
@@ -180,7 +182,8 @@ impl KafkaSink {
             Kind::Request => &self.topics.requests,
             Kind::DeadLetter => &self.topics.dead_letters,
             Kind::Parked => &self.topics.parking,
-            Kind::Control | Kind::Run | Kind::Token => &self.topics.control,
+            Kind::Forecast => &self.topics.forecasts,
+            Kind::Control | Kind::Run | Kind::Token | Kind::Name => &self.topics.control,
         }
     }
 }

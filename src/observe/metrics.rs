@@ -1,9 +1,12 @@
-//! Prometheus figures. Every label has a small closed set of values; no scope is ever a label here.
+//! Prometheus figures of the service. Every label has a small closed set of values; scopes are labels only on the page of
+//! [`crate::outlook`].
 
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+use crate::outlook::Page;
 
 /// All metrics of the process. Clones share them.
 #[derive(Clone)]
@@ -63,6 +66,8 @@ pub struct Metrics {
     pub partitions: IntGauge,
     /// The age of the record applied last, in seconds.
     pub record_age_seconds: Gauge,
+    /// What is told of usage: series that have names of scopes as labels.
+    pub usage: Page,
 }
 
 impl Metrics {
@@ -114,6 +119,7 @@ impl Metrics {
                 Gauge::with_opts(Opts::new("record_age_seconds", "Age of the record applied last"))
                     .expect("a valid gauge"),
             ),
+            usage: Page::default(),
             registry,
         }
     }
@@ -122,7 +128,7 @@ impl Metrics {
     pub fn text(&self) -> String {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("metrics encode into memory");
-        String::from_utf8(text).expect("Prometheus's text format is UTF-8")
+        String::from_utf8(text).expect("Prometheus's text format is UTF-8") + &self.usage.text()
     }
 }
 

@@ -189,6 +189,7 @@ fn start(world: &Shared) -> Process {
         ledger: Arc::clone(&ledger),
         publisher: publisher.clone(),
         readback,
+        holdings: Arc::default(),
         clock: clock.clone(),
         metrics: Metrics::new(),
         patience: patience.clone(),

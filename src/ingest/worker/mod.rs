@@ -42,6 +42,7 @@ use crate::{
     ledger::{InputPartition, Ledger},
     notify::{encode::DeadLetter, publisher::Publisher, readback::Readback},
     observe::metrics::Metrics,
+    outlook::holdings::Holdings,
 };
 
 /// How long an empty lane is waited on.
@@ -92,6 +93,8 @@ pub struct Surroundings {
     pub publisher: Publisher,
     /// What reads the pauses topic back.
     pub readback: Arc<Readback>,
+    /// Which control partitions this process has.
+    pub holdings: Arc<Holdings>,
     /// The present.
     pub clock: Clock,
     /// The figures.

@@ -12,6 +12,7 @@ use crate::{
     },
     ledger::InputPartition,
     observe::health::Dependency,
+    outlook::holdings::Holding,
 };
 
 /// How long the broker may take to tell how many partitions a topic has.
@@ -25,6 +26,8 @@ pub(super) struct Tenure {
     pub(super) low_water: LowWater,
     pub(super) last_tick: Instant,
     pub(super) last_batch: Instant,
+    /// Others show the organizations of these partitions once this is dropped.
+    _holding: Holding,
 }
 
 impl Worker {
@@ -65,6 +68,8 @@ impl Worker {
             positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
         };
         self.around.readback.check_all(held);
+        let control = partitions.iter().filter(|input| *input.topic == *self.options.control_topic);
+        let holding = self.around.holdings.take(control.map(|input| input.partition).collect());
         let lane = |is_control| if is_control { Lane::Control } else { Lane::Usage };
         let silence = Silence::new(positions.all().iter().map(|position| lane(position.is_control)), self.times_stuck);
         Ok(Tenure {
@@ -75,6 +80,7 @@ impl Worker {
             low_water: LowWater::new(self.options.replica_behind, partitions_of_all),
             last_tick: now,
             last_batch: now,
+            _holding: holding,
         })
     }
 

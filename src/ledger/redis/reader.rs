@@ -80,6 +80,21 @@ impl Reader {
         Ok(names)
     }
 
+    /// Where accounts stand: their heads as they are stored, which differ whenever anything of the account does.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn heads(&self, organizations: &[String]) -> Result<Vec<Option<Vec<u8>>>, ReadError> {
+        let get = |organization_id: &String| {
+            let mut get = cmd("HGET");
+            get.arg(self.keys.of(organization_id).account()).arg("head");
+            get
+        };
+        let replies = self.connection.send(organizations.iter().map(get).collect()).await?;
+        let heads = replies.into_iter().map(connection::read_reply).collect::<Result<_, LedgerError>>();
+        Ok(heads?)
+    }
+
     /// What holds for an organization; `None` if it has no account.
     ///
     /// # Errors

@@ -1,0 +1,313 @@
+//! One organization's series, and its outlooks: when pools and limits will be used up.
+
+use std::collections::BTreeMap;
+
+use super::history::Days;
+use crate::{
+    domain::{
+        account::row::ScopeRow,
+        meter::Meter,
+        pause::CauseKind,
+        scope::Scope,
+        time::{DAY_MS, HOUR_MS, Timestamp},
+        window::{Window, WindowKind},
+    },
+    forecast::{Expected, forecast_from_days},
+    ledger::redis::reader::Base,
+};
+
+/// An exhaustion is news if it has moved by more than this share of the time that is left, in percent; and by an hour.
+const MOVES_BY_PERCENT: i64 = 10;
+
+/// Limits of one scope with series of their own.
+const LIMITS_SHOWN: usize = 16;
+
+/// What a scope used in the running period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Credits.
+    pub credits_micro: i64,
+    /// The part that prepaid and postpaid paid.
+    pub extra_credits_micro: i64,
+    /// Completed runs.
+    pub runs_completed: i64,
+}
+
+/// A pool in the running period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolFigures {
+    /// All that it holds.
+    pub size_micro: i64,
+    /// What is left, with the prepaid balance.
+    pub remaining_micro: i64,
+}
+
+/// A limit in its running window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitFigures {
+    /// Whose: `org` or `ws:WORKSPACE`.
+    pub scope: String,
+    /// Which.
+    pub limit_id: String,
+    /// Used.
+    pub used: i64,
+    /// The ceiling.
+    pub cap: i64,
+}
+
+/// An organization or a workspace.
+#[derive(Clone, Debug, Default)]
+pub struct ScopeFigures {
+    /// What was used.
+    pub used: Used,
+    /// Its own pool.
+    pub pool: Option<PoolFigures>,
+    /// Where it leads.
+    pub expected: Option<Expected>,
+    /// When its pool is expected to be used up, if before the reset.
+    pub exhausted_at: Option<Timestamp>,
+}
+
+/// Credits and completed runs of an agent; the last of a workspace is `other`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentFigures {
+    /// Its id.
+    pub agent: String,
+    /// What it used.
+    pub used: Used,
+}
+
+/// When a pool or a limit of the period will be used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// Whose: the organization or a workspace.
+    pub scope: Scope,
+    /// Which limit; `None` is the pool.
+    pub limit_id: Option<Box<str>>,
+    /// The billing period.
+    pub period: Window,
+    /// Used so far.
+    pub used_micro: i64,
+    /// What may be used.
+    pub cap_micro: i64,
+    /// What the period is expected to end with.
+    pub expected: Expected,
+    /// When that is reached; `None` if not before the reset.
+    pub exhausted_at: Option<Timestamp>,
+    /// What it is made of.
+    pub method: &'static str,
+    /// When this was expected.
+    pub at: Timestamp,
+}
+
+impl Outlook {
+    /// Whether both are of one pool or limit in one period.
+    pub fn is_of_the_same(&self, other: &Self) -> bool {
+        (&self.scope, &self.limit_id, self.period.start) == (&other.scope, &other.limit_id, other.period.start)
+    }
+
+    /// Whether this has to be told after what was told before: an exhaustion before the reset that is new, is gone, or has
+    /// moved by much.
+    pub fn is_news_after(&self, before: Option<&Self>) -> bool {
+        match (before.and_then(|before| before.exhausted_at), self.exhausted_at) {
+            (None, now) => now.is_some(),
+            (Some(_), None) => true,
+            (Some(before), Some(now)) => {
+                let left_ms = now.since_ms(self.at).max(0);
+                before.since_ms(now).abs() > HOUR_MS.max(left_ms / 100 * MOVES_BY_PERCENT)
+            }
+        }
+    }
+}
+
+/// All of one organization.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// The organization itself.
+    pub organization: ScopeFigures,
+    /// The reset.
+    pub period_end: Timestamp,
+    /// Its workspaces.
+    pub workspaces: BTreeMap<String, ScopeFigures>,
+    /// By workspace, those with most credits, and the rest.
+    pub agents: BTreeMap<String, Vec<AgentFigures>>,
+    /// Of organization and workspaces.
+    pub limits: Vec<LimitFigures>,
+    /// Scopes paused now, by cause.
+    pub paused: BTreeMap<&'static str, i64>,
+    /// Overshoot by what stood in the way.
+    pub overshoot_micro: BTreeMap<&'static str, i64>,
+    /// When what will be used up.
+    pub outlooks: Vec<Outlook>,
+}
+
+impl Figures {
+    /// What an organization has used, has left, and what is paused.
+    pub fn of(base: &Base, rows: &[(Scope, ScopeRow)], top_agents: usize, now: Timestamp) -> Self {
+        let period = period(base, now);
+        let mut figures = Self { period_end: period.end, ..Self::default() };
+        let own = std::iter::once((&Scope::Organization, &base.organization));
+        for (scope, row) in own.chain(rows.iter().map(|(scope, row)| (scope, row))) {
+            figures.add(scope, row, base, period, now);
+        }
+        for agents in figures.agents.values_mut() {
+            agents.sort_by(|a, b| b.used.credits_micro.cmp(&a.used.credits_micro).then_with(|| a.agent.cmp(&b.agent)));
+            if agents.len() > top_agents {
+                let rest =
+                    agents.split_off(top_agents).into_iter().fold(Used::default(), |sum, agent| sum.plus(agent.used));
+                agents.push(AgentFigures { agent: "other".to_owned(), used: rest });
+            }
+        }
+        figures
+    }
+
+    fn add(&mut self, scope: &Scope, row: &ScopeRow, base: &Base, period: Window, now: Timestamp) {
+        for cause in &row.pauses.causes {
+            *self.paused.entry(cause.kind.name()).or_insert(0) += 1;
+        }
+        for overshoot in &row.overshoots {
+            let sum = self.overshoot_micro.entry(overshoot.kind.name()).or_insert(0);
+            *sum = sum.saturating_add(overshoot.amount_micro);
+        }
+        let count = |meter| row.windows.count_of(WindowKind::Period, period.start, meter).unwrap_or(0);
+        let used = Used {
+            credits_micro: count(Meter::CreditsMicro),
+            extra_credits_micro: count(Meter::ExtraCreditsMicro),
+            runs_completed: count(Meter::RunsCompleted),
+        };
+        let pool = row.pool.as_deref().map(|pool| {
+            let size_micro = pool.size_micro(period.start);
+            let drawn_micro = pool.drawn_micro(period.start).unwrap_or(0);
+            let left = size_micro.saturating_sub(drawn_micro).saturating_add(pool.prepaid_left_micro(now));
+            PoolFigures { size_micro, remaining_micro: left }
+        });
+        let shown = ScopeFigures { used, pool, ..ScopeFigures::default() };
+        match scope {
+            Scope::Organization => self.organization = shown,
+            Scope::Workspace(workspace) => drop(self.workspaces.insert(workspace.to_string(), shown)),
+            Scope::Agent { workspace, agent } => {
+                let agents = self.agents.entry(workspace.to_string()).or_default();
+                agents.push(AgentFigures { agent: agent.to_string(), used });
+            }
+            Scope::User(_) => {}
+        }
+        if matches!(scope, Scope::Organization | Scope::Workspace(_)) {
+            self.add_limits(scope, row, base, now);
+        }
+    }
+
+    fn add_limits(&mut self, scope: &Scope, row: &ScopeRow, base: &Base, now: Timestamp) {
+        let rules = base.settings.rules_for(scope.kind(), None);
+        for limit in row.limits.iter().chain(rules).take(LIMITS_SHOWN) {
+            let Some(cap) = limit.cap else { continue };
+            let window = base.calendar.window(&base.settings.zones, limit.window, now);
+            let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
+            self.limits.push(LimitFigures { scope: scope.to_string(), limit_id: limit.id.to_string(), used, cap });
+        }
+    }
+
+    /// Adds where a scope's credits lead.
+    pub fn foresee(&mut self, scope: &Scope, row: &ScopeRow, base: &Base, days: &Days, now: Timestamp) {
+        let period = period(base, now);
+        let left_ms = days.today.end.since_ms(now).max(0);
+        let left_permille = left_ms * 1_000 / days.today.end.since_ms(days.today.start).max(1);
+        let ahead = usize::try_from(period.end.since_ms(days.today.end).max(0) / DAY_MS).unwrap_or(0);
+        let made = forecast_from_days(&days.over_micro, days.today_micro, left_permille, ahead);
+        let used_micro = row.windows.count_of(WindowKind::Period, period.start, Meter::CreditsMicro).unwrap_or(0);
+        let expected = made.on_top_of(used_micro);
+        let used_up = |left_micro: i64| {
+            let after = made.used_up_after(left_micro)?;
+            Some(now.plus_ms(after.saturating_mul(HOUR_MS / 1_000))).filter(|at| *at < period.end)
+        };
+        let outlook = |limit_id: Option<Box<str>>, cap_micro: i64, left_micro: i64| Outlook {
+            scope: scope.clone(),
+            limit_id,
+            period,
+            used_micro,
+            cap_micro,
+            expected,
+            exhausted_at: used_up(left_micro),
+            method: made.method.name(),
+            at: now,
+        };
+        let shown = match scope {
+            Scope::Workspace(workspace) => self.workspaces.entry(workspace.to_string()).or_default(),
+            _ => &mut self.organization,
+        };
+        shown.expected = Some(expected);
+        if let Some(pool) = shown.pool {
+            let cap_micro = used_micro.saturating_add(pool.remaining_micro);
+            let of_pool = outlook(None, cap_micro, pool.remaining_micro);
+            shown.exhausted_at = of_pool.exhausted_at;
+            self.outlooks.push(of_pool);
+        }
+        let bounds = |limit: &&crate::domain::limit::Limit| {
+            limit.meter == Meter::CreditsMicro && limit.window == WindowKind::Period
+        };
+        let limits = row.limits.iter().chain(base.settings.rules_for(scope.kind(), None)).filter(bounds);
+        for limit in limits.take(LIMITS_SHOWN) {
+            let Some(cap) = limit.cap else { continue };
+            self.outlooks.push(outlook(Some(limit.id.clone()), cap, cap.saturating_sub(used_micro)));
+        }
+    }
+}
+
+impl Used {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            credits_micro: self.credits_micro.saturating_add(other.credits_micro),
+            extra_credits_micro: self.extra_credits_micro.saturating_add(other.extra_credits_micro),
+            runs_completed: self.runs_completed.saturating_add(other.runs_completed),
+        }
+    }
+}
+
+/// The scopes that forecasts are made for: the organization, and each workspace.
+pub fn forecast_for<'a>(base: &'a Base, rows: &'a [(Scope, ScopeRow)]) -> impl Iterator<Item = (Scope, &'a ScopeRow)> {
+    let workspaces = rows.iter().filter(|(scope, _)| matches!(scope, Scope::Workspace(_)));
+    let workspaces = workspaces.map(|(scope, row)| (scope.clone(), row));
+    std::iter::once((Scope::Organization, &base.organization)).chain(workspaces)
+}
+
+fn period(base: &Base, now: Timestamp) -> Window {
+    base.calendar.window(&base.settings.zones, WindowKind::Period, now)
+}
+
+/// Every cause has a series, also one of nothing.
+pub const CAUSES: [CauseKind; 8] = CauseKind::ALL;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_ms(hours * HOUR_MS)
+    }
+
+    #[test]
+    fn c10_an_exhaustion_is_news_if_it_comes_goes_or_moves_by_much() {
+        let outlook = |exhausted: Option<i64>| Outlook {
+            scope: Scope::Organization,
+            limit_id: None,
+            period: Window { start: at(0), end: at(720) },
+            used_micro: 0,
+            cap_micro: 1,
+            expected: Expected { sum: 0, low: 0, high: 0 },
+            exhausted_at: exhausted.map(at),
+            method: "run_rate",
+            at: at(100),
+        };
+        let check = |before: Option<Option<i64>>, now: Option<i64>, expected: bool| {
+            let before = before.map(outlook);
+            assert_eq!(outlook(now).is_news_after(before.as_ref()), expected, "{before:?} {now:?}");
+        };
+        check(None, None, false);
+        check(None, Some(300), true);
+        check(Some(None), Some(300), true);
+        check(Some(Some(300)), None, true);
+        check(Some(Some(300)), Some(310), false);
+        check(Some(Some(300)), Some(340), true);
+        check(Some(Some(101)), Some(102), false);
+        check(Some(Some(101)), Some(103), true);
+    }
+}

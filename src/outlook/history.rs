@@ -1,0 +1,86 @@
+//! What scopes used in the days before. A day that is over hardly moves any more, so it is read once.
+
+use std::collections::HashMap;
+
+use crate::{
+    domain::{
+        account::row::ScopeRow,
+        meter::Meter,
+        scope::Scope,
+        time::Timestamp,
+        window::{Window, WindowKind},
+    },
+    ledger::redis::reader::{Base, ReadError, Reader},
+};
+
+/// Days that are looked at.
+const DAYS: usize = 35;
+
+/// Scopes whose days are kept; those of an organization that has more are read again.
+const SCOPES_MAX: usize = 200_000;
+
+/// Credits of the days that are over, and of today.
+pub struct Days {
+    /// Whole days, oldest first.
+    pub over_micro: Vec<i64>,
+    /// So far.
+    pub today_micro: i64,
+    /// Today.
+    pub today: Window,
+}
+
+/// By organization and scope: the last day that is over, and credits of it and those before.
+#[derive(Default)]
+pub struct History {
+    known: HashMap<(String, Scope), (Timestamp, Vec<i64>)>,
+}
+
+impl History {
+    /// Forgets organizations that are not kept.
+    pub fn retain(&mut self, kept: impl Fn(&str) -> bool) {
+        self.known.retain(|(organization_id, _), _| kept(organization_id));
+    }
+
+    /// The days of a scope.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn days(
+        &mut self,
+        reader: &Reader,
+        organization_id: &str,
+        scope: &Scope,
+        row: &ScopeRow,
+        base: &Base,
+        now: Timestamp,
+    ) -> Result<Days, ReadError> {
+        let day_at = |time| base.calendar.window(&base.settings.zones, WindowKind::Day, time);
+        let today = day_at(now);
+        let before = |day: &Window| Some(day_at(day.start.plus_ms(-1)));
+        let credits = |start| row.windows.count_of(WindowKind::Day, start, Meter::CreditsMicro);
+        let today_micro = credits(today.start).unwrap_or(0);
+        let yesterday = day_at(today.start.plus_ms(-1)).start;
+        let key = (organization_id.to_owned(), scope.clone());
+        if let Some((last, over_micro)) = self.known.get_mut(&key)
+            && *last == yesterday
+        {
+            // Late events land in it for a while.
+            if let (Some(moved), Some(known)) = (credits(yesterday), over_micro.last_mut()) {
+                *known = moved;
+            }
+            return Ok(Days { over_micro: over_micro.clone(), today_micro, today });
+        }
+        let mut starts: Vec<Timestamp> =
+            std::iter::successors(before(&today), before).take(DAYS).map(|day| day.start).collect();
+        starts.reverse();
+        let missing = starts.iter().filter(|start| credits(**start).is_none());
+        let missing: Vec<_> = missing.map(|start| (WindowKind::Day, *start)).collect();
+        let mut older = reader.older(organization_id, scope, &missing).await?.into_iter();
+        let mut of_older = || older.next().map_or(0, |counters| counters.get(Meter::CreditsMicro));
+        let over_micro: Vec<i64> = starts.iter().map(|start| credits(*start).unwrap_or_else(&mut of_older)).collect();
+        if self.known.len() < SCOPES_MAX || self.known.contains_key(&key) {
+            self.known.insert(key, (yesterday, over_micro.clone()));
+        }
+        Ok(Days { over_micro, today_micro, today })
+    }
+}

@@ -1,0 +1,176 @@
+//! What Prometheus is told of usage, and what `usage.forecasts` of where it leads.
+//!
+//! Each process shows the organizations whose control partition it has, so that none is shown twice however many there are.
+//! Now and then it looks which of their accounts have moved, reads those, and renders all series anew: what is gone is gone
+//! with the next page. A scrape gets the page that is there.
+//!
+//! - [`holdings`] knows which partitions this process has; [`history`] what each scope used in the days before.
+//! - [`figures`] are one organization's series; [`page`] renders those of all.
+
+pub mod figures;
+pub mod history;
+pub mod holdings;
+pub mod page;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use tracing::{debug, warn};
+
+use self::{
+    figures::{Figures, Outlook},
+    history::History,
+    holdings::Holdings,
+};
+use crate::{
+    clock::Clock,
+    domain::time::Timestamp,
+    ingest::patience::Patience,
+    ledger::redis::reader::{ReadError, Reader},
+    notify::{
+        encode::{self, Format},
+        publisher::{Publisher, partition_of},
+    },
+};
+
+/// How often it is looked for organizations that are new.
+const LIST_EVERY: Duration = Duration::from_secs(60);
+
+/// Forecasts are made anew this often, also where nothing moves.
+const FORECAST_EVERY: Duration = Duration::from_secs(240);
+
+/// How often it is looked whether it is time.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The page that scrapes get. Clones share it.
+#[derive(Clone, Default)]
+pub struct Page(Arc<RwLock<Arc<str>>>);
+
+impl Page {
+    /// The series as they were rendered last.
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, text: String) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = text.into();
+    }
+}
+
+/// What is shown, how, and where it is read.
+pub struct Options {
+    /// How often.
+    pub every: Duration,
+    /// Agents of a workspace with series of their own.
+    pub top_agents: usize,
+    /// Organizations with series of their own.
+    pub organizations_max: usize,
+    /// How many partitions the control topic has.
+    pub control_partitions: i32,
+    /// How forecasts are sent.
+    pub format: Format,
+}
+
+/// One organization, as last read.
+struct Known {
+    head: Vec<u8>,
+    figures: Figures,
+    at: Instant,
+}
+
+/// Shows usage until the process stops.
+pub struct Watch {
+    /// What is shown, and how.
+    pub options: Options,
+    /// Reads accounts.
+    pub reader: Reader,
+    /// Sends forecasts.
+    pub publisher: Publisher,
+    /// Which partitions this process has.
+    pub holdings: Arc<Holdings>,
+    /// The present.
+    pub clock: Clock,
+    /// Where series go.
+    pub page: Page,
+    /// When to stop.
+    pub patience: Patience,
+}
+
+impl Watch {
+    /// Reads and renders again and again.
+    pub async fn run(self) {
+        let (mut known, mut history) = (HashMap::<String, Known>::new(), History::default());
+        let (mut organizations, mut listed) = (Vec::new(), None::<Instant>);
+        while !self.patience.is_stopped() {
+            let began = Instant::now();
+            if listed.is_none_or(|listed| listed.elapsed() >= LIST_EVERY) {
+                match self.reader.organizations().await {
+                    Ok(names) => (organizations, listed) = (names, Some(began)),
+                    Err(error) => debug!(%error, "organizations cannot be listed for /metrics"),
+                }
+            }
+            let partitions = self.options.control_partitions;
+            let is_ours = |name: &&String| self.holdings.holds(partition_of(name, partitions));
+            let ours: Vec<String> = organizations.iter().filter(is_ours).cloned().collect();
+            known.retain(|name, _| ours.binary_search(name).is_ok());
+            history.retain(|name| ours.binary_search_by(|our| our.as_str().cmp(name)).is_ok());
+            match self.read(&ours, &mut known, &mut history).await {
+                Ok(()) => {
+                    let all = known.iter().map(|(name, known)| (name.as_str(), &known.figures));
+                    self.page.put(page::render(all, self.options.organizations_max, began.elapsed()));
+                }
+                Err(error) => warn!(%error, "usage cannot be read for /metrics: what was shown stays"),
+            }
+            while began.elapsed() < self.options.every && !self.patience.is_stopped() {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// Reads those accounts that have moved, and tells forecasts that have.
+    async fn read(
+        &self,
+        ours: &[String],
+        known: &mut HashMap<String, Known>,
+        history: &mut History,
+    ) -> Result<(), ReadError> {
+        let heads = self.reader.heads(ours).await?;
+        for (organization_id, head) in ours.iter().zip(heads) {
+            let Some(head) = head else { continue };
+            let before = known.get(organization_id);
+            let stands = before.is_some_and(|known| known.head == head && known.at.elapsed() < FORECAST_EVERY);
+            if stands {
+                continue;
+            }
+            let now = self.clock.now();
+            let Some(base) = self.reader.base(organization_id).await? else { continue };
+            let rows = self.reader.all_rows(organization_id).await?;
+            let mut figures = Figures::of(&base, &rows, self.options.top_agents, now);
+            for (scope, row) in figures::forecast_for(&base, &rows) {
+                let days = history.days(&self.reader, organization_id, &scope, row, &base, now).await?;
+                figures.foresee(&scope, row, &base, &days, now);
+            }
+            let told = known.get(organization_id).map(|known| &known.figures.outlooks);
+            self.tell(organization_id, &figures.outlooks, told, now).await;
+            known.insert(organization_id.clone(), Known { head, figures, at: Instant::now() });
+        }
+        Ok(())
+    }
+
+    /// Sends those outlooks that differ by much from what was told. What Kafka does not take now is told when it moves on.
+    async fn tell(&self, organization_id: &str, outlooks: &[Outlook], told: Option<&Vec<Outlook>>, now: Timestamp) {
+        let before = |outlook: &Outlook| told.and_then(|told| told.iter().find(|told| told.is_of_the_same(outlook)));
+        let news = outlooks.iter().filter(|outlook| outlook.is_news_after(before(outlook)));
+        let records: Vec<_> =
+            news.map(|outlook| encode::forecast(organization_id, outlook, now, self.options.format)).collect();
+        if records.is_empty() {
+            return;
+        }
+        if let Err(error) = self.publisher.records(&records).await {
+            warn!(%error, organization_id, "forecasts were not sent");
+        }
+    }
+}
