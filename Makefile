@@ -1,6 +1,7 @@
 # check: the fast part. test: everything, on real servers that it starts itself. month: a month of life, recounted.
+# dashboards: every query of every panel, and alerts, on real Prometheus and Alertmanager.
 # soak: the simulation and the faults, many times over; hours.
-.PHONY: check test month soak servers
+.PHONY: check test month dashboards soak servers
 
 TRACES ?= data/azure-llm-2023-conv-3000.csv
 
@@ -16,12 +17,16 @@ test: servers check
 	scripts/timed "process tests (real Kafka and Redis)" cargo test --locked --features faults --test process
 	scripts/timed "simulation (1,000 seeds, and each defence off)" cargo test --locked --features faults --test simulation
 	scripts/timed "faults (real Kafka and Redis, and each defence off)" cargo test --locked --features faults --test faults
-	$(MAKE) --no-print-directory month
+	$(MAKE) --no-print-directory month dashboards
 	@cat target/timed.txt
 
 month:
 	cargo test --locked --features faults --test process --no-run
 	scripts/timed "a month of life, recounted" tests/month/run.py --speed 60000 $(TRACES)
+
+dashboards:
+	cargo test --locked --features faults --test process --no-run
+	scripts/timed "dashboards and alerts (real Prometheus and Alertmanager)" tests/dashboards/run.py
 
 servers:
 	@rm -f target/timed.txt

@@ -36,10 +36,12 @@ pub struct Used {
 /// A pool in the running period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolFigures {
-    /// All that it holds.
+    /// All that it holds, included and purchased.
     pub size_micro: i64,
-    /// What is left, with the prepaid balance.
+    /// What is left of that.
     pub remaining_micro: i64,
+    /// What is left of the prepaid balance.
+    pub prepaid_remaining_micro: i64,
 }
 
 /// A limit in its running window.
@@ -178,8 +180,8 @@ impl Figures {
         let pool = row.pool.as_deref().map(|pool| {
             let size_micro = pool.size_micro(period.start);
             let drawn_micro = pool.drawn_micro(period.start).unwrap_or(0);
-            let left = size_micro.saturating_sub(drawn_micro).saturating_add(pool.prepaid_left_micro(now));
-            PoolFigures { size_micro, remaining_micro: left }
+            let remaining_micro = size_micro.saturating_sub(drawn_micro);
+            PoolFigures { size_micro, remaining_micro, prepaid_remaining_micro: pool.prepaid_left_micro(now) }
         });
         let shown = ScopeFigures { used, pool, ..ScopeFigures::default() };
         match scope {
@@ -236,8 +238,8 @@ impl Figures {
         };
         shown.expected = Some(expected);
         if let Some(pool) = shown.pool {
-            let cap_micro = used_micro.saturating_add(pool.remaining_micro);
-            let of_pool = outlook(None, cap_micro, pool.remaining_micro);
+            let left_micro = pool.remaining_micro.saturating_add(pool.prepaid_remaining_micro);
+            let of_pool = outlook(None, used_micro.saturating_add(left_micro), left_micro);
             shown.exhausted_at = of_pool.exhausted_at;
             self.outlooks.push(of_pool);
         }

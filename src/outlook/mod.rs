@@ -36,8 +36,10 @@ use crate::{
     },
 };
 
-/// How often it is looked for organizations that are new.
-const LIST_EVERY: Duration = Duration::from_secs(60);
+/// It is looked for organizations that are new after so many times as long as that takes, and at least after this: it walks
+/// through all keys.
+const LIST_SHARE: u32 = 50;
+const LIST_EVERY: Duration = Duration::from_secs(5);
 
 /// Forecasts are made anew this often, also where nothing moves.
 const FORECAST_EVERY: Duration = Duration::from_secs(240);
@@ -103,14 +105,15 @@ impl Watch {
     /// Reads and renders again and again.
     pub async fn run(self) {
         let (mut known, mut history) = (HashMap::<String, Known>::new(), History::default());
-        let (mut organizations, mut listed) = (Vec::new(), None::<Instant>);
+        let (mut organizations, mut list_at) = (Vec::new(), Instant::now());
         while !self.patience.is_stopped() {
             let began = Instant::now();
-            if listed.is_none_or(|listed| listed.elapsed() >= LIST_EVERY) {
+            if began >= list_at {
                 match self.reader.organizations().await {
-                    Ok(names) => (organizations, listed) = (names, Some(began)),
+                    Ok(names) => organizations = names,
                     Err(error) => debug!(%error, "organizations cannot be listed for /metrics"),
                 }
+                list_at = Instant::now() + LIST_EVERY.max(began.elapsed() * LIST_SHARE);
             }
             let partitions = self.options.control_partitions;
             let is_ours = |name: &&String| self.holdings.holds(partition_of(name, partitions));

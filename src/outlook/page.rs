@@ -9,7 +9,7 @@ use super::figures::{CAUSES, Figures, ScopeFigures};
 type Family = (&'static str, &'static str, fn(&str, &Figures, &mut Lines<'_>));
 
 /// Every family. All are gauges: they fall when a period turns.
-const FAMILIES: [Family; 20] = [
+const FAMILIES: [Family; 22] = [
     ("organization_credits_micro", "Credits used in the running billing period", |name, figures, lines| {
         lines.put(&[("organization", name)], figures.organization.used.credits_micro);
     }),
@@ -26,8 +26,15 @@ const FAMILIES: [Family; 20] = [
             lines.some(&[("organization", name)], figures.organization.pool.map(|pool| pool.size_micro));
         },
     ),
-    ("organization_pool_remaining_micro", "What is left of it, with the prepaid balance", |name, figures, lines| {
-        lines.some(&[("organization", name)], figures.organization.pool.map(|pool| pool.remaining_micro));
+    (
+        "organization_pool_remaining_micro",
+        "What is left of that, without the prepaid balance",
+        |name, figures, lines| {
+            lines.some(&[("organization", name)], figures.organization.pool.map(|pool| pool.remaining_micro));
+        },
+    ),
+    ("organization_prepaid_remaining_micro", "What is left of the prepaid balance", |name, figures, lines| {
+        lines.some(&[("organization", name)], figures.organization.pool.map(|pool| pool.prepaid_remaining_micro));
     }),
     (
         "organization_estimate_micro",
@@ -55,8 +62,11 @@ const FAMILIES: [Family; 20] = [
     ("workspace_pool_size_micro", "What the pool of the workspace holds in the period", |name, figures, lines| {
         of_workspaces(name, figures, |workspace| Some(workspace.pool?.size_micro), lines);
     }),
-    ("workspace_pool_remaining_micro", "What is left of it, with the prepaid balance", |name, figures, lines| {
+    ("workspace_pool_remaining_micro", "What is left of that, without the prepaid balance", |name, figures, lines| {
         of_workspaces(name, figures, |workspace| Some(workspace.pool?.remaining_micro), lines);
+    }),
+    ("workspace_prepaid_remaining_micro", "What is left of the prepaid balance", |name, figures, lines| {
+        of_workspaces(name, figures, |workspace| Some(workspace.pool?.prepaid_remaining_micro), lines);
     }),
     (
         "workspace_estimate_micro",

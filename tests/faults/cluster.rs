@@ -37,11 +37,16 @@ fn node() -> Node {
     Node::start(&options)
 }
 
-/// Runs `redis-cli --cluster` with these words.
-fn cli(words: &[&str]) -> String {
+/// Runs `redis-cli --cluster` with these words. Returns whether it succeeded, and what it said.
+fn try_cli(words: &[&str]) -> (bool, String) {
     let output = Command::new("redis-cli").arg("--cluster").args(words).output().expect("redis-cli runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "redis-cli --cluster {words:?}: {said}");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The same, which must succeed.
+fn cli(words: &[&str]) -> String {
+    let (succeeded, said) = try_cli(words);
+    assert!(succeeded, "redis-cli --cluster {words:?}: {said}");
     said
 }
 
@@ -96,7 +101,8 @@ fn add(newcomer: &Node, nodes: &[Node]) {
     cli(&["add-node", &newcomer.address(), &nodes[0].address()]);
     wait_until("all know the newcomer", || check(newcomer) && nodes.iter().all(check));
     std::thread::sleep(Duration::from_secs(2));
-    cli(&["rebalance", &nodes[0].address(), "--cluster-use-empty-masters"]);
+    // A node that was away may hear of the newcomer later than it says.
+    wait_until("slots are spread", || try_cli(&["rebalance", &nodes[0].address(), "--cluster-use-empty-masters"]).0);
 }
 
 /// The longest time in which nothing was counted, while `break_it` runs under load.

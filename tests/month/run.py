@@ -93,7 +93,7 @@ class Month:
                     "KAFKA__REPLICATION_FACTOR": "1", "KAFKA__ACCEPT_CREATE_TIME": "true",
                     "KAFKA__OUTPUT_FORMAT": "json", "RULES__CLOCK": "records", "WORK__WORKERS": "1",
                     # Small batches, so that the clock of the records is hardly ahead of what is decided.
-                    "WORK__BATCH_RECORDS": "200", "OBSERVE__LISTEN": "127.0.0.1:0"}
+                    "WORK__BATCH_RECORDS": "200", "OBSERVE__LISTEN": "127.0.0.1:0", "API__LISTEN": "127.0.0.1:0"}
         settings.update({f"TOPICS__{name.upper()}": topic for name, topic in topics.items()})
         self.environment = os.environ | {f"BURSAR__{name}": value for name, value in settings.items()}
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
