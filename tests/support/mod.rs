@@ -134,11 +134,21 @@ impl Stage {
         member
     }
 
+    /// Leaves a setting at its default.
+    pub fn unset(&mut self, setting: &str) {
+        self.settings.remove(&format!("BURSAR__{setting}"));
+    }
+
     /// Starts a member.
     pub fn launch(&self) -> Member {
+        self.launch_with("run")
+    }
+
+    /// Starts the program with another command that serves until it is stopped.
+    pub fn launch_with(&self, served: &str) -> Member {
         let port = free_port();
         let mut command = self.command();
-        command.arg("run").env("BURSAR__OBSERVE__LISTEN", format!("127.0.0.1:{port}"));
+        command.arg(served).env("BURSAR__OBSERVE__LISTEN", format!("127.0.0.1:{port}"));
         let log = std::env::temp_dir().join(format!("bursar-test-{}-{port}.log", std::process::id()));
         let file = std::fs::File::create(&log).expect("the log can be written");
         let child = command.stderr(file).stdout(Stdio::null()).spawn().expect("bursar starts");
