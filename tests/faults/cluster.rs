@@ -121,9 +121,12 @@ fn longest_stall(member: &Member, break_it: impl FnOnce()) -> Duration {
             }
             longest.max(since.elapsed())
         });
-        break_it();
+        // The watch ends also if this panics; else nobody would hear of it.
+        let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(break_it));
         is_over.store(true, Ordering::SeqCst);
-        watch.join().expect("the watch does not panic")
+        let longest = watch.join().expect("the watch does not panic");
+        broken.unwrap_or_else(|why| std::panic::resume_unwind(why));
+        longest
     })
 }
 
