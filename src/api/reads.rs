@@ -23,13 +23,15 @@ use crate::{
     },
     forecast::{Forecast, forecast},
     ledger::redis::reader::Base,
+    outlook::figures::forecast_credits,
 };
 
 /// Windows that one series may have.
 const POINTS_MAX: usize = 1_000;
 
-/// Hours before the present that a forecast looks at.
-const HISTORY_HOURS: usize = 35 * 24;
+/// Days before the present that a forecast looks at, and their hours where hours are wanted.
+const HISTORY_DAYS: usize = 35;
+const HISTORY_HOURS: usize = HISTORY_DAYS * 24;
 
 /// The problems that every read may answer with.
 #[derive(IntoResponses)]
@@ -211,7 +213,7 @@ impl Api {
         }))
     }
 
-    /// Of credits, from what is counted up to the running hour.
+    /// Of credits, from the days before.
     async fn estimate(
         &self,
         organization_id: &str,
@@ -220,21 +222,27 @@ impl Api {
         counters: &Counters,
         pool: Option<&PoolShown>,
     ) -> Result<EstimateShown, Problem> {
-        let (from, made) = self.forecast(organization_id, standing, Meter::CreditsMicro, period).await?;
-        let in_hour = self.counted(organization_id, standing, WindowKind::Hour, &[from]).await?[0];
-        let in_hour_micro = in_hour.get(Meter::CreditsMicro);
-        // The running hour is part of what is expected.
-        let counted = counters.get(Meter::CreditsMicro);
-        let expected = made.on_top_of(counted.saturating_sub(in_hour_micro));
+        let now = self.clock.now();
+        let day_at = |time| figures::window(&standing.base, WindowKind::Day, time);
+        let before = |day: &Window| Some(day_at(day.start.plus_ms(-1)));
+        let today = day_at(now);
+        let mut starts: Vec<Timestamp> =
+            std::iter::successors(Some(today), before).take(HISTORY_DAYS + 1).map(|day| day.start).collect();
+        starts.reverse();
+        let counted = self.counted(organization_id, standing, WindowKind::Day, &starts).await?;
+        let mut days_micro: Vec<i64> = counted.iter().map(|counters| counters.get(Meter::CreditsMicro)).collect();
+        let today_micro = days_micro.pop().unwrap_or(0);
+        let made = forecast_credits(&days_micro, today_micro, today, period, now);
+        let expected = made.on_top_of(counters.get(Meter::CreditsMicro));
         // Only the scope that owns the pool sees all that is drawn from it.
         let owns = pool.filter(|pool| pool.scope == standing.scope.to_string());
         let left = owns.map(|pool| pool.remaining_micro.saturating_add(pool.prepaid_remaining_micro));
-        let after = left.and_then(|left| made.used_up_after(left.saturating_add(in_hour_micro)));
-        let exhausted_at = after.map(|thousandths| from.plus_ms(thousandths.saturating_mul(HOUR_MS / 1_000)));
+        let after = left.and_then(|left| made.used_up_after(left));
+        let exhausted_at = after.map(|thousandths| now.plus_ms(thousandths.saturating_mul(HOUR_MS / 1_000)));
         Ok(EstimateShown {
-            at_end_micro: expected.sum.max(counted),
-            low_micro: expected.low.max(counted),
-            high_micro: expected.high.max(counted),
+            at_end_micro: expected.sum,
+            low_micro: expected.low,
+            high_micro: expected.high,
             exhausted_at: exhausted_at.filter(|at| *at < period.end).map(|at| at.to_string()),
             method: made.method.name().to_owned(),
         })

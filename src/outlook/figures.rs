@@ -12,7 +12,7 @@ use crate::{
         time::{DAY_MS, HOUR_MS, Timestamp},
         window::{Window, WindowKind},
     },
-    forecast::{Expected, forecast_from_days},
+    forecast::{Expected, Forecast, forecast_from_days},
     ledger::redis::reader::Base,
 };
 
@@ -211,10 +211,7 @@ impl Figures {
     /// Adds where a scope's credits lead.
     pub fn foresee(&mut self, scope: &Scope, row: &ScopeRow, base: &Base, days: &Days, now: Timestamp) {
         let period = period(base, now);
-        let left_ms = days.today.end.since_ms(now).max(0);
-        let left_permille = left_ms * 1_000 / days.today.end.since_ms(days.today.start).max(1);
-        let ahead = usize::try_from(period.end.since_ms(days.today.end).max(0) / DAY_MS).unwrap_or(0);
-        let made = forecast_from_days(&days.over_micro, days.today_micro, left_permille, ahead);
+        let made = forecast_credits(&days.over_micro, days.today_micro, days.today, period, now);
         let used_micro = row.windows.count_of(WindowKind::Period, period.start, Meter::CreditsMicro).unwrap_or(0);
         let expected = made.on_top_of(used_micro);
         let used_up = |left_micro: i64| {
@@ -262,6 +259,19 @@ impl Used {
             runs_completed: self.runs_completed.saturating_add(other.runs_completed),
         }
     }
+}
+
+/// Credits from now to the end of the period, by the days that are over and what today has so far.
+pub fn forecast_credits(
+    days_micro: &[i64],
+    today_micro: i64,
+    today: Window,
+    period: Window,
+    now: Timestamp,
+) -> Forecast {
+    let left_permille = today.end.since_ms(now).max(0) * 1_000 / today.end.since_ms(today.start).max(1);
+    let ahead = usize::try_from(period.end.since_ms(today.end).max(0) / DAY_MS).unwrap_or(0);
+    forecast_from_days(days_micro, today_micro, left_permille, ahead)
 }
 
 /// The scopes that forecasts are made for: the organization, and each workspace.
