@@ -184,7 +184,7 @@ pub fn render<'a>(
     shown.sort_by(|(a, a_figures), (b, b_figures)| credits(a_figures).cmp(&credits(b_figures)).then_with(|| a.cmp(b)));
     let left_out = shown.len().saturating_sub(organizations_max);
     shown.truncate(organizations_max);
-    shown.sort_by(|(a, _), (b, _)| a.cmp(b));
+    shown.sort_by_key(|(name, _)| *name);
     let (mut text, mut series) = (String::new(), 0);
     for (family, help, show) in FAMILIES {
         let _ = writeln!(text, "# HELP bursar_{family} {help}\n# TYPE bursar_{family} gauge");
