@@ -15,10 +15,13 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
+import urllib.request
 
 import recount
 
@@ -85,6 +88,7 @@ class Month:
         self.directory = directory
         started = self.servers("start")
         self.kafka, self.redis = started["KAFKA"], started["REDIS"]
+        self.api = f"127.0.0.1:{free_port()}"
         topics = {name: f"month.{name}" for name in
                   ["usage", "control", "thresholds", "pauses", "journal", "statements", "requests", "dead_letters"]}
         self.topics = topics
@@ -93,7 +97,8 @@ class Month:
                     "KAFKA__REPLICATION_FACTOR": "1", "KAFKA__ACCEPT_CREATE_TIME": "true",
                     "KAFKA__OUTPUT_FORMAT": "json", "RULES__CLOCK": "records", "WORK__WORKERS": "1",
                     # Small batches, so that the clock of the records is hardly ahead of what is decided.
-                    "WORK__BATCH_RECORDS": "200", "OBSERVE__LISTEN": "127.0.0.1:0", "API__LISTEN": "127.0.0.1:0"}
+                    "WORK__BATCH_RECORDS": "200", "OBSERVE__LISTEN": "127.0.0.1:0", "API__LISTEN": self.api,
+                    "API__REQUESTS_PER_SECOND": "10000"}
         settings.update({f"TOPICS__{name.upper()}": topic for name, topic in topics.items()})
         self.environment = os.environ | {f"BURSAR__{name}": value for name, value in settings.items()}
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -146,6 +151,12 @@ class Month:
     def end(self, topic):
         out = subprocess.run(["kcat", "-Q", "-b", self.kafka, "-t", f"{topic}:0:-1"], check=True, capture_output=True, text=True)
         return int(out.stdout.split("offset")[1])
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def iso(ms):
@@ -219,6 +230,41 @@ def verify(month, where):
     return rows, said
 
 
+def ask(month, rows):
+    """The API says of every scope in every period what the account has; each section of both references answers."""
+    def get(organization, path):
+        url = f"http://{month.api}/v1/organizations/{urllib.parse.quote(organization)}{path}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return json.loads(answer.read())
+
+    compared = 0
+    for (organization, scope, start), meters in rows.items():
+        kind, _, name = scope.partition(":")
+        workspace, _, agent = name.partition("/")
+        path = {"org": "", "ws": f"/workspaces/{name}", "user": f"/members/{name}",
+                "agent": f"/workspaces/{workspace}/agents/{agent}"}[kind]
+        usage = get(organization, f"{path}/usage?period={urllib.parse.quote(start)}")
+        assert usage["period"]["start"] == start, (organization, scope, usage["period"], start)
+        for meter, count in meters.items():
+            assert usage["meters"][meter] == count, (organization, scope, start, meter, count, usage["meters"][meter])
+            compared += 1
+    answers = 0
+    for organization in ORGANIZATIONS:
+        for start in sorted({key[2] for key in rows if key[0] == organization}):
+            period = f"?period={urllib.parse.quote(start)}"
+            for path, there in (("/workspaces", "workspaces"), ("/agents", "agents"), ("/members", "members"),
+                                ("/statements", "lines")):
+                assert get(organization, path + period)[there], (organization, path, start)
+                answers += 1
+            assert get(organization, "/series" + period)["actual"][-1]["total"] >= 0
+            assert get(organization, "/cards" + period)["runs_completed"] >= 0
+            answers += 2
+        for path in ("", "/periods", "/limits", "/pauses", "/grants", "/overshoot", "/requests", "/events", "/breakdown"):
+            get(organization, path)
+            answers += 1
+    print(f"API: {compared} meters agree, {answers} lists and figures answer")
+
+
 def table(rows):
     print(f"{'organization':13}{'period from':13}{'credits':>14}" + "".join(f"{source:>13}" for source in recount.SOURCES))
     for (organization, scope, start), meters in sorted(rows.items()):
@@ -239,6 +285,7 @@ def main():
         reloads = live(month, arguments.traces, arguments.speed)
         rows, said = verify(month, "live")
         table(rows)
+        ask(month, rows)
         signals = {name: [json.loads(payload)["data"]["identity"] for _, payload in recount.payloads(month.kafka, month.topics[name])]
                    for name in ["thresholds", "pauses", "requests", "statements"]}
         print("signals:", {name: len(set(identities)) for name, identities in signals.items()}, "reloads answered:", reloads)
