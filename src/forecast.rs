@@ -1,6 +1,6 @@
 //! Where a period will end if it goes on like this, and when a cap will be reached (rows A2, A11, C10).
 //!
-//! From the counts of full hours. Their sums by day are carried on: with two weeks of them by their weekly pattern (MSTL) and
+//! Sums by day are carried on: with two weeks of them by their weekly pattern (MSTL) and
 //! the level that it lies on (exponential smoothing); with less by half of what smoothing and half of what the plain mean
 //! says, for a few days tell growth from a burst badly; with less than three days by the run rate. Within a day the hours
 //! have the shares that they had lately.

@@ -48,7 +48,8 @@ impl TryFrom<String> for Role {
         }
         let (role, place) = text.split_once(':').filter(|(_, place)| !place.is_empty()).ok_or_else(wrong)?;
         let within = || match place.split_once('/') {
-            Some((organization, name)) if !organization.is_empty() && !name.is_empty() => {
+            // A second slash could belong to either name.
+            Some((organization, name)) if !organization.is_empty() && !name.is_empty() && !name.contains('/') => {
                 Ok((organization.into(), name.into()))
             }
             _ => Err(wrong()),
@@ -200,6 +201,15 @@ impl Caller {
         })
     }
 
+    /// As whom the caller acts in an organization: a member by the own user id, whatever the key or token is called.
+    pub fn actor(&self, organization_id: &str) -> &str {
+        let member = self.roles.iter().find_map(|role| match role {
+            Role::Member(of, user) if **of == *organization_id => Some(&**user),
+            _ => None,
+        });
+        member.filter(|_| !self.sees_all_of(organization_id)).unwrap_or(&self.subject)
+    }
+
     /// The organizations in which the caller has a role; `None` is all.
     pub fn organizations(&self) -> Option<Vec<String>> {
         let of = |role: &Role| match role {
@@ -226,7 +236,8 @@ pub enum MaySay {
     WorkspaceAdmin,
     /// Also the member whom its `user_id` names.
     Member,
-    /// Also every member, as the actor; the account's own rule decides (row A15).
+    /// Also every member, as the actor, and the admins of the workspace that the agent is of; the account's own rule decides
+    /// (row A15).
     Creator,
     /// Nobody: it is Bursar's own.
     Nobody,
@@ -276,14 +287,12 @@ impl Caller {
             (Role::Service, _) => true,
             (Role::Owner(of), _) => **of == *organization_id,
             (Role::Admin(of), MaySay::Admin) => **of == *organization_id,
-            (Role::WorkspaceAdmin(of, own), MaySay::WorkspaceAdmin) => {
+            (Role::WorkspaceAdmin(of, own), MaySay::WorkspaceAdmin | MaySay::Creator) => {
                 **of == *organization_id
                     && text("scope").and_then(workspace_of).is_some_and(|workspace| workspace == **own)
             }
             (Role::Member(of, own), MaySay::Member) => **of == *organization_id && text("user_id") == Some(own),
-            (Role::Member(of, _) | Role::Admin(of) | Role::WorkspaceAdmin(of, _), MaySay::Creator) => {
-                **of == *organization_id
-            }
+            (Role::Member(of, _), MaySay::Creator) => **of == *organization_id,
             _ => false,
         };
         self.roles.iter().any(of)
@@ -366,7 +375,7 @@ mod tests {
                 MaySay::Admin => ["+++------"; 5],
                 MaySay::WorkspaceAdmin => ["++-+-----", "++-+-----", "++-------", "++-------", "++-------"],
                 MaySay::Member => ["++--+----", "++--+----", "++-------", "++-------", "++-------"],
-                MaySay::Creator => ["+++++----"; 5],
+                MaySay::Creator => ["++-++----", "++-++----", "++--+----", "++--+----", "++--+----"],
                 MaySay::Nobody => ["---------"; 5],
             };
             for (body, expected) in bodies.iter().zip(expected) {
@@ -392,7 +401,7 @@ mod tests {
         for text in ROLES {
             assert_eq!(String::from(Role::try_from(text.to_owned()).expect("a role")), text);
         }
-        for text in ["", "owner", "owner:", "member:acme", "workspace_admin:acme/", "king:acme"] {
+        for text in ["", "owner", "owner:", "member:acme", "member:acme/eu/u-1", "workspace_admin:acme/", "king:acme"] {
             assert!(Role::try_from(text.to_owned()).is_err_and(|why| why.contains("is no role")), "{text:?}");
         }
     }

@@ -24,8 +24,9 @@ use crate::{
     notify::reader::{data_of, outside_of_groups, partitions_of},
 };
 
-/// Signals that are kept, over all organizations.
+/// Signals that are kept, over all organizations, and their bytes.
 const KEPT: usize = 100_000;
+const KEPT_BYTES: usize = 256 << 20;
 
 /// Of each partition so many are read at the start.
 const READ_BACK: i64 = 5_000;
@@ -102,6 +103,8 @@ pub struct Entry {
     pub recorded_at: Timestamp,
     /// What it says.
     pub data: Json,
+    /// About how much it is.
+    pub bytes: usize,
 }
 
 /// The ring, and who listens.
@@ -114,6 +117,7 @@ pub struct Feed {
 #[derive(Default)]
 struct Ring {
     entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
     /// By topic and partition: the first offset that would still be found here.
     floors: HashMap<(SignalKind, i32), i64>,
 }
@@ -158,9 +162,11 @@ impl Feed {
         let entry = Arc::new(entry);
         let mut ring = self.lock();
         ring.floors.entry((entry.kind, entry.partition)).or_insert(entry.offset);
-        if ring.entries.len() >= KEPT
+        ring.bytes += entry.bytes;
+        while (ring.entries.len() >= KEPT || ring.bytes > KEPT_BYTES)
             && let Some(gone) = ring.entries.pop_front()
         {
+            ring.bytes -= gone.bytes;
             ring.floors.insert((gone.kind, gone.partition), gone.offset + 1);
         }
         ring.entries.push_back(Arc::clone(&entry));
@@ -201,16 +207,26 @@ impl Feed {
         };
         let kind_of = |topic: &str| SignalKind::ALL.into_iter().find(|kind| kind.topic(topics) == topic);
         while !stop.load(Ordering::Relaxed) {
-            let Some(Ok(message)) = consumer.poll(LOOK) else { continue };
+            let message = match consumer.poll(LOOK) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "what was published cannot be read back now");
+                    continue;
+                }
+                None => continue,
+            };
             let Some(kind) = kind_of(message.topic()) else {
                 self.put_name(message.key().unwrap_or_default(), message.payload());
                 continue;
             };
             let Some(data) = message.payload().and_then(data_of) else { continue };
-            let Some(organization_id) = data["organization_id"].as_str().map(str::to_owned) else { continue };
+            // A line of a statement has the words of FOCUS.
+            let of = data["organization_id"].as_str().or_else(|| data["billing_account_id"].as_str());
+            let Some(organization_id) = of.map(str::to_owned) else { continue };
+            let bytes = message.payload().map_or(0, <[u8]>::len);
             let recorded_at = Timestamp::from_ms(message.timestamp().to_millis().unwrap_or(0));
             let (partition, offset) = (message.partition(), message.offset());
-            self.put(Entry { organization_id, kind, partition, offset, recorded_at, data });
+            self.put(Entry { organization_id, kind, partition, offset, recorded_at, data, bytes });
         }
     }
 }
@@ -261,6 +277,7 @@ mod tests {
             offset,
             recorded_at: Timestamp::from_ms(offset),
             data: json!({}),
+            bytes: 2,
         }
     }
 

@@ -89,17 +89,18 @@ pub fn per_run(credits_micro: i64, runs_completed: i64) -> Option<i64> {
     credits_micro.checked_div(runs_completed)
 }
 
-/// What a pool holds in a period.
-pub fn pool(scope: &str, pool: &Pool, period: Window, now: Timestamp) -> PoolShown {
-    let (size_micro, drawn_micro) = (pool.size_micro(period.start), pool.drawn_micro(period.start).unwrap_or(0));
-    PoolShown {
+/// What a pool holds in a period; `None` for one that is over and that it does not know any more.
+pub fn pool(scope: &str, pool: &Pool, period: Window, now: Timestamp) -> Option<PoolShown> {
+    let drawn_micro = pool.drawn_micro(period.start).or((period.end > now).then_some(0))?;
+    let size_micro = pool.size_micro(period.start);
+    Some(PoolShown {
         scope: scope.to_owned(),
         included_micro: pool.included_micro(period.start),
         size_micro,
         drawn_micro,
         remaining_micro: size_micro.saturating_sub(drawn_micro),
         prepaid_remaining_micro: pool.prepaid_left_micro(now),
-    }
+    })
 }
 
 /// Why a scope is paused.

@@ -4,7 +4,9 @@ use std::{num::NonZeroU32, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes, to_bytes},
-    extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request, State},
+    extract::{
+        FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request, State, rejection::RawPathParamsRejection,
+    },
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -56,10 +58,11 @@ impl Rates {
 pub async fn guard(
     State(api): State<Arc<Api>>,
     path: MatchedPath,
-    names: RawPathParams,
+    names: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    let names = names.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
     let (method, path) = (request.method().clone(), path.as_str().to_owned());
     let asked = if method == Method::HEAD { Method::GET } else { method.clone() };
     let route = ROUTES.iter().find(|route| route.path == path && route.method == asked);

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use super::{
     Api,
-    access::Caller,
+    access::{Caller, Role},
     figures,
     guard::{Path, Query},
     page::{PageQuery, SortKey},
@@ -116,7 +116,7 @@ impl Api {
             }
             let (credits_micro, runs_completed) =
                 (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
-            let key = query.key(&format!("{agent}/{workspace}"), credits_micro, runs_completed)?;
+            let key = query.key(&format!("{agent} {scope}"), credits_micro, runs_completed)?;
             let registered = row.registered.as_deref();
             agents.push((
                 key,
@@ -200,7 +200,9 @@ pub async fn workspaces(
 ) -> Result<Json<Workspaces>, Problem> {
     let listed = api.listed(&of.organization_id, &PeriodQuery { period: query.period.clone() }).await?;
     let plan = listed.snapshot.base.settings.plan;
-    if caller.sees_all_of(&of.organization_id) && plan.is_some_and(|plan| !plan.has(Feature::OrganizationConsole)) {
+    // Programs of the platform are bound by no plan.
+    let is_console = caller.sees_all_of(&of.organization_id) && !caller.roles.contains(&Role::Service);
+    if is_console && plan.is_some_and(|plan| !plan.has(Feature::OrganizationConsole)) {
         let plan = plan.map_or("", |plan| plan.name());
         return Err(Problem::plan_lacks(format!("the plan {plan} has no organization console; ask for one workspace")));
     }
@@ -221,7 +223,7 @@ pub async fn workspaces(
                 credits_micro,
                 runs_completed,
                 agents_in_action: counters.get(Meter::ActiveAgents),
-                pool: row.pool.as_deref().map(|pool| figures::pool(&scope.to_string(), pool, listed.period, now)),
+                pool: row.pool.as_deref().and_then(|pool| figures::pool(&scope.to_string(), pool, listed.period, now)),
                 status: figures::status(row),
                 paused_for: figures::causes(row),
             },
@@ -318,7 +320,7 @@ pub async fn limits(
                 };
                 let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
                 let shown = limit_shown(&field, set_on, limit, used);
-                limits.push(((shown.used_permille, format!("{field} {}", limit.id)), shown));
+                limits.push(((shown.used_permille, format!("{field} {} {}", limit.id, shown.set_on)), shown));
             }
         }
     }
@@ -384,7 +386,7 @@ pub async fn grants(
     for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
         let Some(pool) = row.pool.as_deref() else { continue };
         let scope = scope.to_string();
-        pools.push(figures::pool(&scope, pool, period, now));
+        pools.extend(figures::pool(&scope, pool, period, now));
         for grant in pool.grants.iter().filter(|grant| page.matches(&[Some(&grant.id), Some(&scope)])) {
             grants.push((
                 (None, format!("{scope} {}", grant.id)),

@@ -20,7 +20,7 @@ use utoipa::IntoParams;
 
 use super::{
     Api,
-    access::Caller,
+    access::{Caller, Role},
     feed::{Entry, SignalKind},
     figures,
     guard::{Path, Query},
@@ -32,6 +32,9 @@ use crate::domain::{meter::Meter, scope::Scope, window::WindowKind};
 
 /// How often it is looked whether usage has moved.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// A stream ends after this time, and is resumed by who still may: a key that was taken back must not listen on.
+const LISTENS: Duration = Duration::from_secs(300);
 
 /// Signals that one list shows.
 const LISTED: usize = 500;
@@ -46,7 +49,9 @@ pub struct SignalsQuery {
 
 impl Entry {
     fn scope(&self) -> Scope {
-        self.data["scope"].as_str().and_then(|scope| Scope::parse(scope).ok()).unwrap_or(Scope::Organization)
+        // A line of a statement calls it a resource, as FOCUS does.
+        let scope = self.data["scope"].as_str().or_else(|| self.data["resource_id"].as_str());
+        scope.and_then(|scope| Scope::parse(scope).ok()).unwrap_or(Scope::Organization)
     }
 
     fn shown(&self) -> SignalShown {
@@ -68,7 +73,7 @@ impl Listener {
         if entry.organization_id != self.organization_id {
             return false;
         }
-        let is_own = entry.data["actor"].as_str() == Some(&self.caller.subject);
+        let is_own = entry.data["actor"].as_str() == Some(self.caller.actor(&self.organization_id));
         let scope = entry.scope();
         let of_workspace = |wanted: &String| match &scope {
             Scope::Workspace(workspace) | Scope::Agent { workspace, .. } => **workspace == **wanted,
@@ -84,8 +89,15 @@ impl Listener {
 }
 
 /// Of each topic, the last place that was told. Written as `Last-Event-ID`.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Places(BTreeMap<SignalKind, (i32, i64)>);
+
+impl Default for Places {
+    /// Before everything.
+    fn default() -> Self {
+        Self(SignalKind::ALL.into_iter().map(|kind| (kind, (-1, -1))).collect())
+    }
+}
 
 impl Places {
     fn note(&mut self, entry: &Entry) {
@@ -108,7 +120,9 @@ impl Places {
     }
 
     fn is_before(&self, entry: &Entry) -> bool {
-        self.0.get(&entry.kind).is_none_or(|(_, offset)| *offset < entry.offset)
+        let told = self.0.get(&entry.kind);
+        // After partitions were added, an organization may go on in another one.
+        told.is_none_or(|(partition, offset)| *partition != entry.partition || *offset < entry.offset)
     }
 }
 
@@ -124,11 +138,9 @@ pub async fn events(
 ) -> Result<Json<Signals>, Problem> {
     let listener = Listener { caller, organization_id: of.organization_id, workspace_id: query.workspace_id };
     let kept = api.feed.of(&listener.organization_id);
-    let heard = kept.iter().filter(|entry| listener.hears(entry)).map(|entry| entry.shown());
-    let mut events: Vec<SignalShown> = heard.collect();
-    events.sort_by(|a, b| b.recorded_at.cmp(&a.recorded_at));
-    events.truncate(LISTED);
-    Ok(Json(Signals { events }))
+    let mut heard: Vec<&Arc<Entry>> = kept.iter().filter(|entry| listener.hears(entry)).collect();
+    heard.sort_by_key(|entry| std::cmp::Reverse(entry.recorded_at));
+    Ok(Json(Signals { events: heard.into_iter().take(LISTED).map(|entry| entry.shown()).collect() }))
 }
 
 /// Server-sent events: `usage` whenever usage has moved, at most once a second; `threshold`, `pause`, `request`,
@@ -163,6 +175,7 @@ struct Ear {
     look: tokio::time::Interval,
     /// What was last told of usage.
     told: String,
+    until: tokio::time::Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -174,8 +187,8 @@ impl Ear {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (resumes, places) = (places.is_some(), places.unwrap_or_default());
-        let waiting = std::collections::VecDeque::new();
-        let mut ear = Self { api, listener, places, waiting, heard, look, told: String::new(), _permit: permit };
+        let (waiting, until) = (std::collections::VecDeque::new(), tokio::time::Instant::now() + LISTENS);
+        let mut ear = Self { api, listener, places, waiting, heard, look, told: String::new(), until, _permit: permit };
         if resumes {
             let all_there = ear
                 .places
@@ -198,6 +211,7 @@ impl Ear {
                 return Some((Ok(event), self));
             }
             tokio::select! {
+                () = tokio::time::sleep_until(self.until) => return None,
                 heard = self.heard.recv() => match heard {
                     Ok(entry) => self.hear(&entry),
                     Err(broadcast::error::RecvError::Lagged(_)) => self.gap(),
@@ -227,11 +241,17 @@ impl Ear {
     /// Tells the credits of the organization or workspace, if the account has moved.
     async fn look_at_usage(&mut self) {
         let Listener { caller, organization_id, workspace_id } = &self.listener;
-        let scope = match (workspace_id, caller.roles.as_slice()) {
-            (Some(workspace), _) => Scope::Workspace(workspace.as_str().into()),
-            (None, [super::access::Role::WorkspaceAdmin(_, workspace)]) => Scope::Workspace(workspace.clone()),
-            (None, [super::access::Role::Member(_, user)]) => Scope::User(user.clone()),
-            _ => Scope::Organization,
+        let own = |role: &Role| match role {
+            Role::WorkspaceAdmin(of, workspace) if **of == **organization_id => {
+                Some(Scope::Workspace(workspace.clone()))
+            }
+            Role::Member(of, user) if **of == **organization_id => Some(Scope::User(user.clone())),
+            _ => None,
+        };
+        let scope = match workspace_id {
+            Some(workspace) => Scope::Workspace(workspace.as_str().into()),
+            None if caller.sees_all_of(organization_id) => Scope::Organization,
+            None => caller.roles.iter().find_map(own).unwrap_or(Scope::Organization),
         };
         if !Api::sees(caller, organization_id, &scope) {
             return;
@@ -243,7 +263,7 @@ impl Ear {
         let count = |meter| row.windows.count_of(WindowKind::Period, period.start, meter).unwrap_or(0);
         let usage = json!({ "scope": scope.to_string(), "period": figures::span(period),
             "credits_micro": count(Meter::CreditsMicro), "runs_completed": count(Meter::RunsCompleted),
-            "pool": row.pool.as_deref().map(|pool| figures::pool(&scope.to_string(), pool, period, self.api.clock.now())),
+            "pool": row.pool.as_deref().and_then(|pool| figures::pool(&scope.to_string(), pool, period, self.api.clock.now())),
             "status": figures::status(&row), "paused_for": figures::causes(&row) });
         let usage = usage.to_string();
         if usage != self.told {
@@ -262,6 +282,7 @@ mod tests {
         let places = Places::read("threshold.3.17,pause.3.-1").expect("places");
         assert_eq!(places.id(), "threshold.3.17,pause.3.-1");
         assert!(Places::read("").is_some_and(|places| places.id().is_empty()));
+        assert!(Places::default().id().starts_with("threshold.-1.-1,pause.-1.-1"));
         for wrong in ["x", "pause.3", "pause.x.1", "king.1.1"] {
             assert!(Places::read(wrong).is_none(), "{wrong}");
         }

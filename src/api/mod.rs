@@ -118,6 +118,8 @@ pub struct Api {
     listeners: Arc<Semaphore>,
     request_wait: Duration,
     answer_wait: Duration,
+    /// How long ids of records are kept.
+    horizon: Duration,
 }
 
 /// An API that is served.
@@ -131,13 +133,14 @@ pub struct Serving {
 impl Serving {
     /// Lets requests that are under way end, and stops.
     pub async fn stop(self) {
-        self.stop.store(true, Ordering::SeqCst);
         self.handle.graceful_shutdown(Some(STOP_WAIT));
         // Live events never end by themselves: after that time their connections are cut.
         let until = tokio::time::Instant::now() + STOP_WAIT;
         while self.handle.connection_count() > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // Only now, for writes under way still wait for what it reads.
+        self.stop.store(true, Ordering::SeqCst);
     }
 }
 
@@ -173,6 +176,7 @@ pub async fn serve(config: &Config, metrics: Metrics, clock: Clock) -> Result<Se
         listeners: Arc::new(Semaphore::new(settings.listeners_max)),
         request_wait: guard::request_wait(settings.request_seconds),
         answer_wait: Duration::from_secs(settings.answer_seconds),
+        horizon: Duration::from_millis(u64::try_from(config.rules.policy().horizon_ms).unwrap_or(0)),
     });
     let forgetting = Arc::downgrade(&api);
     tokio::spawn(async move {
@@ -207,6 +211,10 @@ async fn listen(config: &Config, router: Router) -> Result<(SocketAddr, Handle<S
             // Two providers of cryptography may be linked in; without a choice the first handshake would panic.
             let _ = rustls::crypto::ring::default_provider().install_default();
             let tls = RustlsConfig::from_pem_file(certificate, key).await.map_err(failed)?;
+            // HTTP/1.1 is all that is spoken here, so nothing else may be agreed on.
+            let mut spoken = (*tls.get_inner()).clone();
+            spoken.alpn_protocols = vec![b"http/1.1".to_vec()];
+            let tls = RustlsConfig::from_config(Arc::new(spoken));
             let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(tls);
             tokio::spawn(async move { ended(server.acceptor(acceptor).serve(service).await) });
         }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use serde::Deserialize;
 use utoipa::{IntoParams, IntoResponses};
 
 use super::{
-    Api, figures,
+    Api,
+    access::Caller,
+    figures,
     guard::{Path, Query},
     problem::Problem,
     shapes::{Breakdown, Cards, EstimateShown, OrganizationShown, Part, Periods, Point, PoolShown, Series, Usage},
@@ -183,12 +185,21 @@ impl Api {
         Ok((hour.start, made))
     }
 
-    async fn usage_of(&self, organization_id: &str, scope: Scope, query: &PeriodQuery) -> Result<Json<Usage>, Problem> {
+    async fn usage_of(
+        &self,
+        caller: &Caller,
+        organization_id: &str,
+        scope: Scope,
+        query: &PeriodQuery,
+    ) -> Result<Json<Usage>, Problem> {
         let standing = self.standing(organization_id, scope).await?;
         let (base, now) = (&standing.base, self.clock.now());
         let period = figures::period_asked(base, query.period.as_deref(), now)?;
         let counters = self.counted(organization_id, &standing, WindowKind::Period, &[period.start]).await?[0];
-        let pool = pool_of(&standing, period, now);
+        // The organization's pool is no matter of those who see a part of it only.
+        let is_seen =
+            |pool: &PoolShown| Scope::parse(&pool.scope).is_ok_and(|of| Self::sees(caller, organization_id, &of));
+        let pool = pool_of(&standing, period, now).filter(is_seen);
         let estimate = if period.contains(now) {
             Some(self.estimate(organization_id, &standing, period, &counters, pool.as_ref()).await?)
         } else {
@@ -250,6 +261,7 @@ impl Api {
 
     async fn series_of(
         &self,
+        _: &Caller,
         organization_id: &str,
         scope: Scope,
         query: &SeriesQuery,
@@ -267,7 +279,7 @@ impl Api {
         let instant = |text: &Option<String>, or: Timestamp| {
             text.as_deref().map_or(Ok(or), |text| parse_rfc3339(text).map_err(Problem::invalid))
         };
-        let (from, to) = (instant(&query.from, period.start)?, instant(&query.to, period.end)?);
+        let (from, to) = (instant(&query.from, period.start)?, instant(&query.to, period.end)?.min(period.end));
         let windows = windows_between(base, kind, from, to.min(now.plus_ms(1)))?;
         let starts: Vec<Timestamp> = windows.iter().map(|window| window.start).collect();
         let counts = self.counted(organization_id, &standing, kind, &starts).await?;
@@ -283,11 +295,13 @@ impl Api {
             let (begin, made) = self.forecast(organization_id, &standing, meter, period).await?;
             // What the running window has counted is told already.
             for window in windows_between(base, kind, now, to)? {
-                let within = made.hours().enumerate().filter(|(hour, _)| {
-                    let at = begin.plus_ms(*hour as i64 * HOUR_MS);
-                    window.contains(at) && at.plus_ms(HOUR_MS) > now
+                let within = made.hours().enumerate().filter_map(|(hour, count)| {
+                    let at = begin.plus_ms(hour as i64 * HOUR_MS);
+                    // Of the running hour only what is still to come.
+                    let left_ms = at.plus_ms(HOUR_MS).since_ms(now).clamp(0, HOUR_MS);
+                    window.contains(at).then(|| count.saturating_mul(left_ms) / HOUR_MS)
                 });
-                estimated.push(point(window, within.map(|(_, count)| count).sum()));
+                estimated.push(point(window, within.fold(0, i64::saturating_add)));
             }
         }
         Ok(Json(Series {
@@ -301,7 +315,13 @@ impl Api {
         }))
     }
 
-    async fn cards_of(&self, organization_id: &str, scope: Scope, query: &PeriodQuery) -> Result<Json<Cards>, Problem> {
+    async fn cards_of(
+        &self,
+        _: &Caller,
+        organization_id: &str,
+        scope: Scope,
+        query: &PeriodQuery,
+    ) -> Result<Json<Cards>, Problem> {
         let standing = self.standing(organization_id, scope).await?;
         let now = self.clock.now();
         let period = figures::period_asked(&standing.base, query.period.as_deref(), now)?;
@@ -316,6 +336,7 @@ impl Api {
 
     async fn breakdown_of(
         &self,
+        _: &Caller,
         organization_id: &str,
         scope: Scope,
         query: &PeriodQuery,
@@ -353,7 +374,7 @@ fn pool_of(standing: &Standing, period: Window, now: Timestamp) -> Option<PoolSh
     let organization = ("org".to_owned(), &standing.base.organization);
     let nearest = std::iter::once(own).chain(workspace).chain([organization]);
     let mut pools = nearest.filter_map(|(scope, row)| Some((scope, row.pool.as_deref()?)));
-    pools.next().map(|(scope, pool)| figures::pool(&scope, pool, period, now))
+    pools.next().and_then(|(scope, pool)| figures::pool(&scope, pool, period, now))
 }
 
 fn windows_between(base: &Base, kind: WindowKind, from: Timestamp, to: Timestamp) -> Result<Vec<Window>, Problem> {
@@ -427,11 +448,12 @@ macro_rules! of_scope {
         #[utoipa::path(get, path = $path, params($of, $query), responses((status = 200, body = $answer), ReadProblems))]
         pub async fn $name(
             State(api): State<Arc<Api>>,
+            Extension(caller): Extension<Caller>,
             Path(of): Path<$of>,
             Query(query): Query<$query>,
         ) -> Result<Json<$answer>, Problem> {
             let scope: fn(&$of) -> Scope = $scope;
-            api.$ask(&of.organization_id, scope(&of), &query).await
+            api.$ask(&caller, &of.organization_id, scope(&of), &query).await
         }
     )* };
 }

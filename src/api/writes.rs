@@ -32,7 +32,7 @@ use crate::{
     notify::encode::Outgoing,
 };
 
-/// How long a key is remembered under which something was said.
+/// How long a key is remembered under which something was said, unless ids are for less.
 const KEYS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// How long such a key may be.
@@ -108,31 +108,45 @@ pub async fn say(
     if !caller.may_say(&organization_id, &command, &body) {
         return Err(Problem::forbidden(format!("{} has no role that may say {command} here", caller.subject)));
     }
-    let said = json!({ "organization_id": organization_id, "actor": caller.subject, "reason": reason, &command: body });
+    let actor = caller.actor(&organization_id);
+    let said = json!({ "organization_id": organization_id, "actor": actor, "reason": reason, &command: body });
+    // Refused here and now if it can be told without the account.
+    read_control(cloud_event(Kind::Control, "bursar-api", "1", api.clock.now(), said.clone()).to_string().as_bytes())
+        .map_err(|why| Problem::refused(why.to_string()))?;
     let Remembered { record_id, time, .. } = remembered(&api, &organization_id, &caller, &headers, &said).await?;
     let record = cloud_event(Kind::Control, "bursar-api", &record_id, time, said).to_string();
-    // Refused here and now if it can be told without the account.
-    read_control(record.as_bytes()).map_err(|why| Problem::refused(why.to_string()))?;
     let heard = api.feed.listen();
     if let Some(known) = api.feed.answer(&organization_id, &record_id) {
         return answered(&record_id, &known);
     }
     let (key, payload) = (organization_id.clone(), record.into_bytes());
     let outgoing = Outgoing { kind: Kind::Control, key, partition_by: None, timestamp: None, payload };
-    api.publisher.records(&[outgoing]).await.map_err(|error| {
-        tracing::warn!(%error, "a control record could not be sent");
-        Problem::unavailable(
-            "Kafka does not take the record; nothing was done, or ask again with the same Idempotency-Key",
-        )
-    })?;
-    match wait_for_answer(heard, &organization_id, &record_id, api.answer_wait).await {
-        Some(entry) => answered(&record_id, &entry),
-        None => {
-            let place = format!("/v1/organizations/{organization_id}/records/{record_id}");
-            let answer = Answer { record_id, result: "sent".to_owned(), answer: None };
-            Ok((StatusCode::ACCEPTED, [(header::LOCATION, place)], Json(answer)).into_response())
+    let until = Instant::now() + api.answer_wait;
+    let answer = async {
+        if let Err(error) = api.publisher.records(&[outgoing]).await {
+            tracing::warn!(%error, "a control record could not be sent");
+            return Err(Problem::unavailable(
+                "Kafka did not say that it has the record: ask again with the same Idempotency-Key, and it is done once",
+            ));
         }
+        Ok(wait_for_answer(heard, &organization_id, &record_id).await)
+    };
+    // What is under way when the time is over may still be done.
+    let answer = tokio::time::timeout_at(until, answer).await.unwrap_or(Ok(None))?;
+    match answer.or_else(|| api.feed.answer(&organization_id, &record_id)) {
+        Some(entry) => answered(&record_id, &entry),
+        None => Ok(sent(&organization_id, record_id)),
     }
+}
+
+fn sent(organization_id: &str, record_id: String) -> Response {
+    let place = format!("/v1/organizations/{organization_id}/records/{record_id}");
+    let is_plain = organization_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let answer = Json(Answer { record_id, result: "sent".to_owned(), answer: None });
+    if is_plain {
+        return (StatusCode::ACCEPTED, [(header::LOCATION, place)], answer).into_response();
+    }
+    (StatusCode::ACCEPTED, answer).into_response()
 }
 
 /// The record's id and time: those of the first call under the same key, so that the account finds it to be the same.
@@ -151,7 +165,9 @@ async fn remembered(
         key.ok_or_else(|| Problem::invalid(format!("Idempotency-Key has 1 to {KEY_BYTES_MAX} visible characters")))?;
     let name = hash_of(&json!([caller.subject, key]));
     let text = serde_json::to_string(&fresh).expect("texts and a number are JSON");
-    let Some(known) = api.reader.remember(organization_id, &name, &text, KEYS_KEPT).await? else { return Ok(fresh) };
+    let Some(known) = api.reader.remember(organization_id, &name, &text, KEYS_KEPT.min(api.horizon)).await? else {
+        return Ok(fresh);
+    };
     let known: Remembered = serde_json::from_str(&known).map_err(|_| Problem::unavailable("the key cannot be read"))?;
     if known.body == fresh.body {
         return Ok(known);
@@ -167,14 +183,13 @@ async fn wait_for_answer(
     mut heard: broadcast::Receiver<Arc<Entry>>,
     organization_id: &str,
     record_id: &str,
-    wait: Duration,
 ) -> Option<Arc<Entry>> {
-    let until = Instant::now() + wait;
     loop {
-        match tokio::time::timeout_at(until, heard.recv()).await {
-            Ok(Ok(entry)) if entry.answers(organization_id, record_id) => return Some(entry),
-            Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
-            Ok(Err(broadcast::error::RecvError::Closed)) | Err(_) => return None,
+        match heard.recv().await {
+            Ok(entry) if entry.answers(organization_id, record_id) => return Some(entry),
+            // What was missed is looked up in the end.
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return None,
         }
     }
 }
@@ -198,7 +213,8 @@ pub async fn record(
 ) -> Result<Response, Problem> {
     let entry = api.feed.answer(&of.organization_id, &of.record_id);
     let is_seen = |entry: &Arc<Entry>| {
-        caller.sees_all_of(&of.organization_id) || entry.data["actor"].as_str() == Some(&caller.subject)
+        caller.sees_all_of(&of.organization_id)
+            || entry.data["actor"].as_str() == Some(caller.actor(&of.organization_id))
     };
     let entry = entry.filter(is_seen).ok_or_else(|| {
         Problem::not_found("it is not applied yet, or that was too long ago: usage.journal has all of them")

@@ -27,7 +27,14 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_when_asked(&stop)?;
     let service = Service::start(config, Arc::clone(&stop)).await?;
-    let api = api::serve(config, service.metrics.clone(), service.clock.clone()).await?;
+    let api = match api::serve(config, service.metrics.clone(), service.clock.clone()).await {
+        Ok(api) => api,
+        Err(error) => {
+            // What has begun ends in good order.
+            service.stop().await?;
+            return Err(error.into());
+        }
+    };
     info!(api = %api.address, "serving the API");
     service.show_usage(config).await?;
     while !stop.load(Ordering::SeqCst) && !service.has_ended() {

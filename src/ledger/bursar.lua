@@ -18,11 +18,16 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- No lease is as long as this (ms). What claims more was stamped by the clock of another server.
+local LEASE_MS_MAX = 2000
+
 -- Who holds a lease, and for how long still (ms); 0 if nobody does.
 local function holder_of(lease)
-  if not lease then return '', 0 end
-  local until_ms, holder = string.match(lease, '^(%d+) (.*)$')
-  return holder, math.max(0, until_ms - now_ms())
+  local until_ms, holder = string.match(lease or '', '^(%d+) (.*)$')
+  if not until_ms then return '', 0 end
+  local left_ms = until_ms - now_ms()
+  if left_ms <= 0 or left_ms > LEASE_MS_MAX then return '', 0 end
+  return holder, left_ms
 end
 
 -- Reads what a worker lacks of one account, all at one moment.
@@ -99,6 +104,7 @@ local function commit(keys, args)
   local account = keys[1]
   local known = redis.call('HMGET', account, 'head', 'lease')
   if (known[1] or '') ~= args[1] then return 0 end
+  local _, left_ms = holder_of(known[2])
   local next_arg, next_key = 3, 5
   local function take()
     local value = args[next_arg]
@@ -152,7 +158,6 @@ local function commit(keys, args)
   remove('ZREM', keys[4], endless)
   hand_on('HDEL', keys[2], 1)
   for _ = 1, tonumber(take()) do redis.call('UNLINK', take_key()) end
-  local _, left_ms = holder_of(known[2])
   return 1 + left_ms
 end
 
@@ -222,11 +227,11 @@ local function lease(keys, args)
   -- Nobody contends for an account that is not there.
   if not known[1] then return 0 end
   local holder, left_ms = holder_of(known[2])
-  if left_ms == 0 then
+  if left_ms == 0 or holder == args[1] then
     redis.call('HSET', keys[1], 'lease', string.format('%.0f %s', now_ms() + args[2], args[1]))
     return 0
   end
-  return holder == args[1] and 0 or left_ms
+  return left_ms
 end
 
 redis.register_function { function_name = 'bursar_load_5', callback = load, flags = { 'no-writes' } }

@@ -172,7 +172,7 @@ impl Ledger for MemoryLedger {
         let (mut state, now) = (self.lock(), Instant::now());
         let mut lease = |organization_id: &str| {
             let (by, until) = state.leases.entry(organization_id.into()).or_insert((holder, now + LEASE));
-            if *until <= now {
+            if *until <= now || *by == holder {
                 (*by, *until) = (holder, now + LEASE);
             }
             if *by == holder { Duration::ZERO } else { *until - now }

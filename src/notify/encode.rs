@@ -128,13 +128,14 @@ pub fn signal(organization_id: &str, signal: &Signal, format: Format) -> Outgoin
     Outgoing { kind, key, partition_by, timestamp: None, payload: encode(kind, &identity, time, value, format) }
 }
 
-/// Encodes an outlook of an organization. It bears the identity of what it says: that in this hour of that period a pool or
-/// limit will be used up.
+/// Encodes an outlook of an organization. Its identity is that of what it says, and when: that in this hour of that period a
+/// pool or limit will be used up.
 pub fn forecast(organization_id: &str, outlook: &Outlook, now: Timestamp, format: Format) -> Outgoing {
     let hour = outlook.exhausted_at.map_or(-1, |at| at.ms().div_euclid(HOUR_MS));
     let limit_id = outlook.limit_id.as_deref();
     let (scope, start) = (outlook.scope.to_string(), outlook.period.start.ms().to_string());
-    let parts = ["forecast", organization_id, &scope, limit_id.unwrap_or_default(), &start, &hour.to_string()];
+    let (hour, at) = (hour.to_string(), outlook.at.ms().to_string());
+    let parts = ["forecast", organization_id, &scope, limit_id.unwrap_or_default(), &start, &hour, &at];
     let identity = Identity::derive(&parts).to_string();
     let value = record([
         ("identity", text(&identity)),

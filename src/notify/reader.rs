@@ -34,7 +34,10 @@ pub fn data_of(payload: &[u8]) -> Option<Json> {
             let published = PUBLISHED.iter().find(|published| published.fingerprint == fingerprint)?;
             from_avro_datum(&published.schema, &mut body, None).ok().map(json::to_json)
         }
-        _ => serde_json::from_slice::<Json>(payload).ok().map(|mut event| event["data"].take()),
+        _ => match serde_json::from_slice(payload).ok()? {
+            Json::Object(mut event) => event.remove("data"),
+            _ => None,
+        },
     }
 }
 

@@ -114,6 +114,8 @@ impl Outlook {
         match (before.and_then(|before| before.exhausted_at), self.exhausted_at) {
             (None, now) => now.is_some(),
             (Some(_), None) => true,
+            // It is used up, and was told to be.
+            (Some(before), Some(now)) if before <= self.at && now <= self.at => false,
             (Some(before), Some(now)) => {
                 let left_ms = now.since_ms(self.at).max(0);
                 before.since_ms(now).abs() > HOUR_MS.max(left_ms / 100 * MOVES_BY_PERCENT)
@@ -129,6 +131,8 @@ pub struct Figures {
     pub organization: ScopeFigures,
     /// The reset.
     pub period_end: Timestamp,
+    /// Until when these are of the running windows.
+    pub holds_until: Timestamp,
     /// Its workspaces.
     pub workspaces: BTreeMap<String, ScopeFigures>,
     /// By workspace, those with most credits, and the rest.
@@ -147,7 +151,7 @@ impl Figures {
     /// What an organization has used, has left, and what is paused.
     pub fn of(base: &Base, rows: &[(Scope, ScopeRow)], top_agents: usize, now: Timestamp) -> Self {
         let period = period(base, now);
-        let mut figures = Self { period_end: period.end, ..Self::default() };
+        let mut figures = Self { period_end: period.end, holds_until: period.end, ..Self::default() };
         let own = std::iter::once((&Scope::Organization, &base.organization));
         for (scope, row) in own.chain(rows.iter().map(|(scope, row)| (scope, row))) {
             figures.add(scope, row, base, period, now);
@@ -164,8 +168,9 @@ impl Figures {
     }
 
     fn add(&mut self, scope: &Scope, row: &ScopeRow, base: &Base, period: Window, now: Timestamp) {
-        for cause in &row.pauses.causes {
-            *self.paused.entry(cause.kind.name()).or_insert(0) += 1;
+        for kind in CauseKind::ALL.into_iter().filter(|kind| row.pauses.causes.iter().any(|cause| cause.kind == *kind))
+        {
+            *self.paused.entry(kind.name()).or_insert(0) += 1;
         }
         for overshoot in &row.overshoots {
             let sum = self.overshoot_micro.entry(overshoot.kind.name()).or_insert(0);
@@ -203,6 +208,7 @@ impl Figures {
         for limit in row.limits.iter().chain(rules).take(LIMITS_SHOWN) {
             let Some(cap) = limit.cap else { continue };
             let window = base.calendar.window(&base.settings.zones, limit.window, now);
+            self.holds_until = self.holds_until.min(window.end);
             let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
             self.limits.push(LimitFigures { scope: scope.to_string(), limit_id: limit.id.to_string(), used, cap });
         }
@@ -234,7 +240,10 @@ impl Figures {
             _ => &mut self.organization,
         };
         shown.expected = Some(expected);
-        if let Some(pool) = shown.pool {
+        // Who else pays for a part of these credits is not known of single days.
+        let pays_alone = *scope != Scope::Organization
+            || (base.settings.workspace_pools == 0 && !base.settings.payment().mode.has_seats());
+        if let Some(pool) = shown.pool.filter(|_| pays_alone) {
             let left_micro = pool.remaining_micro.saturating_add(pool.prepaid_remaining_micro);
             let of_pool = outlook(None, used_micro.saturating_add(left_micro), left_micro);
             shown.exhausted_at = of_pool.exhausted_at;
@@ -270,7 +279,8 @@ pub fn forecast_credits(
     now: Timestamp,
 ) -> Forecast {
     let left_permille = today.end.since_ms(now).max(0) * 1_000 / today.end.since_ms(today.start).max(1);
-    let ahead = usize::try_from(period.end.since_ms(today.end).max(0) / DAY_MS).unwrap_or(0);
+    // A day may have 23 or 25 hours.
+    let ahead = usize::try_from((period.end.since_ms(today.end).max(0) + DAY_MS / 2) / DAY_MS).unwrap_or(0);
     forecast_from_days(days_micro, today_micro, left_permille, ahead)
 }
 
@@ -284,9 +294,6 @@ pub fn forecast_for<'a>(base: &'a Base, rows: &'a [(Scope, ScopeRow)]) -> impl I
 fn period(base: &Base, now: Timestamp) -> Window {
     base.calendar.window(&base.settings.zones, WindowKind::Period, now)
 }
-
-/// Every cause has a series, also one of nothing.
-pub const CAUSES: [CauseKind; 8] = CauseKind::ALL;
 
 #[cfg(test)]
 mod tests {

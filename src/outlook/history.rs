@@ -1,6 +1,9 @@
 //! What scopes used in the days before. A day that is over hardly moves any more, so it is read once.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
     domain::{
@@ -16,6 +19,9 @@ use crate::{
 /// Days that are looked at.
 const DAYS: usize = 35;
 
+/// Days that are over are read again after this: what was late, or is still being worked off, has come by then.
+const READ_AGAIN: Duration = Duration::from_secs(900);
+
 /// Scopes whose days are kept; those of an organization that has more are read again.
 const SCOPES_MAX: usize = 200_000;
 
@@ -29,10 +35,10 @@ pub struct Days {
     pub today: Window,
 }
 
-/// By organization and scope: the last day that is over, and credits of it and those before.
+/// By organization and scope: the last day that is over, credits of it and those before, and when that was read.
 #[derive(Default)]
 pub struct History {
-    known: HashMap<(String, Scope), (Timestamp, Vec<i64>)>,
+    known: HashMap<(String, Scope), (Timestamp, Vec<i64>, Instant)>,
 }
 
 impl History {
@@ -61,8 +67,9 @@ impl History {
         let today_micro = credits(today.start).unwrap_or(0);
         let yesterday = day_at(today.start.plus_ms(-1)).start;
         let key = (organization_id.to_owned(), scope.clone());
-        if let Some((last, over_micro)) = self.known.get_mut(&key)
+        if let Some((last, over_micro, read)) = self.known.get_mut(&key)
             && *last == yesterday
+            && read.elapsed() < READ_AGAIN
         {
             // Late events land in it for a while.
             if let (Some(moved), Some(known)) = (credits(yesterday), over_micro.last_mut()) {
@@ -79,7 +86,7 @@ impl History {
         let mut of_older = || older.next().map_or(0, |counters| counters.get(Meter::CreditsMicro));
         let over_micro: Vec<i64> = starts.iter().map(|start| credits(*start).unwrap_or_else(&mut of_older)).collect();
         if self.known.len() < SCOPES_MAX || self.known.contains_key(&key) {
-            self.known.insert(key, (yesterday, over_micro.clone()));
+            self.known.insert(key, (yesterday, over_micro.clone(), Instant::now()));
         }
         Ok(Days { over_micro, today_micro, today })
     }

@@ -44,6 +44,9 @@ const LIST_EVERY: Duration = Duration::from_secs(5);
 /// Forecasts are made anew this often, also where nothing moves.
 const FORECAST_EVERY: Duration = Duration::from_secs(240);
 
+/// How long Kafka may take for the forecasts of one organization; then the others wait for the next look as well.
+const TELL_WAIT: Duration = Duration::from_secs(5);
+
 /// How often it is looked whether it is time.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -80,6 +83,8 @@ pub struct Options {
 struct Known {
     head: Vec<u8>,
     figures: Figures,
+    /// As it was told last, of each pool and limit.
+    told: Vec<Outlook>,
     at: Instant,
 }
 
@@ -120,60 +125,94 @@ impl Watch {
             let ours: Vec<String> = organizations.iter().filter(is_ours).cloned().collect();
             known.retain(|name, _| ours.binary_search(name).is_ok());
             history.retain(|name| ours.binary_search_by(|our| our.as_str().cmp(name)).is_ok());
-            match self.read(&ours, &mut known, &mut history).await {
-                Ok(()) => {
-                    let all = known.iter().map(|(name, known)| (name.as_str(), &known.figures));
-                    self.page.put(page::render(all, self.options.organizations_max, began.elapsed()));
-                }
-                Err(error) => warn!(%error, "usage cannot be read for /metrics: what was shown stays"),
+            if let Err(error) = self.read(&ours, &mut known, &mut history).await {
+                warn!(%error, "usage cannot be read for /metrics: it is shown as it was");
             }
+            let all = known.iter().map(|(name, known)| (name.as_str(), &known.figures));
+            self.page.put(page::render(all, self.options.organizations_max, began.elapsed()));
+            self.tell_all(&mut known).await;
             while began.elapsed() < self.options.every && !self.patience.is_stopped() {
                 tokio::time::sleep(LOOK).await;
             }
         }
     }
 
-    /// Reads those accounts that have moved, and tells forecasts that have.
+    /// Reads those accounts that have moved, or whose windows have turned. One that cannot be read does not hold the others up.
     async fn read(
         &self,
         ours: &[String],
         known: &mut HashMap<String, Known>,
         history: &mut History,
     ) -> Result<(), ReadError> {
+        let now = self.clock.now();
+        // The clock of the records stands at nothing until the first of them comes.
+        if now <= Timestamp::from_ms(0) {
+            return Ok(());
+        }
         let heads = self.reader.heads(ours).await?;
         for (organization_id, head) in ours.iter().zip(heads) {
             let Some(head) = head else { continue };
-            let before = known.get(organization_id);
-            let stands = before.is_some_and(|known| known.head == head && known.at.elapsed() < FORECAST_EVERY);
+            let stands = known.get(organization_id).is_some_and(|known| {
+                known.head == head && known.at.elapsed() < FORECAST_EVERY && now < known.figures.holds_until
+            });
             if stands {
                 continue;
             }
-            let now = self.clock.now();
-            let Some(base) = self.reader.base(organization_id).await? else { continue };
-            let rows = self.reader.all_rows(organization_id).await?;
-            let mut figures = Figures::of(&base, &rows, self.options.top_agents, now);
-            for (scope, row) in figures::forecast_for(&base, &rows) {
-                let days = history.days(&self.reader, organization_id, &scope, row, &base, now).await?;
-                figures.foresee(&scope, row, &base, &days, now);
+            match self.figures(organization_id, history, now).await {
+                Ok(Some(figures)) => {
+                    let told = known.remove(organization_id).map(|known| known.told).unwrap_or_default();
+                    known.insert(organization_id.clone(), Known { head, figures, told, at: Instant::now() });
+                }
+                Ok(None) => {}
+                Err(error @ ReadError::Ledger(_)) => return Err(error),
+                Err(error) => warn!(%error, organization_id, "an account cannot be read for /metrics"),
             }
-            let told = known.get(organization_id).map(|known| &known.figures.outlooks);
-            self.tell(organization_id, &figures.outlooks, told, now).await;
-            known.insert(organization_id.clone(), Known { head, figures, at: Instant::now() });
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    /// Sends those outlooks that differ by much from what was told. What Kafka does not take now is told when it moves on.
-    async fn tell(&self, organization_id: &str, outlooks: &[Outlook], told: Option<&Vec<Outlook>>, now: Timestamp) {
-        let before = |outlook: &Outlook| told.and_then(|told| told.iter().find(|told| told.is_of_the_same(outlook)));
-        let news = outlooks.iter().filter(|outlook| outlook.is_news_after(before(outlook)));
-        let records: Vec<_> =
-            news.map(|outlook| encode::forecast(organization_id, outlook, now, self.options.format)).collect();
-        if records.is_empty() {
-            return;
+    async fn figures(
+        &self,
+        organization_id: &str,
+        history: &mut History,
+        now: Timestamp,
+    ) -> Result<Option<Figures>, ReadError> {
+        let Some(base) = self.reader.base(organization_id).await? else { return Ok(None) };
+        let rows = self.reader.all_rows(organization_id).await?;
+        let mut figures = Figures::of(&base, &rows, self.options.top_agents, now);
+        for (scope, row) in figures::forecast_for(&base, &rows) {
+            let days = history.days(&self.reader, organization_id, &scope, row, &base, now).await?;
+            figures.foresee(&scope, row, &base, &days, now);
         }
-        if let Err(error) = self.publisher.records(&records).await {
-            warn!(%error, organization_id, "forecasts were not sent");
+        Ok(Some(figures))
+    }
+
+    /// Sends those outlooks that differ by much from what was told. What Kafka does not take now is told at the next look.
+    async fn tell_all(&self, known: &mut HashMap<String, Known>) {
+        for (organization_id, known) in known {
+            let Known { figures, told, .. } = known;
+            told.retain(|told| figures.outlooks.iter().any(|outlook| outlook.is_of_the_same(told)));
+            let before = |outlook: &Outlook| told.iter().position(|told| told.is_of_the_same(outlook));
+            let is_news = |outlook: &&Outlook| outlook.is_news_after(before(outlook).map(|place| &told[place]));
+            let news: Vec<Outlook> = figures.outlooks.iter().filter(is_news).cloned().collect();
+            if news.is_empty() {
+                continue;
+            }
+            let encode =
+                |outlook: &Outlook| encode::forecast(organization_id, outlook, outlook.at, self.options.format);
+            let records: Vec<_> = news.iter().map(encode).collect();
+            match tokio::time::timeout(TELL_WAIT, self.publisher.records(&records)).await {
+                Ok(Ok(())) => {
+                    told.retain(|told| !news.iter().any(|outlook| outlook.is_of_the_same(told)));
+                    told.extend(news);
+                }
+                Ok(Err(error)) => {
+                    warn!(%error, organization_id, "forecasts were not sent");
+                    return;
+                }
+                Err(_) => return,
+            }
         }
     }
 }

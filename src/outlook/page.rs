@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use super::figures::{CAUSES, Figures, ScopeFigures};
+use super::figures::{Figures, ScopeFigures};
 
 /// A family: name, help, and what it shows of an organization.
 type Family = (&'static str, &'static str, fn(&str, &Figures, &mut Lines<'_>));
@@ -115,10 +115,8 @@ const FAMILIES: [Family; 22] = [
         }
     }),
     ("organization_paused_scopes", "Scopes that are paused, by cause", |name, figures, lines| {
-        for cause in CAUSES {
-            if let Some(count) = figures.paused.get(cause.name()) {
-                lines.put(&[("organization", name), ("cause", cause.name())], *count);
-            }
+        for (cause, count) in &figures.paused {
+            lines.put(&[("organization", name), ("cause", cause)], *count);
         }
     }),
     ("organization_overshoot_micro", "What nothing covered, by what stood in the way", |name, figures, lines| {

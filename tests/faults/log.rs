@@ -109,7 +109,9 @@ fn e15_redis_is_out_of_memory() {
 /// Without waiting, the first call that cannot write ends the process.
 #[test]
 fn e15_redis_is_out_of_memory_control_run_fails() {
-    without_memory("e15-off", Some(Defence::Waits)).member.wait();
+    let mut without = without_memory("e15-off", Some(Defence::Waits));
+    without.member.wait();
+    assert!(without.member.log().contains("OOM"), "{}", without.member.log());
 }
 
 /// Runs a member again that must stop loudly, or must not with the defence off.

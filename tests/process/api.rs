@@ -288,6 +288,32 @@ fn bad_requests_are_answered_with_problems() {
     assert!(page.contains("bursar_api_requests_total{status=\"413\"} 1"), "requests are counted");
 }
 
+/// With a certificate the API speaks TLS, and nothing else.
+#[test]
+fn the_api_speaks_tls() {
+    let served = Served::start("api-tls");
+    let mut stage = served.stage.clone();
+    let port = free_port();
+    let file = |name: &str| format!("{}/tests/process/tls/{name}.pem", env!("CARGO_MANIFEST_DIR"));
+    stage.set("API__LISTEN", &format!("127.0.0.1:{port}"));
+    stage.set("API__TLS_CERTIFICATE_FILE", &file("certificate"));
+    stage.set("API__TLS_KEY_FILE", &file("key"));
+    let _member = stage.launch_with("api");
+    wait_until("the API answers", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let certificate = ureq::tls::Certificate::from_pem(&std::fs::read(file("certificate")).expect("it is there"));
+    let roots = ureq::tls::RootCerts::new_with_certs(&[certificate.expect("a certificate")]);
+    let tls = ureq::tls::TlsConfig::builder().root_certs(roots).build();
+    let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).http_status_as_error(false).build().into();
+    let ask = || {
+        agent
+            .get(format!("https://localhost:{port}/v1/whoami"))
+            .header("authorization", format!("Bearer {}", served.key("service")))
+            .call()
+    };
+    assert_eq!(ask().expect("it answers by TLS").status(), 200);
+    assert!(agent.get(format!("http://localhost:{port}/v1/whoami")).call().is_err(), "it answers without TLS");
+}
+
 /// `bursar api` alone: reads and says the same; it does not open itself to others without keys; it ends in good order.
 #[test]
 fn the_api_runs_alone() {

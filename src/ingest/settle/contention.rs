@@ -38,7 +38,8 @@ impl Turns {
         let now = Instant::now();
         let is_ours = self.0.get(organization_id).is_some_and(|turn| turn.is_ours && turn.until > now);
         if !is_ours {
-            self.0.insert(organization_id.into(), Turn { is_ours: false, until: now + held_for });
+            // No longer than any lease lasts, whatever a server's clock says.
+            self.0.insert(organization_id.into(), Turn { is_ours: false, until: now + held_for.min(LEASE) });
         }
     }
 
