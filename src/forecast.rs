@@ -13,6 +13,8 @@
 
 use augurs::{Fit, Predict, ets::AutoETS, mstl::MSTLModel};
 
+use crate::domain::outlook::Expected;
+
 /// Hours of a day.
 const DAY: usize = 24;
 /// Days of a week.
@@ -63,17 +65,6 @@ pub struct Forecast {
     hours: Vec<f64>,
     /// How far days lie from what is expected of them.
     spread_of_day: f64,
-}
-
-/// A sum with the range in which it lies in four of five cases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected {
-    /// Expected.
-    pub sum: i64,
-    /// In nine of ten cases it is at least this.
-    pub low: i64,
-    /// In nine of ten cases it is at most this.
-    pub high: i64,
 }
 
 /// What `ahead` hours will count that follow on `hours`, the counts of full hours, oldest first.

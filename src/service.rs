@@ -22,6 +22,7 @@ use crate::{
     ingest::{
         Fatal,
         consumer::Consumer,
+        holdings::Holdings,
         patience::Patience,
         worker::{Surroundings, Worker, WorkerOptions},
     },
@@ -35,7 +36,7 @@ use crate::{
         metrics::Metrics,
         server::{self, Pages},
     },
-    outlook::{self, holdings::Holdings},
+    outlook,
     topics::{self, TopicsError},
 };
 

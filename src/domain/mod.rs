@@ -6,7 +6,8 @@
 //! Read in this order: [`event`] (what comes in) → [`meter`] (what is counted) → [`window`] (when) → [`rate_card`]
 //! (at what price) → [`payment`], [`pool`], [`reload`] (who pays) → [`limit`], [`pause`] (what is allowed) →
 //! [`organization`] (seats, plans, members, agents) → [`control`] (what an admin says) →
-//! [`account`] (one organization's state and its decisions) → [`signal`] (what goes out).
+//! [`account`] (one organization's state and its decisions) → [`signal`] (what goes out)
+//! → [`outlook`] (where it leads).
 
 #![deny(clippy::float_arithmetic, reason = "no float touches an amount, a count or a decision")]
 
@@ -18,6 +19,7 @@ pub mod ids;
 pub mod limit;
 pub mod meter;
 pub mod organization;
+pub mod outlook;
 pub mod pause;
 pub mod payment;
 pub mod pool;

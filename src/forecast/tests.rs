@@ -129,6 +129,13 @@ fn c10_back_test_against_the_run_rate() {
         let [plain, whole, ours] =
             [error_percent(&hours, plain), error_percent(&hours, whole), error_percent(&hours, forecast)];
         println!("| {name} | {plain:.1} % | {whole:.1} % | {ours:.1} % |");
+        // What is estimated from sums by day is the same.
+        let from_days = |known: &[i64], ahead: usize| {
+            let days: Vec<i64> = known.chunks(24).map(|day| day.iter().sum()).collect();
+            forecast_from_days(&days, 0, 1_000, ahead / 24 - 1)
+        };
+        let from_days = error_percent(&hours, from_days);
+        assert!((from_days - ours).abs() < 0.5, "{name}: {from_days:.1} % from days");
         assert!(ours < plain.min(whole) + 5.0, "{name}: {ours:.1} % against {plain:.1} % and {whole:.1} %");
     }
 }

@@ -3,6 +3,7 @@
 //! - [`worker`] tells the story: join, begin, take a batch, settle it, publish, advance.
 //! - [`source`] is what a worker asks of its membership in the group; [`consumer`] is Kafka's; [`batch`] is what comes.
 //! - [`positions`] knows how far each partition was read and applied, and where to begin.
+//! - [`holdings`] knows which control partitions this process has.
 //! - [`lanes`] merges control records and usage by record time.
 //! - [`silence`] finds partitions that the client does not fetch any more.
 //! - [`low_water`] knows what may be forgotten.
@@ -15,6 +16,7 @@ pub mod accounts;
 pub mod batch;
 pub mod consumer;
 pub mod decode;
+pub mod holdings;
 pub mod lanes;
 pub mod low_water;
 pub mod patience;

@@ -9,13 +9,13 @@ use apache_avro::{to_avro_datum, types::Value};
 use crate::{
     contract::{Kind, json, newest},
     domain::{
+        outlook::Outlook,
         pause::{Cause, CauseKind},
         reason::Reason,
         scope::Scope,
         signal::{Identity, JournalEntry, PauseChanged, Refusal, Signal, ThresholdCrossed},
         time::{HOUR_MS, Timestamp},
     },
-    outlook::figures::Outlook,
 };
 
 /// Of a dead letter's original, this many bytes are kept.

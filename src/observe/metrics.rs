@@ -6,7 +6,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::outlook::Page;
+use super::page::Page;
 
 /// All metrics of the process. Clones share them.
 #[derive(Clone)]

@@ -7,17 +7,15 @@ use crate::{
     domain::{
         account::row::ScopeRow,
         meter::Meter,
+        outlook::{Expected, Outlook},
         pause::CauseKind,
         scope::Scope,
         time::{DAY_MS, HOUR_MS, Timestamp},
         window::{Window, WindowKind},
     },
-    forecast::{Expected, Forecast, forecast_from_days},
+    forecast::{Forecast, forecast_from_days},
     ledger::redis::reader::Base,
 };
-
-/// An exhaustion is news if it has moved by more than this share of the time that is left, in percent; and by an hour.
-const MOVES_BY_PERCENT: i64 = 10;
 
 /// Limits of one scope with series of their own.
 const LIMITS_SHOWN: usize = 16;
@@ -77,51 +75,6 @@ pub struct AgentFigures {
     pub agent: String,
     /// What it used.
     pub used: Used,
-}
-
-/// When a pool or a limit of the period will be used up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outlook {
-    /// Whose: the organization or a workspace.
-    pub scope: Scope,
-    /// Which limit; `None` is the pool.
-    pub limit_id: Option<Box<str>>,
-    /// The billing period.
-    pub period: Window,
-    /// Used so far.
-    pub used_micro: i64,
-    /// What may be used.
-    pub cap_micro: i64,
-    /// What the period is expected to end with.
-    pub expected: Expected,
-    /// When that is reached; `None` if not before the reset.
-    pub exhausted_at: Option<Timestamp>,
-    /// What it is made of.
-    pub method: &'static str,
-    /// When this was expected.
-    pub at: Timestamp,
-}
-
-impl Outlook {
-    /// Whether both are of one pool or limit in one period.
-    pub fn is_of_the_same(&self, other: &Self) -> bool {
-        (&self.scope, &self.limit_id, self.period.start) == (&other.scope, &other.limit_id, other.period.start)
-    }
-
-    /// Whether this has to be told after what was told before: an exhaustion before the reset that is new, is gone, or has
-    /// moved by much.
-    pub fn is_news_after(&self, before: Option<&Self>) -> bool {
-        match (before.and_then(|before| before.exhausted_at), self.exhausted_at) {
-            (None, now) => now.is_some(),
-            (Some(_), None) => true,
-            // It is used up, and was told to be.
-            (Some(before), Some(now)) if before <= self.at && now <= self.at => false,
-            (Some(before), Some(now)) => {
-                let left_ms = now.since_ms(self.at).max(0);
-                before.since_ms(now).abs() > HOUR_MS.max(left_ms / 100 * MOVES_BY_PERCENT)
-            }
-        }
-    }
 }
 
 /// All of one organization.
@@ -293,40 +246,4 @@ pub fn forecast_for<'a>(base: &'a Base, rows: &'a [(Scope, ScopeRow)]) -> impl I
 
 fn period(base: &Base, now: Timestamp) -> Window {
     base.calendar.window(&base.settings.zones, WindowKind::Period, now)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(hours: i64) -> Timestamp {
-        Timestamp::from_ms(hours * HOUR_MS)
-    }
-
-    #[test]
-    fn c10_an_exhaustion_is_news_if_it_comes_goes_or_moves_by_much() {
-        let outlook = |exhausted: Option<i64>| Outlook {
-            scope: Scope::Organization,
-            limit_id: None,
-            period: Window { start: at(0), end: at(720) },
-            used_micro: 0,
-            cap_micro: 1,
-            expected: Expected { sum: 0, low: 0, high: 0 },
-            exhausted_at: exhausted.map(at),
-            method: "run_rate",
-            at: at(100),
-        };
-        let check = |before: Option<Option<i64>>, now: Option<i64>, expected: bool| {
-            let before = before.map(outlook);
-            assert_eq!(outlook(now).is_news_after(before.as_ref()), expected, "{before:?} {now:?}");
-        };
-        check(None, None, false);
-        check(None, Some(300), true);
-        check(Some(None), Some(300), true);
-        check(Some(Some(300)), None, true);
-        check(Some(Some(300)), Some(310), false);
-        check(Some(Some(300)), Some(340), true);
-        check(Some(Some(101)), Some(102), false);
-        check(Some(Some(101)), Some(103), true);
-    }
 }

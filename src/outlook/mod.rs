@@ -4,36 +4,32 @@
 //! Now and then it looks which of their accounts have moved, reads those, and renders all series anew: what is gone is gone
 //! with the next page. A scrape gets the page that is there.
 //!
-//! - [`holdings`] knows which partitions this process has; [`history`] what each scope used in the days before.
+//! - [`history`] knows what each scope used in the days before.
 //! - [`figures`] are one organization's series; [`page`] renders those of all.
 
 pub mod figures;
 pub mod history;
-pub mod holdings;
 pub mod page;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tracing::{debug, warn};
 
-use self::{
-    figures::{Figures, Outlook},
-    history::History,
-    holdings::Holdings,
-};
+use self::{figures::Figures, history::History};
 use crate::{
     clock::Clock,
-    domain::time::Timestamp,
-    ingest::patience::Patience,
+    domain::{outlook::Outlook, time::Timestamp},
+    ingest::{holdings::Holdings, patience::Patience},
     ledger::redis::reader::{ReadError, Reader},
     notify::{
         encode::{self, Format},
         publisher::{Publisher, partition_of},
     },
+    observe::page::Page,
 };
 
 /// It is looked for organizations that are new after so many times as long as that takes, and at least after this: it walks
@@ -49,21 +45,6 @@ const TELL_WAIT: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether it is time.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// The page that scrapes get. Clones share it.
-#[derive(Clone, Default)]
-pub struct Page(Arc<RwLock<Arc<str>>>);
-
-impl Page {
-    /// The series as they were rendered last.
-    pub fn text(&self) -> Arc<str> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn put(&self, text: String) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = text.into();
-    }
-}
 
 /// What is shown, how, and where it is read.
 pub struct Options {

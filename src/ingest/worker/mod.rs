@@ -27,6 +27,7 @@ use super::{
     accounts::Accounts,
     batch::Batch,
     decode::{Decoder, Registry, RegistryOptions},
+    holdings::Holdings,
     patience::Patience,
     positions::Start,
     settle::{Groups, Item, Settled, Settler, Work},
@@ -42,7 +43,6 @@ use crate::{
     ledger::{InputPartition, Ledger},
     notify::{encode::DeadLetter, publisher::Publisher, readback::Readback},
     observe::metrics::Metrics,
-    outlook::holdings::Holdings,
 };
 
 /// How long an empty lane is waited on.

@@ -8,11 +8,11 @@ use super::Worker;
 use crate::{
     faults::{Defence, holds},
     ingest::{
-        Fatal, Interrupt, lanes::ControlLane, low_water::LowWater, positions::Positions, silence::Silence, source::Lane,
+        Fatal, Interrupt, holdings::Holding, lanes::ControlLane, low_water::LowWater, positions::Positions,
+        silence::Silence, source::Lane,
     },
     ledger::InputPartition,
     observe::health::Dependency,
-    outlook::holdings::Holding,
 };
 
 /// How long the broker may take to tell how many partitions a topic has.
