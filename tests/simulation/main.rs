@@ -111,7 +111,7 @@ fn check_control(defence: Defence) {
     // Two are rarely needed: by a zombie that is behind by more than the horizon, and when a partition of control is not
     // fetched while prices change.
     let first = match defence {
-        Defence::Overtaken => 1_200,
+        Defence::Overtaken => 200,
         Defence::ControlFirst => 400,
         _ => 0,
     };
