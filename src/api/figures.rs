@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value as Json};
+
 use super::{
     problem::Problem,
     shapes::{CauseShown, PeriodShown, PoolShown, Span, UnitShown},
@@ -11,6 +13,7 @@ use crate::{
         account::{row::ScopeRow, settings::Settings},
         meter::{Counters, Meter},
         pause::Cause,
+        payment::{Source, Switches},
         pool::Pool,
         time::{Timestamp, parse_rfc3339},
         window::{Window, WindowKind},
@@ -116,4 +119,10 @@ pub fn causes(row: &ScopeRow) -> Vec<CauseShown> {
 /// `paused` or `running`.
 pub fn status(row: &ScopeRow) -> String {
     if row.pauses.causes.is_empty() { "running" } else { "paused" }.to_owned()
+}
+
+/// Which sources were switched.
+pub fn switches(switches: &Switches) -> Json {
+    let switched = Source::ALL.into_iter().filter_map(|source| Some((source, switches.get(source)?)));
+    Json::Object(switched.map(|(source, on)| (source.name().to_owned(), on.into())).collect::<Map<_, _>>())
 }

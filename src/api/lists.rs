@@ -1,10 +1,9 @@
-//! Lists over the scopes of an organization: workspaces, agents, members, limits, pauses, grants, overshoot, requests,
-//! statements. A caller who does not see all of the organization gets what is the own.
+//! Lists over the scopes of an organization in a period: workspaces, agents, members, statements; and of organizations. A
+//! caller who does not see all of the organization gets what is the own.
 
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{Extension, Json, extract::State};
-use serde_json::{Map, Value as Json_};
 use utoipa::IntoParams;
 
 use super::{
@@ -16,20 +15,17 @@ use super::{
     problem::Problem,
     reads::{OfOrganization, OfWorkspace, PeriodQuery, ReadProblems},
     shapes::{
-        AgentInList, Agents, GrantShown, Grants, LimitShown, Limits, MemberInList, Members, OrganizationInList,
-        Organizations, OvershootShown, Overshoots, PausedScope, Pauses, PeriodShown, RequestShown, Requests,
-        StatementShown, Statements, UnitShown, WorkspaceInList, Workspaces,
+        AgentInList, Agents, MemberInList, Members, OrganizationInList, Organizations, PeriodShown, StatementShown,
+        Statements, UnitShown, WorkspaceInList, Workspaces,
     },
     snapshot::Snapshot,
 };
 use crate::domain::{
     account::row::ScopeRow,
-    limit::{Action, Limit},
     meter::{Counters, Meter},
     organization::Feature,
-    payment::{Source, Switches},
     scope::Scope,
-    window::{Window, WindowKind},
+    window::Window,
 };
 
 /// Which page of a list over a period.
@@ -150,7 +146,7 @@ impl Api {
     }
 
     /// Every scope that the caller sees, with its row; the organization first.
-    fn seen<'a>(
+    pub(super) fn seen<'a>(
         caller: &'a Caller,
         organization_id: &'a str,
         snapshot: &'a Snapshot,
@@ -159,12 +155,6 @@ impl Api {
         let all = own.chain(snapshot.rows.iter().map(|(scope, row)| (scope, row)));
         all.filter(move |(scope, _)| Self::sees(caller, organization_id, scope))
     }
-}
-
-/// Which sources were switched.
-pub fn switches(switches: &Switches) -> Json_ {
-    let switched = Source::ALL.into_iter().filter_map(|source| Some((source, switches.get(source)?)));
-    Json_::Object(switched.map(|(source, on)| (source.name().to_owned(), on.into())).collect::<Map<_, _>>())
 }
 
 /// Organizations in which the caller has a role.
@@ -295,171 +285,6 @@ pub async fn members(
     }
     let (members, next_cursor) = page.take(members)?;
     Ok(Json(Members { period: listed.shown, unit: listed.unit, members, next_cursor }))
-}
-
-/// Limits of scopes that the caller sees, with how far they are used; rules for many once for each scope that they hold for.
-#[utoipa::path(get, path = "/v1/organizations/{organization_id}/limits", params(OfOrganization, PageQuery),
-    responses((status = 200, body = Limits), ReadProblems))]
-pub async fn limits(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
-    Path(of): Path<OfOrganization>,
-    Query(page): Query<PageQuery>,
-) -> Result<Json<Limits>, Problem> {
-    let (snapshot, now) = (api.snapshots.of(&of.organization_id).await?, api.clock.now());
-    let mut limits = Vec::new();
-    for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
-        let field = scope.to_string();
-        let own = row.limits.iter().map(|limit| (field.clone(), limit));
-        let rules = snapshot.base.settings.rules_with_selectors(scope.kind(), row.seat_type());
-        for (set_on, limit) in own.chain(rules.map(|(selector, limit)| (selector.describe(), limit))) {
-            if page.matches(&[Some(&field), Some(&limit.id)]) {
-                let window = match limit.window {
-                    WindowKind::Session => row.windows.session(now),
-                    kind => figures::window(&snapshot.base, kind, now),
-                };
-                let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
-                let shown = limit_shown(&field, set_on, limit, used);
-                limits.push(((shown.used_permille, format!("{field} {} {}", limit.id, shown.set_on)), shown));
-            }
-        }
-    }
-    let (limits, next_cursor) = page.take(limits)?;
-    Ok(Json(Limits { limits, next_cursor }))
-}
-
-fn limit_shown(scope: &str, set_on: String, limit: &Limit, used: i64) -> LimitShown {
-    let permille = |cap: i64| (i128::from(used) * 1_000).checked_div(i128::from(cap));
-    let action = match limit.action {
-        Action::Observe => "observe",
-        Action::Notify => "notify",
-        Action::Pause => "pause",
-    };
-    LimitShown {
-        scope: scope.to_owned(),
-        set_on,
-        limit_id: limit.id.to_string(),
-        meter: limit.meter.name().to_owned(),
-        window: limit.window.name().to_owned(),
-        cap: limit.cap,
-        used,
-        used_permille: limit.cap.and_then(permille).map(|permille| i64::try_from(permille).unwrap_or(i64::MAX)),
-        action: action.to_owned(),
-        thresholds_percent: limit.thresholds_percent.clone(),
-        revision: limit.revision,
-    }
-}
-
-/// What is paused now, and why, as far as the caller sees it.
-#[utoipa::path(get, path = "/v1/organizations/{organization_id}/pauses", params(OfOrganization, PageQuery),
-    responses((status = 200, body = Pauses), ReadProblems))]
-pub async fn pauses(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
-    Path(of): Path<OfOrganization>,
-    Query(page): Query<PageQuery>,
-) -> Result<Json<Pauses>, Problem> {
-    let snapshot = api.snapshots.of(&of.organization_id).await?;
-    let seen = Api::seen(&caller, &of.organization_id, &snapshot);
-    let paused = seen.filter(|(_, row)| !row.pauses.causes.is_empty()).filter_map(|(scope, row)| {
-        let field = scope.to_string();
-        let name = api.feed.name(&of.organization_id, &field);
-        let shown = PausedScope { causes: figures::causes(row), generation: row.pauses.generation, scope: field, name };
-        page.matches(&[Some(&shown.scope), shown.name.as_deref()]).then(|| ((None, shown.scope.clone()), shown))
-    });
-    let (paused, next_cursor) = page.take(paused.collect())?;
-    Ok(Json(Pauses { paused, next_cursor }))
-}
-
-/// Pools that the caller sees, and what is left of each grant.
-#[utoipa::path(get, path = "/v1/organizations/{organization_id}/grants", params(OfOrganization, PageQuery),
-    responses((status = 200, body = Grants), ReadProblems))]
-pub async fn grants(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
-    Path(of): Path<OfOrganization>,
-    Query(page): Query<PageQuery>,
-) -> Result<Json<Grants>, Problem> {
-    let (snapshot, now) = (api.snapshots.of(&of.organization_id).await?, api.clock.now());
-    let period = figures::window(&snapshot.base, WindowKind::Period, now);
-    let (mut pools, mut grants) = (Vec::new(), Vec::new());
-    for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
-        let Some(pool) = row.pool.as_deref() else { continue };
-        let scope = scope.to_string();
-        pools.extend(figures::pool(&scope, pool, period, now));
-        for grant in pool.grants.iter().filter(|grant| page.matches(&[Some(&grant.id), Some(&scope)])) {
-            grants.push((
-                (None, format!("{scope} {}", grant.id)),
-                GrantShown {
-                    scope: scope.clone(),
-                    grant_id: grant.id.to_string(),
-                    kind: grant.kind.name().to_owned(),
-                    amount_micro: grant.amount_micro,
-                    spent_micro: grant.spent_micro,
-                    voided_micro: grant.voided_micro,
-                    left_micro: grant.left_micro(),
-                    expires_at: grant.expires_at.map(|at| at.to_string()),
-                },
-            ));
-        }
-    }
-    let (grants, next_cursor) = page.take(grants)?;
-    Ok(Json(Grants { unit: figures::unit(&snapshot.base.settings), pools, grants, next_cursor }))
-}
-
-/// What nothing covered, per limit, as far as the caller sees it (row C4).
-#[utoipa::path(get, path = "/v1/organizations/{organization_id}/overshoot", params(OfOrganization, PageQuery),
-    responses((status = 200, body = Overshoots), ReadProblems))]
-pub async fn overshoot(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
-    Path(of): Path<OfOrganization>,
-    Query(page): Query<PageQuery>,
-) -> Result<Json<Overshoots>, Problem> {
-    let snapshot = api.snapshots.of(&of.organization_id).await?;
-    let mut all = Vec::new();
-    for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
-        let scope = scope.to_string();
-        for overshoot in row.overshoots.iter().filter(|_| page.matches(&[Some(&scope)])) {
-            let (kind, window_start) = (overshoot.kind.name().to_owned(), overshoot.window_start.to_string());
-            let key = format!("{scope} {kind} {} {window_start}", overshoot.limit_id);
-            all.push((
-                (Some(overshoot.amount_micro), key),
-                OvershootShown {
-                    scope: scope.clone(),
-                    kind,
-                    limit_id: (!overshoot.limit_id.is_empty()).then(|| overshoot.limit_id.to_string()),
-                    window_start,
-                    amount_micro: overshoot.amount_micro,
-                },
-            ));
-        }
-    }
-    let (overshoot, next_cursor) = page.take(all)?;
-    Ok(Json(Overshoots { unit: figures::unit(&snapshot.base.settings), overshoot, next_cursor }))
-}
-
-/// Open requests of members, oldest first; a member sees the own one (row B10).
-#[utoipa::path(get, path = "/v1/organizations/{organization_id}/requests", params(OfOrganization),
-    responses((status = 200, body = Requests), ReadProblems))]
-pub async fn requests(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
-    Path(of): Path<OfOrganization>,
-) -> Result<Json<Requests>, Problem> {
-    let base = api.reader.base(&of.organization_id).await?;
-    let base = base.ok_or_else(|| super::snapshot::no_organization(&of.organization_id))?;
-    let asked = &base.settings.requests;
-    let seen = asked.open.iter().filter(|open| caller.sees_member(&of.organization_id, &open.user_id));
-    let requests = seen.map(|open| RequestShown {
-        request_id: open.id.to_string(),
-        user_id: open.user_id.to_string(),
-        name: api.feed.name(&of.organization_id, &format!("user:{}", open.user_id)),
-        seat_type: open.seat_type.as_ref().map(ToString::to_string),
-        since: open.since.to_string(),
-        wants: open.wants.describe(),
-    });
-    Ok(Json(Requests { enabled: asked.enabled, digest_hour: asked.digest_hour, requests: requests.collect() }))
 }
 
 /// What every scope used in a period, by meter and source of payment: the statement, once the period is closed.

@@ -9,7 +9,7 @@
 //! alone (`bursar api`).
 //!
 //! - [`access`] has the table of routes and roles; [`credentials`] finds out who asks; [`guard`] stands before every route.
-//! - [`reads`] shows one scope, [`lists`] many; [`snapshot`] holds what lists are made of; [`figures`] and [`shapes`] are how
+//! - [`reads`] and [`series`] show one scope, [`lists`] many, [`rules`] what holds for them; [`snapshot`] holds what lists are made of; [`figures`] and [`shapes`] are how
 //!   it looks; [`page`] cuts lists; [`problem`] is what goes wrong.
 //! - [`writes`] says what a caller wants; [`feed`] reads back what was published, [`live`] passes it on.
 //! - [`openapi`] describes all of it.
@@ -25,6 +25,8 @@ pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod reads;
+pub mod rules;
+pub mod series;
 pub mod shapes;
 pub mod snapshot;
 pub mod writes;
@@ -248,11 +250,11 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(reads::member_usage))
         .routes(routes!(reads::member_series))
         .routes(routes!(reads::member_breakdown))
-        .routes(routes!(lists::limits))
-        .routes(routes!(lists::pauses))
-        .routes(routes!(lists::grants))
-        .routes(routes!(lists::overshoot))
-        .routes(routes!(lists::requests))
+        .routes(routes!(rules::limits))
+        .routes(routes!(rules::pauses))
+        .routes(routes!(rules::grants))
+        .routes(routes!(rules::overshoot))
+        .routes(routes!(rules::requests))
         .routes(routes!(lists::statements))
         .routes(routes!(live::events))
         .routes(routes!(live::live))

@@ -1,4 +1,4 @@
-//! What one scope used: summary, series, cards, what drives it.
+//! What one scope used: summary, cards, what drives it; its series are in `series`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use super::{
     figures,
     guard::{Path, Query},
     problem::Problem,
-    shapes::{Breakdown, Cards, EstimateShown, OrganizationShown, Part, Periods, Point, PoolShown, Series, Usage},
+    series::SeriesQuery,
+    shapes::{Breakdown, Cards, EstimateShown, OrganizationShown, Part, Periods, PoolShown, Series, Usage},
     snapshot::no_organization,
 };
 use crate::{
@@ -20,20 +21,15 @@ use crate::{
         account::row::ScopeRow,
         meter::{Counters, Meter},
         scope::{Scope, ScopeKind},
-        time::{HOUR_MS, Timestamp, parse_rfc3339},
+        time::{HOUR_MS, Timestamp},
         window::{Window, WindowKind},
     },
-    forecast::{Forecast, forecast},
     ledger::redis::reader::Base,
     outlook::figures::forecast_credits,
 };
 
-/// Windows that one series may have.
-const POINTS_MAX: usize = 1_000;
-
-/// Days before the present that a forecast looks at, and their hours where hours are wanted.
-const HISTORY_DAYS: usize = 35;
-const HISTORY_HOURS: usize = HISTORY_DAYS * 24;
+/// Days before the present that a forecast looks at.
+pub(super) const HISTORY_DAYS: usize = 35;
 
 /// The problems that every read may answer with.
 #[derive(IntoResponses)]
@@ -107,33 +103,17 @@ pub struct PeriodQuery {
     pub period: Option<String>,
 }
 
-/// Which series.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct SeriesQuery {
-    /// `day` (default) or `hour`.
-    pub window: Option<String>,
-    /// What is counted; `credits_micro` by default.
-    pub meter: Option<String>,
-    /// `current` (default), `previous`, or any instant (RFC 3339) within the period.
-    pub period: Option<String>,
-    /// From this instant (RFC 3339) on, in place of the start of the period.
-    pub from: Option<String>,
-    /// Up to this instant (RFC 3339), in place of the end of the period.
-    pub to: Option<String>,
-}
-
 /// A scope as it stands: what holds for its organization, its own row, and its workspace's.
-struct Standing {
-    base: Base,
-    scope: Scope,
+pub(super) struct Standing {
+    pub(super) base: Base,
+    pub(super) scope: Scope,
     row: ScopeRow,
     /// The workspace's row, for an agent.
     workspace: Option<(Scope, ScopeRow)>,
 }
 
 impl Api {
-    async fn standing(&self, organization_id: &str, scope: Scope) -> Result<Standing, Problem> {
+    pub(super) async fn standing(&self, organization_id: &str, scope: Scope) -> Result<Standing, Problem> {
         let workspace = match &scope {
             Scope::Agent { workspace, .. } if !workspace.is_empty() => Some(Scope::Workspace(workspace.clone())),
             _ => None,
@@ -149,7 +129,7 @@ impl Api {
     }
 
     /// What a scope counted in a window, wherever that is kept.
-    async fn counted(
+    pub(super) async fn counted(
         &self,
         organization_id: &str,
         standing: &Standing,
@@ -161,28 +141,6 @@ impl Api {
         let missing: Vec<(WindowKind, Timestamp)> = missing.collect();
         let mut older = self.reader.older(organization_id, &standing.scope, &missing).await?.into_iter();
         Ok(here.into_iter().map(|here| here.or_else(|| older.next()).unwrap_or(Counters::ZERO)).collect())
-    }
-
-    /// The forecast of a meter from the start of the running hour to the end of the period.
-    async fn forecast(
-        &self,
-        organization_id: &str,
-        standing: &Standing,
-        meter: Meter,
-        period: Window,
-    ) -> Result<(Timestamp, Forecast), Problem> {
-        let now = self.clock.now();
-        let hour = figures::window(&standing.base, WindowKind::Hour, now);
-        let before = |hour: &Window| Some(figures::window(&standing.base, WindowKind::Hour, hour.start.plus_ms(-1)));
-        let hours = std::iter::successors(before(&hour), before).take(HISTORY_HOURS);
-        let mut starts: Vec<Timestamp> = hours.map(|hour| hour.start).collect();
-        starts.reverse();
-        let counted = self.counted(organization_id, standing, WindowKind::Hour, &starts).await?;
-        let counts: Vec<i64> = counted.iter().map(|counters| counters.get(meter)).collect();
-        let ahead = usize::try_from((period.end.since_ms(hour.start) + HOUR_MS - 1) / HOUR_MS).unwrap_or(0);
-        let made = tokio::task::spawn_blocking(move || forecast(&counts, ahead.min(POINTS_MAX)));
-        let made = made.await.map_err(|_| Problem::unavailable("the forecast could not be made"))?;
-        Ok((hour.start, made))
     }
 
     async fn usage_of(
@@ -259,62 +217,6 @@ impl Api {
         })
     }
 
-    async fn series_of(
-        &self,
-        _: &Caller,
-        organization_id: &str,
-        scope: Scope,
-        query: &SeriesQuery,
-    ) -> Result<Json<Series>, Problem> {
-        let kind = match query.window.as_deref() {
-            None | Some("day") => WindowKind::Day,
-            Some("hour") => WindowKind::Hour,
-            Some(other) => return Err(Problem::invalid(format!("window is {other:?}; it may be hour or day"))),
-        };
-        let meter = query.meter.as_deref().unwrap_or("credits_micro");
-        let meter = Meter::parse(meter).ok_or_else(|| Problem::invalid(format!("there is no meter {meter:?}")))?;
-        let standing = self.standing(organization_id, scope).await?;
-        let (base, now) = (&standing.base, self.clock.now());
-        let period = figures::period_asked(base, query.period.as_deref(), now)?;
-        let instant = |text: &Option<String>, or: Timestamp| {
-            text.as_deref().map_or(Ok(or), |text| parse_rfc3339(text).map_err(Problem::invalid))
-        };
-        let (from, to) = (instant(&query.from, period.start)?, instant(&query.to, period.end)?.min(period.end));
-        let windows = windows_between(base, kind, from, to.min(now.plus_ms(1)))?;
-        let starts: Vec<Timestamp> = windows.iter().map(|window| window.start).collect();
-        let counts = self.counted(organization_id, &standing, kind, &starts).await?;
-        let mut total = 0_i64;
-        let mut point = |window: Window, value: i64| {
-            total = total.saturating_add(value);
-            Point { span: figures::span(window), value, total }
-        };
-        let actual =
-            windows.iter().zip(&counts).map(|(window, counters)| point(*window, counters.get(meter))).collect();
-        let mut estimated = Vec::new();
-        if to > now && period.contains(now) {
-            let (begin, made) = self.forecast(organization_id, &standing, meter, period).await?;
-            // What the running window has counted is told already.
-            for window in windows_between(base, kind, now, to)? {
-                let within = made.hours().enumerate().filter_map(|(hour, count)| {
-                    let at = begin.plus_ms(hour as i64 * HOUR_MS);
-                    // Of the running hour only what is still to come.
-                    let left_ms = at.plus_ms(HOUR_MS).since_ms(now).clamp(0, HOUR_MS);
-                    window.contains(at).then(|| count.saturating_mul(left_ms) / HOUR_MS)
-                });
-                estimated.push(point(window, within.fold(0, i64::saturating_add)));
-            }
-        }
-        Ok(Json(Series {
-            organization_id: organization_id.to_owned(),
-            scope: standing.scope.to_string(),
-            meter: meter.name().to_owned(),
-            window: kind.name().to_owned(),
-            unit: figures::unit(&base.settings),
-            actual,
-            estimated,
-        }))
-    }
-
     async fn cards_of(
         &self,
         _: &Caller,
@@ -377,20 +279,6 @@ fn pool_of(standing: &Standing, period: Window, now: Timestamp) -> Option<PoolSh
     pools.next().and_then(|(scope, pool)| figures::pool(&scope, pool, period, now))
 }
 
-fn windows_between(base: &Base, kind: WindowKind, from: Timestamp, to: Timestamp) -> Result<Vec<Window>, Problem> {
-    if !crate::domain::event::EVENT_TIMES_MS.contains(&from.ms()) {
-        return Err(Problem::invalid("from lies before 1970 or after 9999"));
-    }
-    let first = figures::window(base, kind, from);
-    let next = |window: &Window| Some(figures::window(base, kind, window.end)).filter(|next| next.start >= window.end);
-    let windows = std::iter::successors(Some(first), next).take_while(|window| window.start < to);
-    let windows: Vec<Window> = windows.take(POINTS_MAX + 1).collect();
-    if windows.len() > POINTS_MAX {
-        return Err(Problem::invalid(format!("that is more than {POINTS_MAX} windows; ask for less, or for days")));
-    }
-    Ok(windows)
-}
-
 fn workspace(of: &OfWorkspace) -> Scope {
     Scope::Workspace(of.workspace_id.as_str().into())
 }
@@ -422,7 +310,7 @@ pub async fn organization(
         anchor: zone.anchor.to_string(),
         plan: settings.plan.map(|plan| plan.name().to_owned()),
         mode: payment.mode.name().to_owned(),
-        sources: super::lists::switches(&payment.switches),
+        sources: figures::switches(&payment.switches),
         consent_required: payment.consent_required,
         free_until: settings.free_until.map(|until| until.to_string()),
         seat_types,

@@ -144,7 +144,9 @@ class House:
         self.servers("stop")
 
 
-PRICES = {"default_prices": {"input_micro": 3_000_000, "output_micro": 15_000_000}, "completed_run_micro": 1_000}
+# From long ago, so that all of the trace is priced.
+PRICES = {"effective_from": "2020-01-01T00:00:00Z", "completed_run_micro": 1_000,
+          "default_prices": {"input_micro": 3_000_000, "output_micro": 15_000_000}}
 
 
 def live(house):
