@@ -27,7 +27,7 @@ const DAYS_NEEDED: usize = 3;
 const DAYS_TO_SMOOTH: usize = 6;
 
 /// No more days than these are looked at: what was before says little.
-const DAYS_MAX: usize = 5 * WEEK;
+pub const DAYS_MAX: usize = 5 * WEEK;
 
 /// The shares of the hours are those of so many days.
 const DAYS_OF_SHARES: usize = 2 * WEEK;

@@ -43,16 +43,9 @@ pub fn period_shown(base: &Base, period: Window, now: Timestamp) -> PeriodShown 
     }
 }
 
-/// The window of a kind around an instant.
-pub fn window(base: &Base, kind: WindowKind, time: Timestamp) -> Window {
-    base.calendar.window(&base.settings.zones, kind, time)
-}
-
 /// The running period and those before it, newest first.
 pub fn periods(base: &Base, now: Timestamp) -> Vec<Window> {
-    let running = window(base, WindowKind::Period, now);
-    let before = |period: &Window| Some(window(base, WindowKind::Period, period.start.plus_ms(-1)));
-    std::iter::successors(Some(running), before).take(PERIODS_SHOWN).collect()
+    base.windows_back(WindowKind::Period, now).take(PERIODS_SHOWN).collect()
 }
 
 /// The period that a query asks for: `current`, `previous`, or any instant in it.
@@ -60,10 +53,10 @@ pub fn periods(base: &Base, now: Timestamp) -> Vec<Window> {
 /// # Errors
 /// [`Problem::invalid`] for anything else.
 pub fn period_asked(base: &Base, asked: Option<&str>, now: Timestamp) -> Result<Window, Problem> {
-    let running = window(base, WindowKind::Period, now);
+    let running = base.window(WindowKind::Period, now);
     match asked {
         None | Some("" | "current") => Ok(running),
-        Some("previous") => Ok(window(base, WindowKind::Period, running.start.plus_ms(-1))),
+        Some("previous") => Ok(base.window(WindowKind::Period, running.start.plus_ms(-1))),
         Some(text) => {
             let time = parse_rfc3339(text).map_err(|why| {
                 Problem::invalid(format!("period is `current`, `previous`, or an instant within one: {why}"))
@@ -71,7 +64,7 @@ pub fn period_asked(base: &Base, asked: Option<&str>, now: Timestamp) -> Result<
             if time >= running.end || !crate::domain::event::EVENT_TIMES_MS.contains(&time.ms()) {
                 return Err(Problem::invalid("there is nothing to be seen of that time"));
             }
-            Ok(window(base, WindowKind::Period, time))
+            Ok(base.window(WindowKind::Period, time))
         }
     }
 }

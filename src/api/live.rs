@@ -258,7 +258,7 @@ impl Ear {
         }
         let read = self.api.reader.scopes(organization_id, std::slice::from_ref(&scope)).await;
         let Ok(Some((base, mut rows))) = read else { return };
-        let period = figures::window(&base, WindowKind::Period, self.api.clock.now());
+        let period = base.window(WindowKind::Period, self.api.clock.now());
         let Some(Some(row)) = rows.pop() else { return };
         let count = |meter| row.windows.count_of(WindowKind::Period, period.start, meter).unwrap_or(0);
         let usage = json!({ "scope": scope.to_string(), "period": figures::span(period),

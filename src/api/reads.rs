@@ -24,12 +24,10 @@ use crate::{
         time::{HOUR_MS, Timestamp},
         window::{Window, WindowKind},
     },
+    forecast::DAYS_MAX,
     ledger::redis::reader::Base,
     outlook::figures::forecast_credits,
 };
-
-/// Days before the present that a forecast looks at.
-pub(super) const HISTORY_DAYS: usize = 35;
 
 /// The problems that every read may answer with.
 #[derive(IntoResponses)]
@@ -192,11 +190,9 @@ impl Api {
         pool: Option<&PoolShown>,
     ) -> Result<EstimateShown, Problem> {
         let now = self.clock.now();
-        let day_at = |time| figures::window(&standing.base, WindowKind::Day, time);
-        let before = |day: &Window| Some(day_at(day.start.plus_ms(-1)));
-        let today = day_at(now);
-        let mut starts: Vec<Timestamp> =
-            std::iter::successors(Some(today), before).take(HISTORY_DAYS + 1).map(|day| day.start).collect();
+        let today = standing.base.window(WindowKind::Day, now);
+        let days = standing.base.windows_back(WindowKind::Day, now).take(DAYS_MAX + 1);
+        let mut starts: Vec<Timestamp> = days.map(|day| day.start).collect();
         starts.reverse();
         let counted = self.counted(organization_id, standing, WindowKind::Day, &starts).await?;
         let mut days_micro: Vec<i64> = counted.iter().map(|counters| counters.get(Meter::CreditsMicro)).collect();
@@ -314,7 +310,7 @@ pub async fn organization(
         consent_required: payment.consent_required,
         free_until: settings.free_until.map(|until| until.to_string()),
         seat_types,
-        period: figures::period_shown(&base, figures::window(&base, WindowKind::Period, now), now),
+        period: figures::period_shown(&base, base.window(WindowKind::Period, now), now),
         organization_id: of.organization_id,
     }))
 }

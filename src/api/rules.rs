@@ -42,7 +42,7 @@ pub async fn limits(
             if page.matches(&[Some(&field), Some(&limit.id)]) {
                 let window = match limit.window {
                     WindowKind::Session => row.windows.session(now),
-                    kind => figures::window(&snapshot.base, kind, now),
+                    kind => snapshot.base.window(kind, now),
                 };
                 let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
                 let shown = limit_shown(&field, set_on, limit, used);
@@ -107,7 +107,7 @@ pub async fn grants(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Grants>, Problem> {
     let (snapshot, now) = (api.snapshots.of(&of.organization_id).await?, api.clock.now());
-    let period = figures::window(&snapshot.base, WindowKind::Period, now);
+    let period = snapshot.base.window(WindowKind::Period, now);
     let (mut pools, mut grants) = (Vec::new(), Vec::new());
     for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
         let Some(pool) = row.pool.as_deref() else { continue };

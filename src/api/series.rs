@@ -9,7 +9,7 @@ use super::{
     access::Caller,
     figures,
     problem::Problem,
-    reads::{HISTORY_DAYS, Standing},
+    reads::Standing,
     shapes::{Point, Series},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         time::{HOUR_MS, Timestamp, parse_rfc3339},
         window::{Window, WindowKind},
     },
-    forecast::{Forecast, forecast},
+    forecast::{DAYS_MAX, Forecast, forecast},
     ledger::redis::reader::Base,
 };
 
@@ -27,7 +27,7 @@ use crate::{
 const POINTS_MAX: usize = 1_000;
 
 /// Hours before the present that a forecast of hours looks at.
-const HISTORY_HOURS: usize = HISTORY_DAYS * 24;
+const HISTORY_HOURS: usize = DAYS_MAX * 24;
 
 /// Which series.
 #[derive(Deserialize, IntoParams)]
@@ -111,9 +111,8 @@ impl Api {
         period: Window,
     ) -> Result<(Timestamp, Forecast), Problem> {
         let now = self.clock.now();
-        let hour = figures::window(&standing.base, WindowKind::Hour, now);
-        let before = |hour: &Window| Some(figures::window(&standing.base, WindowKind::Hour, hour.start.plus_ms(-1)));
-        let hours = std::iter::successors(before(&hour), before).take(HISTORY_HOURS);
+        let hour = standing.base.window(WindowKind::Hour, now);
+        let hours = standing.base.windows_back(WindowKind::Hour, hour.start.plus_ms(-1)).take(HISTORY_HOURS);
         let mut starts: Vec<Timestamp> = hours.map(|hour| hour.start).collect();
         starts.reverse();
         let counted = self.counted(organization_id, standing, WindowKind::Hour, &starts).await?;
@@ -129,8 +128,8 @@ fn windows_between(base: &Base, kind: WindowKind, from: Timestamp, to: Timestamp
     if !crate::domain::event::EVENT_TIMES_MS.contains(&from.ms()) {
         return Err(Problem::invalid("from lies before 1970 or after 9999"));
     }
-    let first = figures::window(base, kind, from);
-    let next = |window: &Window| Some(figures::window(base, kind, window.end)).filter(|next| next.start >= window.end);
+    let first = base.window(kind, from);
+    let next = |window: &Window| Some(base.window(kind, window.end)).filter(|next| next.start >= window.end);
     let windows = std::iter::successors(Some(first), next).take_while(|window| window.start < to);
     let windows: Vec<Window> = windows.take(POINTS_MAX + 1).collect();
     if windows.len() > POINTS_MAX {

@@ -131,9 +131,9 @@ pub struct PoolShown {
 pub struct EstimateShown {
     /// Credits used at the end of the period.
     pub at_end_micro: i64,
-    /// In four of five cases it is at least this.
+    /// In nine of ten cases it is at least this.
     pub low_micro: i64,
-    /// In four of five cases it is at most this.
+    /// In nine of ten cases it is at most this.
     pub high_micro: i64,
     /// When the pool will be used up, if that is before the reset.
     #[schema(format = DateTime)]
@@ -229,7 +229,7 @@ pub struct Cards {
     pub period: PeriodShown,
 }
 
-/// Use by one product, trigger or model.
+/// Use by one product or trigger.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Part {
     /// Its name; what there was no room for is `other`.

@@ -160,7 +160,7 @@ impl Figures {
         let rules = base.settings.rules_for(scope.kind(), None);
         for limit in row.limits.iter().chain(rules).take(LIMITS_SHOWN) {
             let Some(cap) = limit.cap else { continue };
-            let window = base.calendar.window(&base.settings.zones, limit.window, now);
+            let window = base.window(limit.window, now);
             self.holds_until = self.holds_until.min(window.end);
             let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
             self.limits.push(LimitFigures { scope: scope.to_string(), limit_id: limit.id.to_string(), used, cap });
@@ -245,5 +245,5 @@ pub fn forecast_for<'a>(base: &'a Base, rows: &'a [(Scope, ScopeRow)]) -> impl I
 }
 
 fn period(base: &Base, now: Timestamp) -> Window {
-    base.calendar.window(&base.settings.zones, WindowKind::Period, now)
+    base.window(WindowKind::Period, now)
 }

@@ -13,11 +13,9 @@ use crate::{
         time::Timestamp,
         window::{Window, WindowKind},
     },
+    forecast::DAYS_MAX,
     ledger::redis::reader::{Base, ReadError, Reader},
 };
-
-/// Days that are looked at.
-const DAYS: usize = 35;
 
 /// Days that are over are read again after this: what was late, or is still being worked off, has come by then.
 const READ_AGAIN: Duration = Duration::from_secs(900);
@@ -60,12 +58,11 @@ impl History {
         base: &Base,
         now: Timestamp,
     ) -> Result<Days, ReadError> {
-        let day_at = |time| base.calendar.window(&base.settings.zones, WindowKind::Day, time);
-        let today = day_at(now);
-        let before = |day: &Window| Some(day_at(day.start.plus_ms(-1)));
+        let today = base.window(WindowKind::Day, now);
+        let before_today = today.start.plus_ms(-1);
         let credits = |start| row.windows.count_of(WindowKind::Day, start, Meter::CreditsMicro);
         let today_micro = credits(today.start).unwrap_or(0);
-        let yesterday = day_at(today.start.plus_ms(-1)).start;
+        let yesterday = base.window(WindowKind::Day, before_today).start;
         let key = (organization_id.to_owned(), scope.clone());
         if let Some((last, over_micro, read)) = self.known.get_mut(&key)
             && *last == yesterday
@@ -78,7 +75,7 @@ impl History {
             return Ok(Days { over_micro: over_micro.clone(), today_micro, today });
         }
         let mut starts: Vec<Timestamp> =
-            std::iter::successors(before(&today), before).take(DAYS).map(|day| day.start).collect();
+            base.windows_back(WindowKind::Day, before_today).take(DAYS_MAX).map(|day| day.start).collect();
         starts.reverse();
         let missing = starts.iter().filter(|start| credits(**start).is_none());
         let missing: Vec<_> = missing.map(|start| (WindowKind::Day, *start)).collect();

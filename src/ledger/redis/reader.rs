@@ -17,7 +17,7 @@ use crate::{
         meter::Counters,
         scope::Scope,
         time::Timestamp,
-        window::WindowKind,
+        window::{Window, WindowKind},
     },
     ledger::{InputPartition, LedgerError, Progress, keys::Keys},
 };
@@ -44,6 +44,20 @@ pub struct Base {
     pub calendar: Calendar,
     /// The organization's own row.
     pub organization: ScopeRow,
+}
+
+impl Base {
+    /// The window of a kind around an instant.
+    pub fn window(&self, kind: WindowKind, time: Timestamp) -> Window {
+        self.calendar.window(&self.settings.zones, kind, time)
+    }
+
+    /// That window and those before it, newest first.
+    pub fn windows_back(&self, kind: WindowKind, time: Timestamp) -> impl Iterator<Item = Window> + '_ {
+        std::iter::successors(Some(self.window(kind, time)), move |window| {
+            Some(self.window(kind, window.start.plus_ms(-1)))
+        })
+    }
 }
 
 /// Some rows of an account, and where the next page begins; 0 after the last.
