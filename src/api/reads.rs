@@ -21,12 +21,12 @@ use crate::{
         account::row::ScopeRow,
         meter::{Counters, Meter},
         scope::{Scope, ScopeKind},
-        time::{HOUR_MS, Timestamp},
+        time::Timestamp,
         window::{Window, WindowKind},
     },
     forecast::DAYS_MAX,
     ledger::redis::reader::Base,
-    outlook::figures::forecast_credits,
+    outlook::figures::{forecast_credits, used_up_at},
 };
 
 /// The problems that every read may answer with.
@@ -202,13 +202,12 @@ impl Api {
         // Only the scope that owns the pool sees all that is drawn from it.
         let owns = pool.filter(|pool| pool.scope == standing.scope.to_string());
         let left = owns.map(|pool| pool.remaining_micro.saturating_add(pool.prepaid_remaining_micro));
-        let after = left.and_then(|left| made.used_up_after(left));
-        let exhausted_at = after.map(|thousandths| now.plus_ms(thousandths.saturating_mul(HOUR_MS / 1_000)));
+        let exhausted_at = left.and_then(|left| used_up_at(&made, left, period, now));
         Ok(EstimateShown {
             at_end_micro: expected.sum,
             low_micro: expected.low,
             high_micro: expected.high,
-            exhausted_at: exhausted_at.filter(|at| *at < period.end).map(|at| at.to_string()),
+            exhausted_at: exhausted_at.map(|at| at.to_string()),
             method: made.method.name().to_owned(),
         })
     }

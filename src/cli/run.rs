@@ -27,16 +27,15 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_when_asked(&stop)?;
     let service = Service::start(config, Arc::clone(&stop)).await?;
-    let api = match api::serve(config, service.metrics.clone(), service.clock.clone()).await {
+    let api = match serve(config, &service).await {
         Ok(api) => api,
         Err(error) => {
             // What has begun ends in good order.
             service.stop().await?;
-            return Err(error.into());
+            return Err(error);
         }
     };
     info!(api = %api.address, "serving the API");
-    service.show_usage(config).await?;
     while !stop.load(Ordering::SeqCst) && !service.has_ended() {
         tokio::time::sleep(LOOK).await;
     }
@@ -44,6 +43,12 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
     service.stop().await?;
     info!("stopped");
     Ok(())
+}
+
+/// Shows usage on `/metrics` and serves the API; what has begun when one of them fails ends with the service.
+async fn serve(config: &Config, service: &Service) -> Result<api::Serving, Failure> {
+    service.show_usage(config).await?;
+    Ok(api::serve(config, service.metrics.clone(), service.clock.clone()).await?)
 }
 
 /// Has SIGTERM and SIGINT ask the process to stop.

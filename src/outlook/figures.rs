@@ -173,10 +173,6 @@ impl Figures {
         let made = forecast_credits(&days.over_micro, days.today_micro, days.today, period, now);
         let used_micro = row.windows.count_of(WindowKind::Period, period.start, Meter::CreditsMicro).unwrap_or(0);
         let expected = made.on_top_of(used_micro);
-        let used_up = |left_micro: i64| {
-            let after = made.used_up_after(left_micro)?;
-            Some(now.plus_ms(after.saturating_mul(HOUR_MS / 1_000))).filter(|at| *at < period.end)
-        };
         let outlook = |limit_id: Option<Box<str>>, cap_micro: i64, left_micro: i64| Outlook {
             scope: scope.clone(),
             limit_id,
@@ -184,7 +180,7 @@ impl Figures {
             used_micro,
             cap_micro,
             expected,
-            exhausted_at: used_up(left_micro),
+            exhausted_at: used_up_at(&made, left_micro, period, now),
             method: made.method.name(),
             at: now,
         };
@@ -235,6 +231,12 @@ pub fn forecast_credits(
     // A day may have 23 or 25 hours.
     let ahead = usize::try_from((period.end.since_ms(today.end).max(0) + DAY_MS / 2) / DAY_MS).unwrap_or(0);
     forecast_from_days(days_micro, today_micro, left_permille, ahead)
+}
+
+/// When `left_micro` is expected to be used up, if before the end of the period.
+pub fn used_up_at(made: &Forecast, left_micro: i64, period: Window, now: Timestamp) -> Option<Timestamp> {
+    let after_thousandths = made.used_up_after(left_micro)?;
+    Some(now.plus_ms(after_thousandths.saturating_mul(HOUR_MS / 1_000))).filter(|at| *at < period.end)
 }
 
 /// The scopes that forecasts are made for: the organization, and each workspace.
