@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ids::{self, ContentCheck, Fingerprint},
+    ids::{self, EventId, Fingerprint},
     limit::{Action, Selector},
     meter::{Counters, Meter},
     organization::{AgentCreation, Plan, Role, SeatType, Unit, Wants},
@@ -42,9 +42,9 @@ impl ControlRecord {
         ids::fingerprint(&self.organization_id, &self.source, &self.id, self.time)
     }
 
-    /// A short hash over the command.
-    pub fn content_check(&self) -> ContentCheck {
-        ids::content_check(self.command_json.as_bytes())
+    /// What the ids of its account know it by; the check is over the command.
+    pub fn event_id(&self) -> EventId {
+        EventId { fingerprint: self.fingerprint(), check: ids::content_check(self.command_json.as_bytes()) }
     }
 }
 

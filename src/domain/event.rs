@@ -1,10 +1,11 @@
 //! The usage event: an immutable fact from the platform, whose identity the sender chose.
 
 use super::{
-    ids::{self, ContentCheck, Fingerprint},
+    ids::{self, ContentCheck, EventId, Fingerprint},
     reason::Reason,
     time::Timestamp,
 };
+use crate::faults::once;
 
 /// The largest quantity an event may carry: 2^53 − 1, the largest whole number that every JSON reader keeps exact.
 pub const QUANTITY_MAX: i64 = (1 << 53) - 1;
@@ -143,13 +144,18 @@ impl<'a> UsageEvent<'a> {
 }
 
 impl UsageEvent<'_> {
+    /// What the ids of its account know it by; `None` where nothing is kept of ids ([`once`]).
+    pub fn event_id(&self) -> Option<EventId> {
+        once().then(|| EventId { fingerprint: self.fingerprint(), check: self.content_check() })
+    }
+
     /// What makes this event itself.
     pub fn fingerprint(&self) -> Fingerprint {
         ids::fingerprint(self.organization_id, self.source, self.id, self.event_time)
     }
 
     /// A short hash over all that decides the charge: who, what, how much.
-    pub fn content_check(&self) -> ContentCheck {
+    fn content_check(&self) -> ContentCheck {
         let mut content = [0_u8; 512];
         let mut end = 0;
         let mut push = |bytes: &[u8]| {

@@ -16,23 +16,47 @@ pub struct Fingerprint(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentCheck(pub u16);
 
-/// The fingerprint of an event. Stable for ever: stored ids are compared with it after upgrades. None of the texts is
-/// longer than [`ID_BYTES_MAX`]; that was checked when the event was decoded.
+/// What the ids of an account know an event by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventId {
+    /// Which event.
+    pub fingerprint: Fingerprint,
+    /// With which content.
+    pub check: ContentCheck,
+}
+
+/// Room for what is hashed of most events, on the stack.
+const HASHED_BYTES: usize = 192;
+
+/// The fingerprint of an event. Stable for ever: stored ids are compared with it after upgrades.
 pub fn fingerprint(organization: &str, source: &str, id: &str, event_time: Timestamp) -> Fingerprint {
-    // In one piece on the stack: hashing piece by piece costs many times as much.
-    let mut bytes = [0_u8; 3 * (8 + ID_BYTES_MAX) + 8];
-    let mut end = 0;
-    let mut push = |part: &[u8]| {
-        bytes[end..end + part.len()].copy_from_slice(part);
-        end += part.len();
-    };
-    for part in [organization, source, id] {
-        // The length goes first, so that ("ab", "c") and ("a", "bc") differ.
-        push(&(part.len() as u64).to_le_bytes());
-        push(part.as_bytes());
+    let lengths = [organization, source, id].map(|part| (part.len() as u64).to_le_bytes());
+    // The length goes first, so that ("ab", "c") and ("a", "bc") differ.
+    let parts: [&[u8]; 7] = [
+        &lengths[0],
+        organization.as_bytes(),
+        &lengths[1],
+        source.as_bytes(),
+        &lengths[2],
+        id.as_bytes(),
+        &event_time.ms().to_le_bytes(),
+    ];
+    Fingerprint(hash_of(&parts, 1))
+}
+
+/// Hashes texts as if they were one: hashing piece by piece costs many times as much.
+fn hash_of(parts: &[&[u8]], seed: u64) -> u64 {
+    let mut bytes = [0_u8; HASHED_BYTES];
+    let mut rest = &mut bytes[..];
+    for part in parts {
+        let Some((place, left)) = std::mem::take(&mut rest).split_at_mut_checked(part.len()) else {
+            return xxh3_64_with_seed(&parts.concat(), seed);
+        };
+        place.copy_from_slice(part);
+        rest = left;
     }
-    push(&event_time.ms().to_le_bytes());
-    Fingerprint(xxh3_64_with_seed(&bytes[..end], 1))
+    let left = rest.len();
+    xxh3_64_with_seed(&bytes[..HASHED_BYTES - left], seed)
 }
 
 /// Folds the fields that decide a charge into a [`ContentCheck`].

@@ -210,6 +210,11 @@ pub struct Touched {
 }
 
 impl Touched {
+    /// Those that have a bit in `mask`.
+    pub const fn of(mask: u32) -> Self {
+        Self { mask }
+    }
+
     /// A bit for each, at its place among the stored meters.
     pub const fn mask(&self) -> u32 {
         self.mask

@@ -5,7 +5,8 @@ use hashbrown::HashMap;
 
 use crate::domain::account::Account;
 
-/// Accounts by organization, with a bound on the rows that they hold together.
+/// Accounts by organization, with a bound on the rows that they hold together. Boxed, because they go from here to the
+/// groups of a batch and back, and are a thousand bytes each.
 pub struct Accounts {
     held: HashMap<Box<str>, Held>,
     rows_max: usize,
@@ -14,7 +15,7 @@ pub struct Accounts {
 }
 
 struct Held {
-    account: Account,
+    account: Box<Account>,
     rows: usize,
     last_used_in: u64,
 }
@@ -32,18 +33,18 @@ impl Accounts {
     }
 
     /// Takes an account out, to work on it; a new view if it is not held.
-    pub fn take(&mut self, organization_id: &str) -> Account {
+    pub fn take(&mut self, organization_id: &str) -> Box<Account> {
         match self.held.remove(organization_id) {
             Some(held) => {
                 self.rows -= held.rows;
                 held.account
             }
-            None => Account::new(organization_id),
+            None => Box::new(Account::new(organization_id)),
         }
     }
 
     /// Puts an account back.
-    pub fn put(&mut self, mut account: Account) {
+    pub fn put(&mut self, mut account: Box<Account>) {
         account.end_batch();
         let rows = account.rows();
         self.rows += rows;

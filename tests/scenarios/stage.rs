@@ -186,7 +186,7 @@ impl Stage {
     fn decide(&mut self, event: &UsageEvent<'_>, moment: Moment) -> Outcome {
         let mut charged = Default::default();
         self.load(|account, needs| charged = account.needs_for_usage(event, needs));
-        self.account.decide_usage(event, charged, moment, &POLICY)
+        self.account.decide_usage(event, event.event_id(), charged, moment, &POLICY)
     }
 
     fn say(&mut self, record: &ControlRecord, moment: Moment) {

@@ -46,6 +46,7 @@ pub(super) struct Payer {
     pub(super) means: Means,
     /// What is left of the seat's allowance, by window.
     pub(super) seat: [Option<(Window, i64)>; ALLOWANCES_MAX],
+    /// Where seat and pool do not pay it all.
     pub(super) tightest: Option<Tightest>,
     pub(super) consent_missing: bool,
     /// What the pool has, whoever it may pay for.
@@ -70,10 +71,11 @@ pub(super) enum LimitPlace {
 }
 
 impl Account {
-    /// Who pays for what is charged to `scopes` at `event_time`; `None` if nobody has to.
+    /// Who pays for `charge_micro` that is charged to `scopes` at `event_time`; `None` if nobody has to.
     pub(super) fn payer(
         &self,
         scopes: &[ScopeIndex],
+        charge_micro: i64,
         event_time: Timestamp,
         period: Window,
         moment: Moment,
@@ -84,7 +86,7 @@ impl Account {
         }
         let late = moment.record_time >= period.end.plus_ms(policy.grace_ms);
         let payment = if late { self.settings.payment_at(period.end.plus_ms(-1)) } else { self.settings.payment() };
-        let owner = scopes.iter().rev().copied().find(|index| self.scopes.row(*index).pool.is_some());
+        let owner = self.owner_of_nearest_pool(scopes);
         if owner.is_none() && payment.mode == Mode::Credits {
             return None;
         }
@@ -109,15 +111,22 @@ impl Account {
             consent_missing: false,
             pool_total_micro: 0,
         };
-        self.find_means(&mut payer, scopes);
+        self.find_means(&mut payer, scopes, charge_micro);
         Some(payer)
+    }
+
+    /// The workspace, if it has a pool; else the organization, if that has one. `scopes` begin with the organization, and
+    /// where there is a workspace, that is next; what lies behind them has no pool and need not be looked at.
+    fn owner_of_nearest_pool(&self, scopes: &[ScopeIndex]) -> Option<ScopeIndex> {
+        let owners = if self.settings.workspace_pools > 0 { scopes.len().min(2) } else { 1 };
+        scopes[..owners].iter().rev().copied().find(|index| self.scopes.row(*index).pool.is_some())
     }
 
     pub(super) fn pool(&self, owner: ScopeIndex) -> &crate::domain::pool::Pool {
         self.scopes.row(owner).pool.as_ref().expect("the owner was found by its pool")
     }
 
-    fn find_means(&self, payer: &mut Payer, scopes: &[ScopeIndex]) {
+    fn find_means(&self, payer: &mut Payer, scopes: &[ScopeIndex], charge_micro: i64) {
         let own = payer.user.and_then(|user| self.scopes.row(user).member.as_ref());
         let is_on = |source| payer.payment.is_on(source, own.map(|member| &member.switches));
         if let Some(member) = payer.member.filter(|_| is_on(Source::Seat)) {
@@ -141,7 +150,9 @@ impl Account {
                 payer.means.prepaid_micro = pool.prepaid_left_micro(payer.event_time);
             }
         }
-        payer.tightest = self.tightest(scopes, payer.period, payer.event_time);
+        // Where seat and pool pay it all and something is left of them, limits on what comes after them say nothing.
+        let is_covered = payer.means.seat_micro.saturating_add(payer.means.pool_micro) > charge_micro;
+        payer.tightest = (!is_covered).then(|| self.tightest(scopes, payer.period, payer.event_time)).flatten();
         payer.means.extra_room_micro = payer.tightest.as_ref().map_or(i64::MAX, |tightest| tightest.room_micro.max(0));
         let consented = own.is_some_and(|member| member.consented);
         payer.consent_missing = payer.member.is_some() && payer.payment.consent_required && !consented;

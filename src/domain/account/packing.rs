@@ -4,17 +4,20 @@
 use serde::Serialize;
 
 use super::{layout::LAYOUT, row::ScopeRow, windows::Windows};
-use crate::domain::pause::Pauses;
+use crate::domain::{meter::Meter, pause::Pauses};
 
 /// Room for a window, so that a row seldom has to grow.
 const WINDOW_BYTES: usize = 40;
+
+/// A marker and eight bytes.
+const COUNT_BYTES_MAX: usize = 9;
 
 /// Packs a row in the current layout: a list of its fields without what is empty at its end, for most rows are counters
 /// and nothing else.
 pub fn pack_row(row: &ScopeRow) -> Vec<u8> {
     let mut packed = Vec::with_capacity(16 + row.windows.len() * WINDOW_BYTES);
     put_list(&mut packed, 2);
-    put_count(&mut packed, i64::from(LAYOUT));
+    put(&mut packed, &LAYOUT);
     let fields = fields_there(row);
     put_list(&mut packed, fields);
     for field in 0..fields {
@@ -57,14 +60,14 @@ fn put<T: Serialize>(packed: &mut Vec<u8>, value: &T) {
 fn put_windows(packed: &mut Vec<u8>, windows: &Windows) {
     put_list(packed, windows.len());
     for position in 0..windows.len() {
-        let (kind, start, counts) = windows.stored(position);
+        let (kind, start) = windows.head(position);
+        let counters = windows.counters(position);
+        let counts = counters.stored();
         put_list(packed, 3);
         packed.push(u8::from(kind));
-        put_count(packed, start.ms().div_euclid(1_000));
+        put_counts(packed, &[start.ms().div_euclid(1_000)]);
         put_list(packed, counts.len());
-        for count in counts {
-            put_count(packed, count);
-        }
+        put_counts(packed, counts);
     }
 }
 
@@ -77,24 +80,41 @@ fn put_list(packed: &mut Vec<u8>, length: usize) {
     }
 }
 
-/// A whole number in the shortest form that MessagePack has for it.
-#[inline]
-fn put_count(packed: &mut Vec<u8>, count: i64) {
-    match count {
-        0..=0x7f => packed.push(count as u8),
-        0x80..=0xff => put_bytes(packed, 0xcc, [count as u8]),
-        0x100..=0xffff => put_bytes(packed, 0xcd, (count as u16).to_be_bytes()),
-        0x1_0000..=0xffff_ffff => put_bytes(packed, 0xce, (count as u32).to_be_bytes()),
-        0x1_0000_0000.. => put_bytes(packed, 0xcf, (count as u64).to_be_bytes()),
-        // Only adjustments are negative.
-        _ => put(packed, &count),
-    }
-}
-
-#[inline]
 fn put_bytes<const N: usize>(packed: &mut Vec<u8>, marker: u8, bytes: [u8; N]) {
     packed.push(marker);
     packed.extend_from_slice(&bytes);
+}
+
+/// Whole numbers, each in the shortest form that MessagePack has for it; as many as there are meters, at most. They are
+/// put together on the stack, where room has not to be asked for at each.
+fn put_counts(packed: &mut Vec<u8>, counts: &[i64]) {
+    let mut bytes = [0_u8; Meter::STORED * COUNT_BYTES_MAX];
+    let mut end = 0;
+    for count in counts {
+        let (marker, width) = match *count {
+            small @ 0..=0x7f => {
+                bytes[end] = small as u8;
+                end += 1;
+                continue;
+            }
+            0x80..=0xff => (0xcc, 1),
+            0x100..=0xffff => (0xcd, 2),
+            0x1_0000..=0xffff_ffff => (0xce, 4),
+            0x1_0000_0000.. => (0xcf, 8),
+            // Only adjustments are negative.
+            ..0 => {
+                packed.extend_from_slice(&bytes[..end]);
+                end = 0;
+                put(packed, count);
+                continue;
+            }
+        };
+        bytes[end] = marker;
+        let from_the_left = (*count as u64) << (64 - 8 * width);
+        bytes[end + 1..end + COUNT_BYTES_MAX].copy_from_slice(&from_the_left.to_be_bytes());
+        end += 1 + width;
+    }
+    packed.extend_from_slice(&bytes[..end]);
 }
 
 #[cfg(test)]
@@ -105,7 +125,7 @@ mod tests {
             layout::{pack, unpack},
             windows::{WindowCode, WindowCounters},
         },
-        meter::{Counters, Meter},
+        meter::Counters,
         time::Timestamp,
         window::WindowKind,
     };

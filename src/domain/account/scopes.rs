@@ -193,6 +193,10 @@ impl Scopes {
     fn add(&mut self, scope: Scope) -> ScopeIndex {
         let index = ScopeIndex::try_from(self.slots.len()).expect("memory ends long before 2^32 scopes");
         let field = scope.to_string().into();
+        if self.slots.len() == self.slots.capacity() {
+            // A quarter more, for slots are large and accounts many: what is not filled is memory all the same.
+            self.slots.reserve_exact(self.slots.len() / 4 + 4);
+        }
         self.slots.push(ScopeSlot {
             scope,
             field,

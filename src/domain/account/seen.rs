@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ids::{ContentCheck, Fingerprint},
+    ids::EventId,
     time::{MINUTE_MS, Timestamp},
 };
 
@@ -127,32 +127,25 @@ impl SeenIds {
     }
 
     /// Looks an event up. Its segment has to be loaded (see [`SeenIds::missing`]).
-    pub fn look_up(&self, event_time: Timestamp, fingerprint: Fingerprint, check: ContentCheck) -> Sighting {
+    pub fn look_up(&self, event_time: Timestamp, id: EventId) -> Sighting {
         let Some(position) = self.covering(event_time) else { return Sighting::Fresh };
         let segment = self.segments[position].as_ref().expect("the segment was loaded before the event is decided");
-        match segment.ids.get(&fingerprint.0) {
+        match segment.ids.get(&id.fingerprint.0) {
             None => Sighting::Fresh,
-            Some(known) if *known == check.0 => Sighting::Duplicate,
+            Some(known) if *known == id.check.0 => Sighting::Duplicate,
             Some(_) => Sighting::Reused,
         }
     }
 
     /// Remembers an event that [`SeenIds::look_up`] found fresh. `newest_event_time` is the latest event time of the
     /// account so far, this event's excluded.
-    pub fn insert(
-        &mut self,
-        event_time: Timestamp,
-        fingerprint: Fingerprint,
-        check: ContentCheck,
-        newest_event_time: Timestamp,
-        horizon_ms: i64,
-    ) {
+    pub fn insert(&mut self, event_time: Timestamp, id: EventId, newest_event_time: Timestamp, horizon_ms: i64) {
         self.cut(event_time, newest_event_time, horizon_ms);
         let position = self.covering(event_time).expect("there is a segment after the cut");
         let segment = self.segments[position].as_mut().expect("the segment was loaded before the event is decided");
-        segment.ids.insert(fingerprint.0, check.0);
-        segment.appended.extend_from_slice(&fingerprint.0.to_le_bytes());
-        segment.appended.extend_from_slice(&check.0.to_le_bytes());
+        segment.ids.insert(id.fingerprint.0, id.check.0);
+        segment.appended.extend_from_slice(&id.fingerprint.0.to_le_bytes());
+        segment.appended.extend_from_slice(&id.check.0.to_le_bytes());
     }
 
     /// Begins a new segment where the newest one is full, or longer than a quarter of the horizon. The cut lies
@@ -236,16 +229,20 @@ impl SeenIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::{ContentCheck, Fingerprint};
 
     const HORIZON_MS: i64 = 48 * 60 * MINUTE_MS;
 
+    fn event_id(id: u64, check: u16) -> EventId {
+        EventId { fingerprint: Fingerprint(id), check: ContentCheck(check) }
+    }
+
     fn insert(seen: &mut SeenIds, id: u64, time: i64, newest: i64) {
-        let time = Timestamp::from_ms(time);
-        seen.insert(time, Fingerprint(id), ContentCheck(1), Timestamp::from_ms(newest), HORIZON_MS);
+        seen.insert(Timestamp::from_ms(time), event_id(id, 1), Timestamp::from_ms(newest), HORIZON_MS);
     }
 
     fn look_up(seen: &SeenIds, id: u64, time: i64, check: u16) -> Sighting {
-        seen.look_up(Timestamp::from_ms(time), Fingerprint(id), ContentCheck(check))
+        seen.look_up(Timestamp::from_ms(time), event_id(id, check))
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         event::{RunPhase, Usage, UsageEvent},
-        ids::{ContentCheck, Fingerprint},
+        ids::EventId,
         limit::Limit,
         meter::{Counters, Meter},
         pause::{Cause, CauseKind},
@@ -23,7 +23,7 @@ use crate::{
         time::Timestamp,
         window::{Window, WindowKind},
     },
-    faults::{Defence, holds, once},
+    faults::{Defence, holds},
 };
 
 /// How many contributors a crossing names.
@@ -71,10 +71,12 @@ impl Account {
         }
     }
 
-    /// Decides one event, all of whose needs are loaded.
+    /// Decides one event, all of whose needs are loaded. `id` is what [`UsageEvent::event_id`] says: worked out by who
+    /// decodes, while the texts of the event are at hand.
     pub fn decide_usage(
         &mut self,
         event: &UsageEvent<'_>,
+        id: Option<EventId>,
         charged: ChargedScopes,
         moment: Moment,
         policy: &Policy,
@@ -87,28 +89,25 @@ impl Account {
         if event_time < record_time.plus_ms(-policy.horizon_ms) {
             return Outcome::DeadLetter(Reason::TooLate { event_time, record_time });
         }
-        let id = once().then(|| (event.fingerprint(), event.content_check()));
-        if let Some((fingerprint, check)) = id
-            && let Some(known) = self.look_for_id(event_time, fingerprint, check)
-        {
+        if let Some(known) = id.and_then(|id| self.look_for_id(event_time, id)) {
             return known;
         }
         if let Err(reason) = self.charge(event, charged, moment, policy) {
             return Outcome::DeadLetter(reason);
         }
-        if let Some((fingerprint, check)) = id {
-            self.seen.insert(event_time, fingerprint, check, self.head.newest_event_time, policy.horizon_ms);
+        if let Some(id) = id {
+            self.seen.insert(event_time, id, self.head.newest_event_time, policy.horizon_ms);
         }
         self.head.newest_event_time = self.head.newest_event_time.max(event_time);
         Outcome::Applied
     }
 
     /// What the ids that are kept say of an event; `None` if it was never seen.
-    fn look_for_id(&self, event_time: Timestamp, fingerprint: Fingerprint, check: ContentCheck) -> Option<Outcome> {
+    fn look_for_id(&self, event_time: Timestamp, id: EventId) -> Option<Outcome> {
         if self.seen.has_forgotten(event_time) && holds(Defence::Overtaken) {
             return Some(Outcome::Overtaken);
         }
-        match self.seen.look_up(event_time, fingerprint, check) {
+        match self.seen.look_up(event_time, id) {
             Sighting::Fresh => None,
             Sighting::Duplicate => holds(Defence::Ids).then_some(Outcome::Duplicate),
             Sighting::Reused => Some(Outcome::DeadLetter(Reason::IdReused)),
@@ -132,7 +131,7 @@ impl Account {
         for index in charged.as_slice() {
             self.follow(*index);
         }
-        let payer = self.payer(charged.as_slice(), event.event_time, windows[2].1, moment, policy);
+        let payer = self.payer(charged.as_slice(), credits_micro, event.event_time, windows[2].1, moment, policy);
         let paid = payer.as_ref().map(|payer| (payer, self.pay(payer, &mut charge)));
         let charging = Charging {
             event_time: event.event_time,

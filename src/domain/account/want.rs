@@ -41,7 +41,8 @@ impl Account {
         // Pauses are of the present; but what the present is, usage must have been read up to.
         let now = moment.clock.min(moment.read_until).max(moment.record_time);
         let period = self.calendar.window(&self.settings.zones, WindowKind::Period, now);
-        self.payer(&scopes, now, period, Moment { record_time: now, ..moment }, policy)
+        // Whatever it may be.
+        self.payer(&scopes, i64::MAX, now, period, Moment { record_time: now, ..moment }, policy)
     }
 
     /// The workspace whose means a scope has to be held to, if it was named since the account came into memory.

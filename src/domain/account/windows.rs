@@ -4,11 +4,9 @@
 //! by side, where one look finds the window that is wanted, and their counts in one table, which has columns only for
 //! meters that the row has counted. A window costs 16 bytes and 8 for each of these meters, in place of 160.
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::counting::COUNTED;
 use crate::domain::{
     meter::{Counters, Meter, Touched},
     time::Timestamp,
@@ -110,7 +108,7 @@ impl Columns {
 
     /// The meters that have a column, in its order.
     fn meters(self) -> impl Iterator<Item = usize> {
-        (0..Meter::STORED).filter(move |meter| self.mask & (1 << meter) != 0)
+        Touched::of(self.mask).meters()
     }
 }
 
@@ -168,8 +166,13 @@ impl Windows {
         let oldest = of_kind().min_by_key(|position| self.heads[*position].1).filter(|_| of_kind().count() >= 2);
         let Some(oldest) = oldest else {
             let width = self.width();
-            self.heads.reserve_exact(1);
-            self.counts.reserve_exact(width);
+            // The first event opens the windows that every event is counted in; where others are used, or when those end,
+            // there will be two of a kind.
+            let expected = if self.is_empty() { COUNTED.len() } else { 2 };
+            if self.heads.len() == self.heads.capacity() {
+                self.heads.reserve_exact(expected);
+                self.counts.reserve_exact(expected * width);
+            }
             self.heads.push((WindowCode(kind), start));
             self.counts.resize(self.counts.len() + width, 0);
             self.guess(kind, self.len() - 1);
@@ -182,17 +185,9 @@ impl Windows {
         (oldest, Some(WindowCounters { kind: code, start: left, counters }))
     }
 
-    /// Kind, start and counts of a window, without the zeros at the end: as it is packed.
-    pub fn stored(&self, position: usize) -> (WindowCode, Timestamp, impl ExactSizeIterator<Item = i64> + '_) {
-        let (kind, start) = self.heads[position];
-        let counts = &self.counts[position * self.width()..];
-        let used = self.columns.meters().zip(counts).filter(|(_, count)| **count != 0).last();
-        let used = used.map_or(0, |(meter, _)| meter + 1);
-        let count = move |meter: usize| match self.columns.of_meter[meter] {
-            NO_COLUMN => 0,
-            column => counts[usize::from(column)],
-        };
-        (kind, start, (0..used).map(count))
+    /// Kind and start of a window.
+    pub fn head(&self, position: usize) -> (WindowCode, Timestamp) {
+        self.heads[position]
     }
 
     /// All counts of a window.
@@ -286,14 +281,6 @@ impl Windows {
             }
         }
     }
-
-    fn push(&mut self, window: &WindowCounters) {
-        let touched = window.counters.touched();
-        self.guess(window.kind.0, self.len());
-        self.heads.push((window.kind, window.start));
-        self.counts.resize(self.counts.len() + self.width(), 0);
-        self.add(self.len() - 1, &window.counters, &touched);
-    }
 }
 
 /// By what they hold, whichever meters have a column.
@@ -312,9 +299,18 @@ impl std::fmt::Debug for Windows {
 }
 
 impl FromIterator<WindowCounters> for Windows {
+    /// Takes no more memory than they need: most rows are loaded and never grow.
     fn from_iter<T: IntoIterator<Item = WindowCounters>>(windows: T) -> Self {
-        let mut all = Self::default();
-        windows.into_iter().for_each(|window| all.push(&window));
+        let windows: Vec<WindowCounters> = windows.into_iter().collect();
+        let mask = windows.iter().fold(0, |mask, window| mask | window.counters.touched().mask());
+        let mut all = Self { columns: Columns::of(mask), ..Self::default() };
+        all.heads.reserve_exact(windows.len());
+        all.counts = vec![0; windows.len() * all.width()];
+        for (position, window) in windows.iter().enumerate() {
+            all.guess(window.kind.0, position);
+            all.heads.push((window.kind, window.start));
+            all.add(position, &window.counters, &window.counters.touched());
+        }
         all
     }
 }
@@ -327,26 +323,7 @@ impl Serialize for Windows {
 
 impl<'de> Deserialize<'de> for Windows {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-
-        impl<'de> Visitor<'de> for List {
-            type Value = Windows;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a list of windows")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Windows, A::Error> {
-                let mut windows = Windows::default();
-                windows.heads.reserve_exact(list.size_hint().unwrap_or(0).min(64));
-                while let Some(window) = list.next_element()? {
-                    windows.push(&window);
-                }
-                Ok(windows)
-            }
-        }
-
-        deserializer.deserialize_seq(List)
+        Vec::<WindowCounters>::deserialize(deserializer).map(Self::from_iter)
     }
 }
 

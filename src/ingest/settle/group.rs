@@ -23,7 +23,7 @@ pub struct Groups {
 
 pub(super) struct Group {
     pub(super) organization_id: Box<str>,
-    pub(super) account: Option<Account>,
+    pub(super) account: Option<Box<Account>>,
     /// Items in their order.
     pub(super) items: Vec<u32>,
     /// How many of them are settled.
@@ -60,11 +60,11 @@ impl Groups {
 
     /// The accounts that are being worked on.
     pub fn accounts_mut(&mut self) -> impl Iterator<Item = &mut Account> {
-        self.all.iter_mut().filter_map(|group| group.account.as_mut())
+        self.all.iter_mut().filter_map(|group| group.account.as_deref_mut())
     }
 
     /// Gives the accounts back.
-    pub fn into_accounts(self) -> impl Iterator<Item = Account> {
+    pub fn into_accounts(self) -> impl Iterator<Item = Box<Account>> {
         self.all.into_iter().filter_map(|group| group.account)
     }
 
@@ -91,7 +91,7 @@ impl Group {
         for (nth, number) in self.items[self.settled..].iter().enumerate() {
             let item = &mut items[*number as usize];
             match &item.work {
-                Work::Usage(decoded) => item.charged = account.needs_for_usage(&decoded.event(), &mut needs),
+                Work::Usage(decoded, _) => item.charged = account.needs_for_usage(&decoded.event(), &mut needs),
                 Work::Control(control) => {
                     if nth == 0 {
                         account.needs_for_control(&control.record, &mut needs);
@@ -122,7 +122,7 @@ impl Group {
             let first = upto == self.settled;
             let moment = Moment::of(item.record_time, present);
             let outcome = match &item.work {
-                Work::Usage(decoded) => account.decide_usage(&decoded.event(), item.charged, moment, policy),
+                Work::Usage(decoded, id) => account.decide_usage(&decoded.event(), *id, item.charged, moment, policy),
                 Work::Control(_) if !first => break,
                 Work::Control(control) => {
                     let InputPartition { topic, partition } = position_of(control.position);
@@ -145,7 +145,7 @@ impl Group {
                 Outcome::DeadLetter(reason) => tally.dead.push((*number as usize, reason)),
                 Outcome::Overtaken if item.is_left_over => {
                     let event_time = match &item.work {
-                        Work::Usage(decoded) => decoded.event().event_time,
+                        Work::Usage(decoded, _) => decoded.event().event_time,
                         Work::Control(control) => control.record.time,
                         Work::Correction { .. } => item.record_time,
                     };
@@ -208,6 +208,6 @@ impl Group {
 
     /// Drops everything that is held of the account: rows and ids.
     pub(super) fn forget_account(&mut self) {
-        self.account = Some(Account::new(&self.organization_id));
+        self.account = Some(Box::new(Account::new(&self.organization_id)));
     }
 }

@@ -39,6 +39,7 @@ use crate::{
             changes::{Needs, Stamp},
             scopes::ChargedScopes,
         },
+        ids::EventId,
         reason::Reason,
         scope::Scope,
         time::Timestamp,
@@ -63,8 +64,8 @@ const EVENT_ROWS_MAX: usize = 4;
 
 /// Something to decide.
 pub enum Work<'m> {
-    /// A usage event.
-    Usage(Decoded<'m>),
+    /// A usage event, and what its account knows it by.
+    Usage(Decoded<'m>, Option<EventId>),
     /// A control record.
     Control(ControlItem),
     /// Something read back from the pauses topic that may be wrong.

@@ -166,8 +166,11 @@ impl Worker {
             loop {
                 match self.decoder.usage(message.payload()) {
                     Ok(decoded) => {
-                        groups.add(decoded.event().organization_id, items.len());
-                        items.push(Item::new(Work::Usage(decoded), Some(position), message.offset(), record_time));
+                        let event = decoded.event();
+                        groups.add(event.organization_id, items.len());
+                        let id = event.event_id();
+                        let work = Work::Usage(decoded, id);
+                        items.push(Item::new(work, Some(position), message.offset(), record_time));
                     }
                     Err(Undecoded::NeedsSchema(id)) => {
                         self.learn_schema(id).await?;

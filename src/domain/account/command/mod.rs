@@ -98,9 +98,9 @@ impl Account {
         moment: Moment,
         policy: &Policy,
     ) -> Outcome {
-        let (fingerprint, check) = (record.fingerprint(), record.content_check());
-        let is_sweeping = self.head.sweeping.contains(&fingerprint.0);
-        match self.seen.look_up(record.time, fingerprint, check) {
+        let id = record.event_id();
+        let is_sweeping = self.head.sweeping.contains(&id.fingerprint.0);
+        match self.seen.look_up(record.time, id) {
             Sighting::Fresh => {}
             // Its change is made, and it is still on its way through the scopes that follow it.
             Sighting::Duplicate if is_sweeping => {}
@@ -132,7 +132,7 @@ impl Account {
                 // The id goes with the change, in the first commit.
                 if !is_sweeping {
                     self.remember(record, policy);
-                    self.head.sweeping.push(fingerprint.0);
+                    self.head.sweeping.push(id.fingerprint.0);
                 }
                 return Outcome::Continue;
             }
@@ -141,7 +141,7 @@ impl Account {
         };
         self.journal(record, position, moment, &outcome, answer);
         if is_sweeping {
-            self.head.sweeping.retain(|known| *known != fingerprint.0);
+            self.head.sweeping.retain(|known| *known != id.fingerprint.0);
         } else {
             self.remember(record, policy);
         }
@@ -149,8 +149,7 @@ impl Account {
     }
 
     fn remember(&mut self, record: &ControlRecord, policy: &Policy) {
-        let (fingerprint, check) = (record.fingerprint(), record.content_check());
-        self.seen.insert(record.time, fingerprint, check, self.head.newest_event_time, policy.horizon_ms);
+        self.seen.insert(record.time, record.event_id(), self.head.newest_event_time, policy.horizon_ms);
         self.head.newest_event_time = self.head.newest_event_time.max(record.time);
     }
 
