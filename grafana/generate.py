@@ -70,6 +70,12 @@ def dashboard(uid, title, variables, panels, since="now-7d"):
             "tags": ["bursar"], "templating": {"list": variables}, "panels": panels}
 
 
+MODELS = [("name", "Model", "string"), ("credits_micro", "Credits (micro)", "number"),
+          ("input_tokens", "Input tokens", "number"), ("output_tokens", "Output tokens", "number"),
+          ("cache_read_input_tokens", "Read from caches", "number"),
+          ("cache_creation_input_tokens", "Written to caches", "number")]
+
+
 def of_workspace():
     used, size = (f"bursar_workspace_{name}_micro{{{WORKSPACE}}}" for name in ("credits", "pool_size"))
     left = f"bursar_workspace_pool_remaining_micro{{{WORKSPACE}}}"
@@ -107,6 +113,7 @@ def of_workspace():
             ("runs_completed", "Runs completed", "number")], 12, 5),
         table("Agents", f"{W}/agents?period=${{period}}&limit=1000", "agents", agents, 24, 10),
         table("What drives usage", f"{W}/breakdown?period=${{period}}", "by_trigger", parts),
+        table("Models", f"{W}/breakdown?period=${{period}}", "by_model", MODELS),
         chart("Agents with most credits", (credits(f"bursar_agent_credits_micro{{{WORKSPACE}}}"), "{{agent}}")),
     ])
 
@@ -150,6 +157,7 @@ def of_organization():
             ("expires_at", "Expires", "string")]),
         table("Products", f"{O}/breakdown?period=${{period}}", "by_product", [
             ("name", "Product", "string"), *amounts, ("extra_credits_micro", "Extra usage (micro)", "number")]),
+        table("Models", f"{O}/breakdown?period=${{period}}", "by_model", MODELS),
         table("Statement", f"{O}/statements?period=${{period}}&limit=1000", "lines", [
             ("scope", "Scope", "string"), ("meters.credits_micro", "Credits (micro)", "number"),
             ("by_source.seat_micro", "Seat (micro)", "number"), ("by_source.pool_micro", "Pool (micro)", "number"),

@@ -13,7 +13,7 @@ use super::{
     guard::{Path, Query},
     problem::Problem,
     series::SeriesQuery,
-    shapes::{Breakdown, Cards, EstimateShown, OrganizationShown, Part, Periods, PoolShown, Series, Usage},
+    shapes::{Breakdown, Cards, EstimateShown, ModelPart, OrganizationShown, Part, Periods, PoolShown, Series, Usage},
     snapshot::no_organization,
 };
 use crate::{
@@ -244,7 +244,7 @@ impl Api {
         let of_period = standing.row.parts.iter().filter(|part| part.start == period.start);
         let mut parts: Vec<Part> = of_period
             .map(|part| Part {
-                name: base.settings.labels.get(usize::from(part.label)).map_or("other", |name| name).to_owned(),
+                name: name_of(&base.settings.labels, part.label),
                 credits_micro: part.credits_micro,
                 extra_credits_micro: part.extra_micro,
                 runs_completed: part.runs_completed,
@@ -252,6 +252,18 @@ impl Api {
             })
             .collect();
         parts.sort_by(|a, b| b.credits_micro.cmp(&a.credits_micro).then_with(|| a.name.cmp(&b.name)));
+        let models = standing.row.models.iter().filter(|part| part.start == period.start);
+        let mut by_model: Vec<ModelPart> = models
+            .map(|part| ModelPart {
+                name: name_of(&base.settings.models, part.model),
+                credits_micro: part.credits_micro,
+                input_tokens: part.tokens.input,
+                output_tokens: part.tokens.output,
+                cache_read_input_tokens: part.tokens.cache_read,
+                cache_creation_input_tokens: part.tokens.cache_creation,
+            })
+            .collect();
+        by_model.sort_by(|a, b| b.credits_micro.cmp(&a.credits_micro).then_with(|| a.name.cmp(&b.name)));
         let by_product = matches!(standing.scope.kind(), ScopeKind::Organization | ScopeKind::User);
         let (by_product, by_trigger) = if by_product { (parts, Vec::new()) } else { (Vec::new(), parts) };
         Ok(Json(Breakdown {
@@ -260,8 +272,14 @@ impl Api {
             unit: figures::unit(&base.settings),
             by_product,
             by_trigger,
+            by_model,
         }))
     }
+}
+
+/// The name of a product, trigger or model.
+fn name_of(names: &[Box<str>], number: u8) -> String {
+    names.get(usize::from(number)).map_or("other", |name| name).to_owned()
 }
 
 /// The pool that pays for a scope: the nearest.

@@ -244,6 +244,23 @@ pub struct Part {
     pub credits_per_run_micro: Option<i64>,
 }
 
+/// Use of one model.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelPart {
+    /// Its name as requested; what there was no room for is `other`.
+    pub name: String,
+    /// Credits used.
+    pub credits_micro: i64,
+    /// Tokens sent, without those read from or written to a cache.
+    pub input_tokens: i64,
+    /// Tokens produced.
+    pub output_tokens: i64,
+    /// Input tokens read from a provider's cache.
+    pub cache_read_input_tokens: i64,
+    /// Input tokens written to a provider's cache.
+    pub cache_creation_input_tokens: i64,
+}
+
 /// What drives usage (rows A21, B12).
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Breakdown {
@@ -257,6 +274,8 @@ pub struct Breakdown {
     pub by_product: Vec<Part>,
     /// By trigger: of workspaces and agents.
     pub by_trigger: Vec<Part>,
+    /// By model: of organization and workspaces.
+    pub by_model: Vec<ModelPart>,
 }
 
 /// A workspace in a list (rows A5, A17).

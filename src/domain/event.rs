@@ -1,5 +1,7 @@
 //! The usage event: an immutable fact from the platform, whose identity the sender chose.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     ids::{self, ContentCheck, EventId, Fingerprint},
     reason::Reason,
@@ -91,7 +93,7 @@ impl RunPhase {
 }
 
 /// Tokens by class, each at most [`QUANTITY_MAX`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// Sent to the model, without the cached.
     pub input: i64,

@@ -180,6 +180,13 @@ impl Seen {
                 let part = parts.iter().rev().find(|part| Some(usize::from(part.label)) == label);
                 format!("part {name} of {scope} is {}", part.map_or(0, |part| part.credits_micro))
             }
+            ["model", name, "of", scope, "is", _] => {
+                let model = self.settings.models.iter().position(|model| &**model == name);
+                let parts = self.row(scope).models;
+                let part = parts.iter().rev().find(|part| Some(usize::from(part.model)) == model);
+                let shown = part.map_or((0, 0), |part| (part.credits_micro, part.tokens.input));
+                format!("model {name} of {scope} is {}/{}", shown.0, shown.1)
+            }
             [scope, "has", "seat", _] => {
                 let row = self.row(scope);
                 format!("{scope} has seat {}", row.seat_type().unwrap_or("none"))

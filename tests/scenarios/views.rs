@@ -6,7 +6,7 @@ use bursar::{
             Account, Moment,
             changes::{Loaded, LoadedBase, Needs, Stamp},
             layout::{LAYOUT, LayoutError, pack_as, unpack, unpack_up_to},
-            row::{Overshoot, Part, ScopeRow},
+            row::{ModelPart, Overshoot, Part, ScopeRow},
             windows::WindowCounters,
         },
         event::{Tokens, Usage, UsageEvent},
@@ -126,6 +126,7 @@ struct NextRow {
     registered: Option<Box<Registered>>,
     parts: Vec<Part>,
     overshoots: Vec<Overshoot>,
+    models: Vec<ModelPart>,
     held: i64,
 }
 

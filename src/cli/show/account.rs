@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::domain::{
     account::{changes::Head, row::ScopeRow, settings::Settings},
+    event::Tokens,
     meter::Counters,
     organization::{AgentCreation, Member, SeatType},
     pause::Cause,
@@ -64,6 +65,12 @@ pub fn scope_json(field: &str, row: &ScopeRow, settings: &Settings) -> Json {
             "credits_micro": part.credits_micro, "extra_credits_micro": part.extra_micro,
             "runs_completed": part.runs_completed })
     });
+    let models = row.models.iter().map(|part| {
+        let Tokens { input, output, cache_read, cache_creation } = part.tokens;
+        json!({ "name": settings.models.get(usize::from(part.model)), "period_start": part.start.to_string(),
+            "credits_micro": part.credits_micro, "input_tokens": input, "output_tokens": output,
+            "cache_read_input_tokens": cache_read, "cache_creation_input_tokens": cache_creation })
+    });
     let overshoots = row.overshoots.iter().map(|overshoot| {
         json!({ "kind": overshoot.kind.name(), "limit_id": overshoot.limit_id,
             "window_start": overshoot.window_start.to_string(), "amount_micro": overshoot.amount_micro })
@@ -82,6 +89,8 @@ pub fn scope_json(field: &str, row: &ScopeRow, settings: &Settings) -> Json {
         "registered": registered,
         // Of organization and users by product, of workspaces and agents by trigger.
         "parts": parts.collect::<Vec<_>>(),
+        // Of organization and workspaces.
+        "models": models.collect::<Vec<_>>(),
         "overshoot": overshoots.collect::<Vec<_>>(),
     })
 }

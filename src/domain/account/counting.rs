@@ -42,10 +42,18 @@ pub(super) struct Charging<'a> {
     pub(super) windows: &'a [(WindowKind, Window); COUNTED.len()],
     /// For each of those windows, whether the agent runs for the first time in it.
     pub(super) first_runs: [bool; COUNTED.len()],
-    /// The numbers of product and trigger among the labels.
-    pub(super) labels: (Option<u8>, Option<u8>),
+    /// The numbers by which use is broken down.
+    pub(super) labels: Labels,
     /// Tells the charge apart from every other, and says what it is; for corrections of closed periods.
     pub(super) because: &'a dyn Fn() -> (String, String),
+}
+
+/// The numbers of names by which use is broken down, where an event has them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Labels {
+    pub(super) product: Option<u8>,
+    pub(super) trigger: Option<u8>,
+    pub(super) model: Option<u8>,
 }
 
 /// The parts of an account that counting in one scope needs beside its row.
@@ -164,7 +172,7 @@ impl Account {
             |window: WindowKind| used[window as usize] && (window != WindowKind::Session || kind == ScopeKind::User);
         let followed = Followed {
             revision,
-            places: self.settings.rule_places(kind, seat_type).collect(),
+            places: self.settings.rule_places(kind, seat_type),
             seat: seat.map(|seat| u8::try_from(seat).expect("there are at most 64 seat types")),
             where_used: COUNTED_WHERE_USED.map(counts),
             limited,
@@ -289,7 +297,7 @@ impl Counting<'_> {
         if !self.followed.limited[kind as usize] {
             return;
         }
-        let rules = self.settings.rules_at(&self.followed.places);
+        let rules = self.settings.rules_at(self.followed.places);
         for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
             let after = match place {
                 Ok(position) => row.windows.count(position, limit.meter),
@@ -312,14 +320,19 @@ impl Counting<'_> {
     }
 }
 
-/// Counts by product for organization and users, by trigger for workspaces and agents (rows A21, B12).
+/// Counts by product for organization and users, by trigger for workspaces and agents, and by model for organization and
+/// workspaces (rows A21, B12).
 fn add_part(row: &mut ScopeRow, kind_of_scope: ScopeKind, charging: &Charging<'_>, period: Window) {
-    let (product, trigger) = charging.labels;
+    let Labels { product, trigger, model } = charging.labels;
     let label = match kind_of_scope {
         ScopeKind::Organization | ScopeKind::User => product,
         ScopeKind::Workspace | ScopeKind::Agent => trigger,
     };
     if let Some(label) = label {
         row.add_part(label, period.start, &charging.charge);
+    }
+    let has_models = matches!(kind_of_scope, ScopeKind::Organization | ScopeKind::Workspace);
+    if let Some(model) = model.filter(|_| has_models) {
+        row.add_model(model, period.start, &charging.charge);
     }
 }

@@ -199,8 +199,7 @@ impl Account {
                 continue;
             }
             let own = row.limits.iter().enumerate().map(|(place, limit)| (LimitPlace::Own(place), limit));
-            let rules = followed.places.iter().map(|place| usize::from(*place));
-            let rules = rules.map(|place| (LimitPlace::Rule(place), &self.settings.every[place].1));
+            let rules = followed.places.iter().map(|place| (LimitPlace::Rule(place), &self.settings.every[place].1));
             for (place, limit) in own.chain(rules).filter(|(_, limit)| limit.is_spend_limit()) {
                 let window = match limit.window {
                     WindowKind::Period => period,

@@ -30,7 +30,8 @@ pub fn pack_row(row: &ScopeRow) -> Vec<u8> {
             5 => put(&mut packed, &row.member),
             6 => put(&mut packed, &row.registered),
             7 => put(&mut packed, &row.parts),
-            _ => put(&mut packed, &row.overshoots),
+            8 => put(&mut packed, &row.overshoots),
+            _ => put(&mut packed, &row.models),
         }
     }
     packed
@@ -38,7 +39,7 @@ pub fn pack_row(row: &ScopeRow) -> Vec<u8> {
 
 /// How many fields there are without those at the end that are empty.
 fn fields_there(row: &ScopeRow) -> usize {
-    let ScopeRow { windows, limits, pool, pauses, rules_revision, member, registered, parts, overshoots } = row;
+    let ScopeRow { windows, limits, pool, pauses, rules_revision, member, registered, parts, overshoots, models } = row;
     let there = [
         !windows.is_empty(),
         !limits.is_empty(),
@@ -49,6 +50,7 @@ fn fields_there(row: &ScopeRow) -> usize {
         registered.is_some(),
         !parts.is_empty(),
         !overshoots.is_empty(),
+        !models.is_empty(),
     ];
     there.iter().rposition(|there| *there).map_or(0, |last| last + 1)
 }

@@ -1,9 +1,12 @@
 //! The row of one scope: its open windows, the rules set on it, and its pauses.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::windows::Windows;
 use crate::domain::{
+    event::Tokens,
     limit::Limit,
     meter::{Counters, Meter},
     organization::{Member, Registered},
@@ -29,6 +32,37 @@ pub struct Part {
     pub extra_micro: i64,
     /// Runs that ended well.
     pub runs_completed: i64,
+}
+
+/// The use of one model within a period (row A21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelPart {
+    /// The number of its name among the organization's models.
+    pub model: u8,
+    /// The start of the period.
+    #[serde(with = "seconds")]
+    pub start: Timestamp,
+    /// Credits used.
+    pub credits_micro: i64,
+    /// Tokens, by class.
+    pub tokens: Tokens,
+}
+
+/// What is kept of a period, of the two newest.
+trait OfPeriod {
+    fn start(&self) -> Timestamp;
+}
+
+impl OfPeriod for Part {
+    fn start(&self) -> Timestamp {
+        self.start
+    }
+}
+
+impl OfPeriod for ModelPart {
+    fn start(&self) -> Timestamp {
+        self.start
+    }
 }
 
 /// What nothing covered, booked where there was least room (row C4).
@@ -66,6 +100,8 @@ pub struct ScopeRow {
     pub parts: Vec<Part>,
     /// What nothing covered.
     pub overshoots: Vec<Overshoot>,
+    /// Use by model (organization and workspaces), of the two newest periods.
+    pub models: Vec<ModelPart>,
 }
 
 impl ScopeRow {
@@ -76,26 +112,27 @@ impl ScopeRow {
 
     /// Adds to the use of a product or by a trigger.
     pub fn add_part(&mut self, label: u8, start: Timestamp, charge: &Counters) {
-        let known = self.parts.iter_mut().find(|part| part.label == label && part.start == start);
-        let part = match known {
-            Some(part) => part,
-            None => {
-                let newer = self.parts.iter().map(|part| part.start).filter(|known| *known > start);
-                let newer = newer.collect::<std::collections::BTreeSet<_>>();
-                if newer.len() >= 2 {
-                    return;
-                }
-                self.parts.push(Part { label, start, credits_micro: 0, extra_micro: 0, runs_completed: 0 });
-                let starts: std::collections::BTreeSet<_> = self.parts.iter().map(|part| part.start).collect();
-                if let Some(oldest) = starts.first().filter(|_| starts.len() > 2) {
-                    self.parts.retain(|part| part.start != *oldest);
-                }
-                self.parts.last_mut().expect("the newest parts are kept")
-            }
-        };
+        let new = Part { label, start, credits_micro: 0, extra_micro: 0, runs_completed: 0 };
+        let Some(part) = find_or_begin(&mut self.parts, |part| part.label == label, new) else { return };
         part.credits_micro = part.credits_micro.saturating_add(charge.get(Meter::CreditsMicro));
         part.extra_micro = part.extra_micro.saturating_add(charge.get(Meter::ExtraCreditsMicro));
         part.runs_completed = part.runs_completed.saturating_add(charge.get(Meter::RunsCompleted));
+    }
+
+    /// Adds to the use of a model.
+    pub fn add_model(&mut self, model: u8, start: Timestamp, charge: &Counters) {
+        let new = ModelPart { model, start, credits_micro: 0, tokens: Tokens::default() };
+        let Some(part) = find_or_begin(&mut self.models, |part| part.model == model, new) else { return };
+        let Tokens { input, output, cache_read, cache_creation } = &mut part.tokens;
+        for (count, meter) in [
+            (&mut part.credits_micro, Meter::CreditsMicro),
+            (input, Meter::InputTokens),
+            (output, Meter::OutputTokens),
+            (cache_read, Meter::CacheReadInputTokens),
+            (cache_creation, Meter::CacheCreationInputTokens),
+        ] {
+            *count = count.saturating_add(charge.get(meter));
+        }
     }
 
     /// Books what nothing covered.
@@ -113,6 +150,24 @@ impl ScopeRow {
             self.overshoots.remove(0);
         }
     }
+}
+
+/// Finds what is meant in the period of `new`, or begins it with that; `None` if the period is older than the two newest,
+/// which are all that is kept.
+fn find_or_begin<T: OfPeriod>(kept: &mut Vec<T>, is_meant: impl Fn(&T) -> bool, new: T) -> Option<&mut T> {
+    let start = new.start();
+    let known = kept.iter().position(|part| part.start() == start && is_meant(part));
+    if let Some(known) = known {
+        return Some(&mut kept[known]);
+    }
+    let starts: BTreeSet<Timestamp> = kept.iter().map(OfPeriod::start).chain([start]).collect();
+    let oldest = *starts.iter().rev().nth(1).unwrap_or(&start);
+    if start < oldest {
+        return None;
+    }
+    kept.retain(|part| part.start() >= oldest);
+    kept.push(new);
+    kept.last_mut()
 }
 
 pub(super) mod seconds {

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::row::ScopeRow;
+use super::{row::ScopeRow, settings::RulePlaces};
 use crate::domain::{event::UsageEvent, scope::Scope, window::WindowKind};
 
 /// The number of a scope within its account, as long as that is in memory.
@@ -34,7 +34,7 @@ pub struct Followed {
     /// The revision that this was looked up for, plus one; 0 is never.
     pub revision: u64,
     /// The places of the rules for many that apply.
-    pub places: Vec<u8>,
+    pub places: RulePlaces,
     /// The seat type among those of the organization.
     pub seat: Option<u8>,
     /// Whether minutes, sessions and weeks are counted.

@@ -21,10 +21,11 @@ const OPENED_KEPT: usize = 4;
 /// How many billing periods: those that wait for their statement must not be forgotten.
 const PERIODS_OPEN_MAX: usize = 25;
 
-/// At most this many names of products and triggers; what comes after them is counted under the last, `other`.
+/// At most this many names of products and triggers, and of models; what comes after them is counted under the last,
+/// `other`.
 const LABELS_MAX: usize = 64;
 
-/// The name under which products and triggers are counted for which there is no room.
+/// The name under which products, triggers and models are counted for which there is no room.
 const OTHER: &str = "other";
 
 /// Stored in the field `settings`; changed by control records, and by the first use of a label.
@@ -58,6 +59,27 @@ pub struct Settings {
     pub workspace_pools: u32,
     /// Names of products and triggers, by number.
     pub labels: Vec<Box<str>>,
+    /// Names of models, by number.
+    #[serde(default)]
+    pub models: Vec<Box<str>>,
+}
+
+/// Places of rules among [`Settings::every`], a bit for each: to look at them, nothing else has to be fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RulePlaces(u64);
+
+const _: () = assert!(SETTINGS_MAX <= u64::BITS as usize, "a bit for each rule");
+
+impl RulePlaces {
+    /// The places, ascending.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let place = (rest != 0).then(|| rest.trailing_zeros() as usize);
+            rest &= rest.wrapping_sub(1);
+            place
+        })
+    }
 }
 
 fn applies(selector: &Selector, kind: ScopeKind, seat_type: Option<&str>) -> bool {
@@ -106,14 +128,14 @@ impl Settings {
     }
 
     /// The places of the rules that apply.
-    pub fn rule_places<'a>(&'a self, kind: ScopeKind, seat_type: Option<&'a str>) -> impl Iterator<Item = u8> {
+    pub fn rule_places(&self, kind: ScopeKind, seat_type: Option<&str>) -> RulePlaces {
         let rules = self.every.iter().enumerate().filter(move |(_, (selector, _))| applies(selector, kind, seat_type));
-        rules.map(|(place, _)| u8::try_from(place).expect("there are at most 64 rules"))
+        RulePlaces(rules.fold(0, |places, (place, _)| places | 1 << place))
     }
 
     /// The rules at these places.
-    pub fn rules_at<'a>(&'a self, places: &'a [u8]) -> impl Iterator<Item = &'a Limit> {
-        places.iter().map(|place| &self.every[usize::from(*place)].1)
+    pub fn rules_at(&self, places: RulePlaces) -> impl Iterator<Item = &Limit> {
+        places.iter().map(|place| &self.every[place].1)
     }
 
     /// How the organization pays now.
@@ -140,17 +162,28 @@ impl Settings {
         self.seat_types.iter().find(|seat_type| &*seat_type.name == name)
     }
 
-    /// The number of a label, and whether it is new.
+    /// The number of a product or trigger, and whether it is new.
     pub fn label(&mut self, name: &str) -> (u8, bool) {
-        let find = |labels: &[Box<str>], name: &str| labels.iter().position(|known| &**known == name);
-        let name = if find(&self.labels, name).is_some() || self.labels.len() < LABELS_MAX - 1 { name } else { OTHER };
-        let known = find(&self.labels, name);
-        let number = known.unwrap_or(self.labels.len());
-        if known.is_none() {
-            self.labels.push(name.into());
-        }
-        (u8::try_from(number).expect("there are at most 64 labels"), known.is_none())
+        number_among(&mut self.labels, name)
     }
+
+    /// The number of a model, and whether it is new.
+    pub fn model(&mut self, name: &str) -> (u8, bool) {
+        number_among(&mut self.models, name)
+    }
+}
+
+/// The number of a name, added if there is room, else that of [`OTHER`]; and whether it is new.
+fn number_among(names: &mut Vec<Box<str>>, name: &str) -> (u8, bool) {
+    let find = |names: &[Box<str>], name: &str| names.iter().position(|known| &**known == name);
+    let known = find(names, name);
+    let name = if known.is_some() || names.len() < LABELS_MAX - 1 { name } else { OTHER };
+    let known = known.or_else(|| find(names, name));
+    let number = known.unwrap_or(names.len());
+    if known.is_none() {
+        names.push(name.into());
+    }
+    (u8::try_from(number).expect("there are at most 64 names"), known.is_none())
 }
 
 /// The windows that were opened, with their boundaries as instants, so that a new time-zone table cannot move them.

@@ -4,10 +4,11 @@ use super::{
     Account, Moment, Outcome, Policy,
     ceiling::{Cause as CausedBy, Ceiling, Effects, Step},
     changes::{Needs, OlderKey},
-    counting::Charging,
+    counting::{Charging, Labels},
     row::ScopeRow,
     scopes::{ChargedScopes, ORGANIZATION, ScopeIndex, SlotState},
     seen::Sighting,
+    settings::Settings,
     windows::Place,
 };
 use crate::{
@@ -142,7 +143,7 @@ impl Account {
             moment,
             windows: &windows,
             first_runs: self.first_runs(event, charged, &windows),
-            labels: (self.label(event.product), self.label(event.trigger)),
+            labels: self.labels(event),
             because: &|| (format!("{:016x}", event.fingerprint().0), late_event(event, moment)),
         };
         self.charge_scopes(charged, &charging);
@@ -166,11 +167,22 @@ impl Account {
         })
     }
 
-    /// The number of a product or trigger.
-    pub(super) fn label(&mut self, name: Option<&str>) -> Option<u8> {
-        let (number, is_new) = self.settings.label(name.filter(|name| !name.is_empty())?);
-        self.settings_changed |= is_new;
-        Some(number)
+    /// The numbers of product, trigger and model.
+    fn labels(&mut self, event: &UsageEvent<'_>) -> Labels {
+        let model = match event.usage {
+            Usage::Tokens { request_model, .. } => Some(request_model),
+            Usage::Run { .. } => None,
+        };
+        let mut number = |name: Option<&str>, number: fn(&mut Settings, &str) -> (u8, bool)| {
+            let (number, is_new) = number(&mut self.settings, name.filter(|name| !name.is_empty())?);
+            self.settings_changed |= is_new;
+            Some(number)
+        };
+        Labels {
+            product: number(event.product, Settings::label),
+            trigger: number(event.trigger, Settings::label),
+            model: number(model, Settings::model),
+        }
     }
 
     /// The moment, with a clock that is not behind what was served already: another process's clock may be ahead, and

@@ -5,7 +5,7 @@ use crate::domain::{
     account::{
         Account,
         changes::Needs,
-        counting::Charging,
+        counting::{Charging, Labels},
         scopes::{ChargedScopes, ScopeIndex},
     },
     control::Adjustment,
@@ -70,7 +70,7 @@ impl Account {
             let cause = format!("{}/{}/{}", record.source, record.id, record.time.ms());
             (cause, format!("adjustment {}: {}", adjustment.reference, record.reason))
         };
-        let (event_time, labels) = (adjustment.event_time, (None, None));
+        let (event_time, labels) = (adjustment.event_time, Labels::default());
         let charging = Charging {
             event_time,
             charge,
