@@ -86,6 +86,17 @@ pub enum ServiceError {
     Stopped,
 }
 
+impl ServiceError {
+    /// Whether waiting may mend it: something that answered before is away.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.is_transient(),
+            Self::Kafka(error) => !matches!(error, rdkafka::error::KafkaError::ClientCreation(_)),
+            _ => false,
+        }
+    }
+}
+
 /// A service that runs. Dropping it does not stop it; [`Service::stop`] does.
 pub struct Service {
     /// The figures.
@@ -228,6 +239,7 @@ impl Service {
         let watch = outlook::Watch {
             options: outlook::Options {
                 every: Duration::from_secs(config.observe.usage_seconds),
+                top_workspaces: config.observe.usage_top_workspaces,
                 top_agents: config.observe.usage_top_agents,
                 organizations_max: config.observe.usage_organizations_max,
                 control_partitions: i32::try_from(count).unwrap_or(i32::MAX),

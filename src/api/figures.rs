@@ -21,9 +21,6 @@ use crate::{
     ledger::redis::reader::Base,
 };
 
-/// Periods that are listed, and may be asked for by their number before the running one.
-pub const PERIODS_SHOWN: usize = 25;
-
 /// How credits are named.
 pub fn unit(settings: &Settings) -> UnitShown {
     UnitShown { name: settings.unit.name.to_string(), scale: settings.unit.scale, micro_per_unit: 1_000_000 }
@@ -44,8 +41,8 @@ pub fn period_shown(base: &Base, period: Window, now: Timestamp) -> PeriodShown 
 }
 
 /// The running period and those before it, newest first.
-pub fn periods(base: &Base, now: Timestamp) -> Vec<Window> {
-    base.windows_back(WindowKind::Period, now).take(PERIODS_SHOWN).collect()
+pub fn periods(base: &Base, now: Timestamp) -> impl Iterator<Item = Window> + '_ {
+    base.windows_back(WindowKind::Period, now)
 }
 
 /// The period that a query asks for: `current`, `previous`, or any instant in it.

@@ -42,8 +42,9 @@ use std::{
 
 use axum::{Extension, Json, Router, middleware};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
+use rdkafka::error::KafkaError;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
@@ -60,7 +61,7 @@ use crate::{
     config::{Config, ConfigError},
     ledger::{LedgerError, redis::reader::Reader},
     notify::publisher::Publisher,
-    observe::metrics::Metrics,
+    observe::{health::Dependency, metrics::Metrics},
 };
 
 /// How long the brokers may take to answer at the start.
@@ -89,7 +90,7 @@ pub enum ApiError {
     Ledger(#[from] LedgerError),
     /// Kafka cannot be used.
     #[error("Kafka: {0}")]
-    Kafka(#[from] rdkafka::error::KafkaError),
+    Kafka(#[from] KafkaError),
     /// Everyone could read and change everything.
     #[error(
         "api.listen is {0}, which others can reach, and nobody would have to say who they are: set api.keys_file or api.jwks, \
@@ -104,6 +105,18 @@ pub enum ApiError {
         /// Why not.
         error: std::io::Error,
     },
+}
+
+impl ApiError {
+    /// What is away, if waiting may mend it.
+    pub fn missing(&self) -> Option<Dependency> {
+        match self {
+            Self::Ledger(error) if error.is_transient() => Some(Dependency::Redis),
+            Self::Kafka(KafkaError::ClientCreation(_)) => None,
+            Self::Kafka(_) => Some(Dependency::Kafka),
+            _ => None,
+        }
+    }
 }
 
 /// What handlers work with.
@@ -122,6 +135,8 @@ pub struct Api {
     answer_wait: Duration,
     /// How long ids of records are kept.
     horizon: Duration,
+    /// Periods that are listed: the running one, and the closed ones that are kept.
+    periods_listed: usize,
 }
 
 /// An API that is served.
@@ -129,10 +144,16 @@ pub struct Serving {
     /// Where.
     pub address: SocketAddr,
     handle: Handle<SocketAddr>,
+    server: JoinHandle<()>,
     stop: Arc<AtomicBool>,
 }
 
 impl Serving {
+    /// Whether requests are not served any more, without anybody having asked for that.
+    pub fn has_ended(&self) -> bool {
+        self.server.is_finished()
+    }
+
     /// Lets requests that are under way end, and stops.
     pub async fn stop(self) {
         self.handle.graceful_shutdown(Some(STOP_WAIT));
@@ -179,6 +200,7 @@ pub async fn serve(config: &Config, metrics: Metrics, clock: Clock) -> Result<Se
         request_wait: guard::request_wait(settings.request_seconds),
         answer_wait: Duration::from_secs(settings.answer_seconds),
         horizon: Duration::from_millis(u64::try_from(config.rules.policy().horizon_ms).unwrap_or(0)),
+        periods_listed: usize::try_from(config.rules.periods_kept).unwrap_or(0) + 1,
     });
     let forgetting = Arc::downgrade(&api);
     tokio::spawn(async move {
@@ -188,11 +210,11 @@ pub async fn serve(config: &Config, metrics: Metrics, clock: Clock) -> Result<Se
             tokio::time::sleep(FORGET_EVERY).await;
         }
     });
-    let (address, handle) = listen(config, router(api)).await?;
-    Ok(Serving { address, handle, stop })
+    let (address, handle, server) = listen(config, router(api)).await?;
+    Ok(Serving { address, handle, server, stop })
 }
 
-async fn listen(config: &Config, router: Router) -> Result<(SocketAddr, Handle<SocketAddr>), ApiError> {
+async fn listen(config: &Config, router: Router) -> Result<(SocketAddr, Handle<SocketAddr>, JoinHandle<()>), ApiError> {
     let address = config.api.listen;
     let failed = |error| ApiError::Serve { address, error };
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
@@ -208,7 +230,7 @@ async fn listen(config: &Config, router: Router) -> Result<(SocketAddr, Handle<S
             tracing::error!(%error, "the API is not served any more");
         }
     };
-    match (&config.api.tls_certificate_file, &config.api.tls_key_file) {
+    let serving = match (&config.api.tls_certificate_file, &config.api.tls_key_file) {
         (Some(certificate), Some(key)) => {
             // Two providers of cryptography may be linked in; without a choice the first handshake would panic.
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -218,11 +240,11 @@ async fn listen(config: &Config, router: Router) -> Result<(SocketAddr, Handle<S
             spoken.alpn_protocols = vec![b"http/1.1".to_vec()];
             let tls = RustlsConfig::from_config(Arc::new(spoken));
             let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(tls);
-            tokio::spawn(async move { ended(server.acceptor(acceptor).serve(service).await) });
+            tokio::spawn(async move { ended(server.acceptor(acceptor).serve(service).await) })
         }
-        _ => drop(tokio::spawn(async move { ended(server.serve(service).await) })),
-    }
-    Ok((bound, handle))
+        _ => tokio::spawn(async move { ended(server.serve(service).await) }),
+    };
+    Ok((bound, handle, serving))
 }
 
 /// The routes, with their description.

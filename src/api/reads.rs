@@ -338,7 +338,8 @@ pub async fn organization(
 pub async fn periods(State(api): State<Arc<Api>>, Path(of): Path<OfOrganization>) -> Result<Json<Periods>, Problem> {
     let Standing { base, .. } = api.standing(&of.organization_id, Scope::Organization).await?;
     let now = api.clock.now();
-    let periods = figures::periods(&base, now).into_iter().map(|period| figures::period_shown(&base, period, now));
+    let periods =
+        figures::periods(&base, now).take(api.periods_listed).map(|period| figures::period_shown(&base, period, now));
     Ok(Json(Periods { periods: periods.collect(), organization_id: of.organization_id }))
 }
 

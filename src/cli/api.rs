@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long to wait before something that is away at the start is tried again.
-const START_PAUSE: Duration = Duration::from_millis(500);
+pub const START_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether it is time to stop.
 const LOOK: Duration = Duration::from_millis(200);
@@ -59,35 +59,50 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
     let (metrics, health) = (Metrics::new(), Arc::new(Health::starting()));
     let pages = Pages { metrics: metrics.clone(), health: Arc::clone(&health) };
     let address = server::serve(config.observe.listen, pages).await?;
-    let Some(serving) = serve_when_all_is_there(config, &metrics, &health, &stop).await? else { return Ok(()) };
+    let is_over = || stop.load(Ordering::SeqCst);
+    let served = serve_when_all_is_there(config, &metrics, &Clock::System, &health, &is_over).await?;
+    let Some(serving) = served else { return Ok(()) };
     info!(api = %serving.address, metrics = %format!("http://{address}/metrics"), "serving the API");
-    while !stop.load(Ordering::SeqCst) {
+    while !is_over() && !serving.has_ended() {
         tokio::time::sleep(LOOK).await;
     }
-    serving.stop().await;
+    end(serving).await?;
     info!("stopped");
     Ok(())
 }
 
-async fn serve_when_all_is_there(
+/// Lets requests that are under way end.
+///
+/// # Errors
+/// If nothing was served any more although nobody had asked for that; the log has the reason.
+pub async fn end(serving: Serving) -> Result<(), Failure> {
+    let has_ended = serving.has_ended();
+    serving.stop().await;
+    if has_ended { Err("the API was not served any more; see the log".into()) } else { Ok(()) }
+}
+
+/// Serves the API once Redis and Kafka are there for it; `None` if it is over before.
+pub async fn serve_when_all_is_there(
     config: &Config,
     metrics: &Metrics,
-    health: &Arc<Health>,
-    stop: &AtomicBool,
+    clock: &Clock,
+    health: &Health,
+    is_over: &dyn Fn() -> bool,
 ) -> Result<Option<Serving>, ApiError> {
-    while !stop.load(Ordering::SeqCst) {
-        match api::serve(config, metrics.clone(), Clock::System).await {
+    while !is_over() {
+        match api::serve(config, metrics.clone(), clock.clone()).await {
             Ok(serving) => {
                 health.regain(Dependency::Redis);
                 health.regain(Dependency::Kafka);
                 return Ok(Some(serving));
             }
-            Err(ApiError::Ledger(error)) if error.is_transient() => health.lose(Dependency::Redis, &error.to_string()),
-            Err(ApiError::Kafka(error)) => {
-                health.regain(Dependency::Redis);
-                health.lose(Dependency::Kafka, &error.to_string());
+            Err(error) => {
+                let Some(missing) = error.missing() else { return Err(error) };
+                if missing == Dependency::Kafka {
+                    health.regain(Dependency::Redis);
+                }
+                health.lose(missing, &error.to_string());
             }
-            Err(error) => return Err(error),
         }
         tokio::time::sleep(START_PAUSE).await;
     }

@@ -9,11 +9,14 @@ use std::{
 };
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
-use super::Failure;
+use super::{
+    Failure,
+    api::{START_PAUSE, end, serve_when_all_is_there},
+};
 use crate::{
-    api,
+    api::Serving,
     config::Config,
     faults::{Defence, holds},
     service::Service,
@@ -27,28 +30,42 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_when_asked(&stop)?;
     let service = Service::start(config, Arc::clone(&stop)).await?;
-    let api = match serve(config, &service).await {
-        Ok(api) => api,
-        Err(error) => {
-            // What has begun ends in good order.
-            service.stop().await?;
-            return Err(error);
+    let is_over = || stop.load(Ordering::SeqCst) || service.has_ended();
+    let served = serve(config, &service, &is_over).await;
+    if let Ok(Some(api)) = &served {
+        info!(api = %api.address, "serving the API");
+        while !is_over() && !api.has_ended() {
+            tokio::time::sleep(LOOK).await;
         }
-    };
-    info!(api = %api.address, "serving the API");
-    while !stop.load(Ordering::SeqCst) && !service.has_ended() {
-        tokio::time::sleep(LOOK).await;
     }
-    api.stop().await;
+    // Whatever ended it: what has begun ends in good order.
+    let ended = match served {
+        Ok(Some(api)) => end(api).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
     service.stop().await?;
+    ended?;
     info!("stopped");
     Ok(())
 }
 
-/// Shows usage on `/metrics` and serves the API; what has begun when one of them fails ends with the service.
-async fn serve(config: &Config, service: &Service) -> Result<api::Serving, Failure> {
-    service.show_usage(config).await?;
-    Ok(api::serve(config, service.metrics.clone(), service.clock.clone()).await?)
+/// Shows usage on `/metrics` and serves the API, once Redis and Kafka are there for it; `None` if it is over before.
+async fn serve(config: &Config, service: &Service, is_over: &dyn Fn() -> bool) -> Result<Option<Serving>, Failure> {
+    while !is_over() {
+        match service.show_usage(config).await {
+            Ok(()) => {
+                let (metrics, clock, health) = (&service.metrics, &service.clock, &service.health);
+                return Ok(serve_when_all_is_there(config, metrics, clock, health, is_over).await?);
+            }
+            Err(error) if error.is_transient() => {
+                warn!(%error, "usage cannot be shown yet");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }
 
 /// Has SIGTERM and SIGINT ask the process to stop.

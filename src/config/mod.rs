@@ -146,6 +146,13 @@ impl Config {
             300,
             "5 to 300: all that changed is read as often",
         )?;
+        within(
+            "observe.usage_top_workspaces",
+            self.observe.usage_top_workspaces,
+            0,
+            10_000,
+            "0 to 10000 workspaces of an organization",
+        )?;
         within("observe.usage_top_agents", self.observe.usage_top_agents, 0, 1_000, "0 to 1000 series a workspace")?;
         within(
             "observe.usage_organizations_max",

@@ -279,6 +279,7 @@ pub struct ObserveConfig {
     pub log: String,
     pub log_format: LogFormat,
     pub usage_seconds: u64,
+    pub usage_top_workspaces: usize,
     pub usage_top_agents: usize,
     pub usage_organizations_max: usize,
 }
@@ -290,6 +291,7 @@ impl Default for ObserveConfig {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             usage_seconds: 15,
+            usage_top_workspaces: 200,
             usage_top_agents: 5,
             usage_organizations_max: 10_000,
         }

@@ -1,6 +1,9 @@
 //! One organization's series, and its outlooks: when pools and limits will be used up.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
+};
 
 use super::history::Days;
 use crate::{
@@ -68,6 +71,9 @@ pub struct ScopeFigures {
     pub exhausted_at: Option<Timestamp>,
 }
 
+/// What agents without series of their own are shown as.
+const OTHER: &str = "other";
+
 /// Credits and completed runs of an agent; the last of a workspace is `other`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentFigures {
@@ -88,6 +94,8 @@ pub struct Figures {
     pub holds_until: Timestamp,
     /// Its workspaces.
     pub workspaces: BTreeMap<String, ScopeFigures>,
+    /// How many more there are.
+    pub workspaces_left_out: u64,
     /// By workspace, those with most credits, and the rest.
     pub agents: BTreeMap<String, Vec<AgentFigures>>,
     /// Of organization and workspaces.
@@ -102,6 +110,8 @@ pub struct Figures {
 
 impl Figures {
     /// What an organization has used, has left, and what is paused.
+    ///
+    /// An agent that is called [`OTHER`] has no series of its own.
     pub fn of(base: &Base, rows: &[(Scope, ScopeRow)], top_agents: usize, now: Timestamp) -> Self {
         let period = period(base, now);
         let mut figures = Self { period_end: period.end, holds_until: period.end, ..Self::default() };
@@ -110,14 +120,32 @@ impl Figures {
             figures.add(scope, row, base, period, now);
         }
         for agents in figures.agents.values_mut() {
-            agents.sort_by(|a, b| b.used.credits_micro.cmp(&a.used.credits_micro).then_with(|| a.agent.cmp(&b.agent)));
-            if agents.len() > top_agents {
-                let rest =
-                    agents.split_off(top_agents).into_iter().fold(Used::default(), |sum, agent| sum.plus(agent.used));
-                agents.push(AgentFigures { agent: "other".to_owned(), used: rest });
+            let order = |agent: &AgentFigures| (agent.agent == OTHER, Reverse(agent.used.credits_micro));
+            agents.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.agent.cmp(&b.agent)));
+            let named = agents.iter().take_while(|agent| agent.agent != OTHER).count();
+            if agents.len() > top_agents.min(named) {
+                let rest = agents.split_off(top_agents.min(named)).into_iter();
+                let used = rest.fold(Used::default(), |sum, agent| sum.plus(agent.used));
+                agents.push(AgentFigures { agent: OTHER.to_owned(), used });
             }
         }
         figures
+    }
+
+    /// Keeps the workspaces with most credits, and what belongs to them.
+    pub fn keep_workspaces(&mut self, top_workspaces: usize) {
+        let surplus = self.workspaces.len().saturating_sub(top_workspaces);
+        if surplus == 0 {
+            return;
+        }
+        let mut by_credits: Vec<(i64, String)> =
+            self.workspaces.iter().map(|(name, shown)| (shown.used.credits_micro, name.clone())).collect();
+        by_credits.sort_unstable_by(|(a, a_name), (b, b_name)| a.cmp(b).then_with(|| b_name.cmp(a_name)));
+        let left_out: HashSet<String> = by_credits.into_iter().take(surplus).map(|(_, name)| name).collect();
+        self.workspaces.retain(|name, _| !left_out.contains(name));
+        self.agents.retain(|name, _| !left_out.contains(name));
+        self.limits.retain(|limit| limit.scope.strip_prefix("ws:").is_none_or(|name| !left_out.contains(name)));
+        self.workspaces_left_out = surplus as u64;
     }
 
     fn add(&mut self, scope: &Scope, row: &ScopeRow, base: &Base, period: Window, now: Timestamp) {
@@ -248,4 +276,58 @@ pub fn forecast_for<'a>(base: &'a Base, rows: &'a [(Scope, ScopeRow)]) -> impl I
 
 fn period(base: &Base, now: Timestamp) -> Window {
     base.window(WindowKind::Period, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_760_000_000_000);
+
+    /// An organization with these agents, each with its credits, and a workspace of as many credits around each.
+    fn figures(agents: &[(&str, i64)], top_agents: usize, one_workspace: bool) -> Figures {
+        let base = Base::default();
+        let period = period(&base, NOW);
+        let row = |credits_micro: i64| {
+            let mut row = ScopeRow::default();
+            let mut charge = crate::domain::meter::Counters::ZERO;
+            charge.set(Meter::CreditsMicro, credits_micro);
+            let (position, _) = row.windows.open(WindowKind::Period, period.start);
+            row.windows.add(position, &charge, &charge.touched());
+            row
+        };
+        let mut rows = Vec::new();
+        for (agent, credits_micro) in agents {
+            let workspace = if one_workspace { "w" } else { agent };
+            rows.push((Scope::Workspace(workspace.into()), row(*credits_micro)));
+            rows.push((Scope::Agent { workspace: workspace.into(), agent: (*agent).into() }, row(*credits_micro)));
+        }
+        Figures::of(&base, &rows, top_agents, NOW)
+    }
+
+    fn shown(agents: &[(&str, i64)], top_agents: usize) -> String {
+        let of_workspace = &figures(agents, top_agents, true).agents["w"];
+        let each = of_workspace.iter().map(|agent| format!("{} {}", agent.agent, agent.used.credits_micro));
+        each.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn a3_agents_with_most_credits_have_series_and_the_rest_is_other() {
+        assert_eq!(shown(&[("a", 1), ("b", 3), ("c", 2)], 3), "b 3, c 2, a 1");
+        assert_eq!(shown(&[("a", 1), ("b", 3), ("c", 2)], 1), "b 3, other 3");
+        assert_eq!(shown(&[("a", 1), ("b", 3)], 0), "other 4");
+        // An agent of that name is counted, and under no name twice.
+        assert_eq!(shown(&[("other", 9), ("b", 3), ("c", 2)], 5), "b 3, c 2, other 9");
+        assert_eq!(shown(&[("other", 9), ("b", 3), ("c", 2)], 1), "b 3, other 11");
+    }
+
+    #[test]
+    fn workspaces_with_most_credits_have_series() {
+        let mut figures = figures(&[("a", 1), ("b", 3), ("c", 2)], 5, false);
+        figures.keep_workspaces(3);
+        assert_eq!((figures.workspaces.len(), figures.workspaces_left_out), (3, 0));
+        figures.keep_workspaces(2);
+        assert_eq!(figures.workspaces.keys().collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!((figures.agents.len(), figures.workspaces_left_out), (2, 1));
+    }
 }

@@ -50,6 +50,8 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct Options {
     /// How often.
     pub every: Duration,
+    /// Workspaces of an organization with series of their own.
+    pub top_workspaces: usize,
     /// Agents of a workspace with series of their own.
     pub top_agents: usize,
     /// Organizations with series of their own.
@@ -166,6 +168,7 @@ impl Watch {
             let days = history.days(&self.reader, organization_id, &scope, row, &base, now).await?;
             figures.foresee(&scope, row, &base, &days, now);
         }
+        figures.keep_workspaces(self.options.top_workspaces);
         Ok(Some(figures))
     }
 

@@ -183,6 +183,7 @@ pub fn render<'a>(
     let left_out = shown.len().saturating_sub(organizations_max);
     shown.truncate(organizations_max);
     shown.sort_by_key(|(name, _)| *name);
+    let workspaces_left_out = shown.iter().map(|(_, figures)| figures.workspaces_left_out).sum();
     let (mut text, mut series) = (String::new(), 0);
     for (family, help, show) in FAMILIES {
         let _ = writeln!(text, "# HELP bursar_{family} {help}\n# TYPE bursar_{family} gauge");
@@ -192,6 +193,7 @@ pub fn render<'a>(
     let own = [
         ("usage_organizations", "Organizations with series of their own", shown.len() as u64),
         ("usage_organizations_left_out", "Organizations that have none, for there are too many", left_out as u64),
+        ("usage_workspaces_left_out", "Workspaces of them that have none, for there are too many", workspaces_left_out),
         ("usage_series", "Series of usage", series),
         ("usage_read_milliseconds", "How long it took to read what had changed", took.as_millis() as u64),
     ];
