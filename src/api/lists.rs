@@ -102,21 +102,20 @@ impl Api {
         query: &ListQuery,
         within: Option<&str>,
     ) -> Result<Json<Agents>, Problem> {
-        let (page, mut agents) = (query.page(), Vec::new());
-        for (scope, row, counters) in listed.rows() {
-            let Scope::Agent { workspace, agent } = scope else { continue };
-            let name = self.feed.name(organization_id, &scope.to_string());
-            let is_within = within.is_none_or(|within| within == &**workspace);
-            if !is_within || !page.matches(&[Some(agent), name.as_deref()]) {
-                continue;
-            }
-            let (credits_micro, runs_completed) =
-                (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
-            let key = query.key(&format!("{agent} {scope}"), credits_micro, runs_completed)?;
-            let registered = row.registered.as_deref();
-            agents.push((
-                key,
-                AgentInList {
+        let page = query.page();
+        let (agents, next_cursor) = page.choose(|chosen| {
+            for (scope, row, counters) in listed.rows() {
+                let Scope::Agent { workspace, agent } = scope else { continue };
+                let name = self.feed.name(organization_id, &scope.to_string());
+                let is_within = within.is_none_or(|within| within == &**workspace);
+                if !is_within || !page.matches(&[Some(agent), name.as_deref()]) {
+                    continue;
+                }
+                let (credits_micro, runs_completed) =
+                    (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
+                let key = query.key(&format!("{agent} {scope}"), credits_micro, runs_completed)?;
+                let registered = row.registered.as_deref();
+                chosen.offer(key, || AgentInList {
                     workspace_id: workspace.to_string(),
                     agent_id: agent.to_string(),
                     name,
@@ -127,10 +126,10 @@ impl Api {
                     paused_for: figures::causes(row),
                     created_by: registered.map(|registered| registered.created_by.to_string()),
                     created_at: registered.map(|registered| registered.created_at.to_string()),
-                },
-            ));
-        }
-        let (agents, next_cursor) = page.take(agents)?;
+                });
+            }
+            Ok(())
+        })?;
         Ok(Json(Agents { period: listed.shown, unit: listed.unit, agents, next_cursor }))
     }
 
@@ -169,13 +168,15 @@ pub async fn organizations(
         Some(names) => names,
         None => api.reader.organizations().await?,
     };
-    let shown = names.into_iter().map(|organization_id| {
-        let name = api.feed.name(&organization_id, "org");
-        OrganizationInList { organization_id, name }
-    });
-    let shown = shown.filter(|shown| page.matches(&[Some(&shown.organization_id), shown.name.as_deref()]));
-    let keyed = shown.map(|shown| ((None, shown.organization_id.clone()), shown)).collect();
-    let (organizations, next_cursor) = page.take(keyed)?;
+    let (organizations, next_cursor) = page.choose(|chosen| {
+        for organization_id in names {
+            let name = api.feed.name(&organization_id, "org");
+            if page.matches(&[Some(&organization_id), name.as_deref()]) {
+                chosen.offer((None, organization_id.clone()), || OrganizationInList { organization_id, name });
+            }
+        }
+        Ok(())
+    })?;
     Ok(Json(Organizations { organizations, next_cursor }))
 }
 
@@ -196,18 +197,19 @@ pub async fn workspaces(
         let plan = plan.map_or("", |plan| plan.name());
         return Err(Problem::plan_lacks(format!("the plan {plan} has no organization console; ask for one workspace")));
     }
-    let (page, now, mut workspaces) = (query.page(), api.clock.now(), Vec::new());
-    for (scope, row, counters) in listed.rows() {
-        let Scope::Workspace(workspace) = scope else { continue };
-        let name = api.feed.name(&of.organization_id, &scope.to_string());
-        let is_seen = Api::sees(&caller, &of.organization_id, scope);
-        if !is_seen || !page.matches(&[Some(workspace), name.as_deref()]) {
-            continue;
-        }
-        let (credits_micro, runs_completed) = (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
-        workspaces.push((
-            query.key(workspace, credits_micro, runs_completed)?,
-            WorkspaceInList {
+    let (page, now) = (query.page(), api.clock.now());
+    let (workspaces, next_cursor) = page.choose(|chosen| {
+        for (scope, row, counters) in listed.rows() {
+            let Scope::Workspace(workspace) = scope else { continue };
+            let name = api.feed.name(&of.organization_id, &scope.to_string());
+            let is_seen = Api::sees(&caller, &of.organization_id, scope);
+            if !is_seen || !page.matches(&[Some(workspace), name.as_deref()]) {
+                continue;
+            }
+            let (credits_micro, runs_completed) =
+                (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
+            let key = query.key(workspace, credits_micro, runs_completed)?;
+            chosen.offer(key, || WorkspaceInList {
                 workspace_id: workspace.to_string(),
                 name,
                 credits_micro,
@@ -216,10 +218,10 @@ pub async fn workspaces(
                 pool: row.pool.as_deref().and_then(|pool| figures::pool(&scope.to_string(), pool, listed.period, now)),
                 status: figures::status(row),
                 paused_for: figures::causes(row),
-            },
-        ));
-    }
-    let (workspaces, next_cursor) = page.take(workspaces)?;
+            });
+        }
+        Ok(())
+    })?;
     Ok(Json(Workspaces { period: listed.shown, unit: listed.unit, workspaces, next_cursor }))
 }
 
@@ -256,21 +258,20 @@ pub async fn members(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Members>, Problem> {
     let listed = api.listed(&of.organization_id, &PeriodQuery { period: query.period.clone() }).await?;
-    let (page, mut members) = (query.page(), Vec::new());
-    for (scope, row, counters) in listed.rows() {
-        let Scope::User(user) = scope else { continue };
-        let name = api.feed.name(&of.organization_id, &scope.to_string());
-        if !page.matches(&[Some(user), name.as_deref()]) {
-            continue;
-        }
-        let extra_credits_micro = counters.get(Meter::ExtraCreditsMicro);
-        let key = match query.sort.as_deref() {
-            None => (Some(extra_credits_micro), user.to_string()),
-            Some(_) => query.key(user, counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?,
-        };
-        members.push((
-            key,
-            MemberInList {
+    let page = query.page();
+    let (members, next_cursor) = page.choose(|chosen| {
+        for (scope, row, counters) in listed.rows() {
+            let Scope::User(user) = scope else { continue };
+            let name = api.feed.name(&of.organization_id, &scope.to_string());
+            if !page.matches(&[Some(user), name.as_deref()]) {
+                continue;
+            }
+            let extra_credits_micro = counters.get(Meter::ExtraCreditsMicro);
+            let key = match query.sort.as_deref() {
+                None => (Some(extra_credits_micro), user.to_string()),
+                Some(_) => query.key(user, counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?,
+            };
+            chosen.offer(key, || MemberInList {
                 user_id: user.to_string(),
                 name,
                 seat_type: row.seat_type().map(str::to_owned),
@@ -280,10 +281,10 @@ pub async fn members(
                 extra_credits_micro,
                 status: figures::status(row),
                 paused_for: figures::causes(row),
-            },
-        ));
-    }
-    let (members, next_cursor) = page.take(members)?;
+            });
+        }
+        Ok(())
+    })?;
     Ok(Json(Members { period: listed.shown, unit: listed.unit, members, next_cursor }))
 }
 
@@ -296,20 +297,24 @@ pub async fn statements(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Statements>, Problem> {
     let listed = api.listed(&of.organization_id, &PeriodQuery { period: query.period.clone() }).await?;
-    let (page, mut lines) = (query.page(), Vec::new());
-    for (scope, counters) in listed.counted.iter().filter(|(_, counters)| **counters != Counters::ZERO) {
-        let field = scope.to_string();
-        let name = api.feed.name(&of.organization_id, &field);
-        if !page.matches(&[Some(&field), name.as_deref()]) {
-            continue;
+    let page = query.page();
+    let (lines, next_cursor) = page.choose(|chosen| {
+        for (scope, counters) in listed.counted.iter().filter(|(_, counters)| **counters != Counters::ZERO) {
+            let field = scope.to_string();
+            let name = api.feed.name(&of.organization_id, &field);
+            if !page.matches(&[Some(&field), name.as_deref()]) {
+                continue;
+            }
+            let key = match query.sort.as_deref() {
+                None => (None, field.clone()),
+                Some(_) => query.key(&field, counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?,
+            };
+            chosen.offer(key, || {
+                let (meters, by_source) = (figures::meters(counters), figures::by_source(counters));
+                StatementShown { scope: field, name, meters, by_source }
+            });
         }
-        let key = match query.sort.as_deref() {
-            None => (None, field.clone()),
-            Some(_) => query.key(&field, counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?,
-        };
-        let (meters, by_source) = (figures::meters(counters), figures::by_source(counters));
-        lines.push((key, StatementShown { scope: field, name, meters, by_source }));
-    }
-    let (lines, next_cursor) = page.take(lines)?;
+        Ok(())
+    })?;
     Ok(Json(Statements { period: listed.shown, unit: listed.unit, lines, next_cursor }))
 }

@@ -1,5 +1,7 @@
 //! Pages of lists: sorted, searched, and continued by a cursor that says after which item.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
@@ -42,11 +44,15 @@ impl PageQuery {
         texts.iter().flatten().any(|text| text.to_lowercase().contains(&search))
     }
 
-    /// Sorts items, and takes the page. Returns it with the cursor of the next one.
+    /// Puts the page together of what `offers` offers, in whatever order. Returns it with the cursor of the next one. Lists
+    /// may be long: the walk through them holds up no other request.
     ///
     /// # Errors
-    /// [`Problem::invalid`] for a limit or a cursor that is none.
-    pub fn take<T>(&self, mut items: Vec<(SortKey, T)>) -> Result<(Vec<T>, Option<String>), Problem> {
+    /// [`Problem::invalid`] for a limit or a cursor that is none; and what `offers` says.
+    pub fn choose<T>(
+        &self,
+        offers: impl FnOnce(&mut Page<T>) -> Result<(), Problem>,
+    ) -> Result<(Vec<T>, Option<String>), Problem> {
         let limit = self.limit.unwrap_or(LIMIT);
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(Problem::invalid(format!("limit is {limit}; it must lie between 1 and {LIMIT_MAX}")));
@@ -54,14 +60,46 @@ impl PageQuery {
         if self.search.as_ref().is_some_and(|search| search.len() > SEARCH_BYTES_MAX) {
             return Err(Problem::invalid(format!("search is longer than {SEARCH_BYTES_MAX} bytes")));
         }
-        let after = self.cursor.as_deref().map(read_cursor).transpose()?;
-        let order = |(count, name): &SortKey| (std::cmp::Reverse(*count), name.clone());
-        items.sort_by_cached_key(|(key, _)| order(key));
-        let from = after.map_or(0, |after| items.partition_point(|(key, _)| order(key) <= order(&after)));
-        let has_more = items.len() > from + limit;
-        let page: Vec<(SortKey, T)> = items.into_iter().skip(from).take(limit).collect();
-        let next = page.last().filter(|_| has_more).map(|(key, _)| write_cursor(key));
-        Ok((page.into_iter().map(|(_, item)| item).collect(), next))
+        let after = self.cursor.as_deref().map(read_cursor).transpose()?.map(order);
+        let mut page = Page { limit, after, chosen: BTreeMap::new(), has_more: false };
+        tokio::task::block_in_place(|| offers(&mut page))?;
+        let last = page.chosen.last_key_value().filter(|_| page.has_more);
+        let next = last.map(|((count, name), _)| write_cursor(&(count.0, name.clone())));
+        Ok((page.chosen.into_values().collect(), next))
+    }
+}
+
+/// What items are shown by: the largest count first, then the name.
+type Order = (Reverse<Option<i64>>, String);
+
+fn order((count, name): SortKey) -> Order {
+    (Reverse(count), name)
+}
+
+/// A page that is being put together. It holds no more than it will show, however much it is offered.
+pub struct Page<T> {
+    limit: usize,
+    after: Option<Order>,
+    chosen: BTreeMap<Order, T>,
+    has_more: bool,
+}
+
+impl<T> Page<T> {
+    /// Offers an item, which is made only if it is to be shown as far as is known. No two have the same key.
+    pub fn offer(&mut self, key: SortKey, item: impl FnOnce() -> T) {
+        let order = order(key);
+        if self.after.as_ref().is_some_and(|after| order <= *after) {
+            return;
+        }
+        let is_full = self.chosen.len() == self.limit;
+        if is_full {
+            self.has_more = true;
+            if self.chosen.last_key_value().is_some_and(|(last, _)| order > *last) {
+                return;
+            }
+            self.chosen.pop_last();
+        }
+        self.chosen.insert(order, item());
     }
 }
 
@@ -82,11 +120,14 @@ mod tests {
 
     #[test]
     fn pages_follow_each_other_without_gap_or_overlap() {
-        let items = || (0..10).map(|n| ((Some(i64::from(n % 3)), format!("{n}")), n)).collect::<Vec<_>>();
+        let items = |page: &mut Page<i32>| {
+            (0..10).for_each(|n| page.offer((Some(i64::from(n % 3)), format!("{n}")), || n));
+            Ok(())
+        };
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
             let query = PageQuery { cursor, limit: Some(3), search: None };
-            let (page, next) = query.take(items()).expect("a page");
+            let (page, next) = query.choose(items).expect("a page");
             seen.extend(page);
             cursor = next;
             if cursor.is_none() {
@@ -94,7 +135,7 @@ mod tests {
             }
         }
         assert_eq!(seen, [2, 5, 8, 1, 4, 7, 0, 3, 6, 9]);
-        let wrong = |query: PageQuery| query.take(items()).expect_err("it is wrong").status().as_u16();
+        let wrong = |query: PageQuery| query.choose(items).expect_err("it is wrong").status().as_u16();
         assert_eq!(wrong(PageQuery { limit: Some(0), ..PageQuery::default() }), 400);
         assert_eq!(wrong(PageQuery { cursor: Some("x".to_owned()), ..PageQuery::default() }), 400);
     }

@@ -19,7 +19,7 @@ use super::{
     snapshot::no_organization,
 };
 use crate::domain::{
-    limit::{Action, Limit},
+    limit::{Action, Limit, Selector},
     window::WindowKind,
 };
 
@@ -33,29 +33,39 @@ pub async fn limits(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Limits>, Problem> {
     let (snapshot, now) = (api.snapshots.of(&of.organization_id).await?, api.clock.now());
-    let mut limits = Vec::new();
-    for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
-        let field = scope.to_string();
-        let own = row.limits.iter().map(|limit| (field.clone(), limit));
-        let rules = snapshot.base.settings.rules_with_selectors(scope.kind(), row.seat_type());
-        for (set_on, limit) in own.chain(rules.map(|(selector, limit)| (selector.describe(), limit))) {
-            if page.matches(&[Some(&field), Some(&limit.id)]) {
+    let settings = &snapshot.base.settings;
+    let described: Vec<(String, &Selector, &Limit)> =
+        settings.every.iter().map(|(selector, limit)| (selector.describe(), selector, limit)).collect();
+    let (limits, next_cursor) = page.choose(|chosen| {
+        for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
+            let field = scope.to_string();
+            let own = row.limits.iter().map(|limit| (&*field, limit));
+            let rules = described.iter().filter(|(_, on, _)| on.applies(scope.kind(), row.seat_type()));
+            for (set_on, limit) in own.chain(rules.map(|(set_on, _, limit)| (&**set_on, *limit))) {
+                if !page.matches(&[Some(&field), Some(&limit.id)]) {
+                    continue;
+                }
                 let window = match limit.window {
                     WindowKind::Session => row.windows.session(now),
                     kind => snapshot.base.window(kind, now),
                 };
                 let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
-                let shown = limit_shown(&field, set_on, limit, used);
-                limits.push(((shown.used_permille, format!("{field} {} {}", limit.id, shown.set_on)), shown));
+                let key = (used_permille(limit, used), format!("{field} {} {set_on}", limit.id));
+                chosen.offer(key, || limit_shown(&field, set_on.to_owned(), limit, used));
             }
         }
-    }
-    let (limits, next_cursor) = page.take(limits)?;
+        Ok(())
+    })?;
     Ok(Json(Limits { limits, next_cursor }))
 }
 
+/// How far a limit is used; nothing where it has no cap, or one of nothing.
+fn used_permille(limit: &Limit, used: i64) -> Option<i64> {
+    let permille = (i128::from(used) * 1_000).checked_div(i128::from(limit.cap?))?;
+    Some(i64::try_from(permille).unwrap_or(i64::MAX))
+}
+
 fn limit_shown(scope: &str, set_on: String, limit: &Limit, used: i64) -> LimitShown {
-    let permille = |cap: i64| (i128::from(used) * 1_000).checked_div(i128::from(cap));
     let action = match limit.action {
         Action::Observe => "observe",
         Action::Notify => "notify",
@@ -69,7 +79,7 @@ fn limit_shown(scope: &str, set_on: String, limit: &Limit, used: i64) -> LimitSh
         window: limit.window.name().to_owned(),
         cap: limit.cap,
         used,
-        used_permille: limit.cap.and_then(permille).map(|permille| i64::try_from(permille).unwrap_or(i64::MAX)),
+        used_permille: used_permille(limit, used),
         action: action.to_owned(),
         thresholds_percent: limit.thresholds_percent.clone(),
         revision: limit.revision,
@@ -86,14 +96,22 @@ pub async fn pauses(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Pauses>, Problem> {
     let snapshot = api.snapshots.of(&of.organization_id).await?;
-    let seen = Api::seen(&caller, &of.organization_id, &snapshot);
-    let paused = seen.filter(|(_, row)| !row.pauses.causes.is_empty()).filter_map(|(scope, row)| {
-        let field = scope.to_string();
-        let name = api.feed.name(&of.organization_id, &field);
-        let shown = PausedScope { causes: figures::causes(row), generation: row.pauses.generation, scope: field, name };
-        page.matches(&[Some(&shown.scope), shown.name.as_deref()]).then(|| ((None, shown.scope.clone()), shown))
-    });
-    let (paused, next_cursor) = page.take(paused.collect())?;
+    let (paused, next_cursor) = page.choose(|chosen| {
+        let seen = Api::seen(&caller, &of.organization_id, &snapshot);
+        for (scope, row) in seen.filter(|(_, row)| !row.pauses.causes.is_empty()) {
+            let scope = scope.to_string();
+            let name = api.feed.name(&of.organization_id, &scope);
+            if page.matches(&[Some(&scope), name.as_deref()]) {
+                chosen.offer((None, scope.clone()), || PausedScope {
+                    causes: figures::causes(row),
+                    generation: row.pauses.generation,
+                    scope,
+                    name,
+                });
+            }
+        }
+        Ok(())
+    })?;
     Ok(Json(Pauses { paused, next_cursor }))
 }
 
@@ -108,15 +126,14 @@ pub async fn grants(
 ) -> Result<Json<Grants>, Problem> {
     let (snapshot, now) = (api.snapshots.of(&of.organization_id).await?, api.clock.now());
     let period = snapshot.base.window(WindowKind::Period, now);
-    let (mut pools, mut grants) = (Vec::new(), Vec::new());
-    for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
-        let Some(pool) = row.pool.as_deref() else { continue };
-        let scope = scope.to_string();
-        pools.extend(figures::pool(&scope, pool, period, now));
-        for grant in pool.grants.iter().filter(|grant| page.matches(&[Some(&grant.id), Some(&scope)])) {
-            grants.push((
-                (None, format!("{scope} {}", grant.id)),
-                GrantShown {
+    let mut pools = Vec::new();
+    let (grants, next_cursor) = page.choose(|chosen| {
+        for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
+            let Some(pool) = row.pool.as_deref() else { continue };
+            let scope = scope.to_string();
+            pools.extend(figures::pool(&scope, pool, period, now));
+            for grant in pool.grants.iter().filter(|grant| page.matches(&[Some(&grant.id), Some(&scope)])) {
+                chosen.offer((None, format!("{scope} {}", grant.id)), || GrantShown {
                     scope: scope.clone(),
                     grant_id: grant.id.to_string(),
                     kind: grant.kind.name().to_owned(),
@@ -125,11 +142,11 @@ pub async fn grants(
                     voided_micro: grant.voided_micro,
                     left_micro: grant.left_micro(),
                     expires_at: grant.expires_at.map(|at| at.to_string()),
-                },
-            ));
+                });
+            }
         }
-    }
-    let (grants, next_cursor) = page.take(grants)?;
+        Ok(())
+    })?;
     Ok(Json(Grants { unit: figures::unit(&snapshot.base.settings), pools, grants, next_cursor }))
 }
 
@@ -143,25 +160,23 @@ pub async fn overshoot(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Overshoots>, Problem> {
     let snapshot = api.snapshots.of(&of.organization_id).await?;
-    let mut all = Vec::new();
-    for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
-        let scope = scope.to_string();
-        for overshoot in row.overshoots.iter().filter(|_| page.matches(&[Some(&scope)])) {
-            let (kind, window_start) = (overshoot.kind.name().to_owned(), overshoot.window_start.to_string());
-            let key = format!("{scope} {kind} {} {window_start}", overshoot.limit_id);
-            all.push((
-                (Some(overshoot.amount_micro), key),
-                OvershootShown {
+    let (overshoot, next_cursor) = page.choose(|chosen| {
+        for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
+            let scope = scope.to_string();
+            for overshoot in row.overshoots.iter().filter(|_| page.matches(&[Some(&scope)])) {
+                let (kind, window_start) = (overshoot.kind.name().to_owned(), overshoot.window_start.to_string());
+                let key = format!("{scope} {kind} {} {window_start}", overshoot.limit_id);
+                chosen.offer((Some(overshoot.amount_micro), key), || OvershootShown {
                     scope: scope.clone(),
                     kind,
                     limit_id: (!overshoot.limit_id.is_empty()).then(|| overshoot.limit_id.to_string()),
                     window_start,
                     amount_micro: overshoot.amount_micro,
-                },
-            ));
+                });
+            }
         }
-    }
-    let (overshoot, next_cursor) = page.take(all)?;
+        Ok(())
+    })?;
     Ok(Json(Overshoots { unit: figures::unit(&snapshot.base.settings), overshoot, next_cursor }))
 }
 

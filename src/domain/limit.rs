@@ -27,6 +27,15 @@ pub enum Selector {
 }
 
 impl Selector {
+    /// Whether a rule for many concerns a scope of `kind`; for a user, with a seat of `seat_type`.
+    pub fn applies(&self, kind: ScopeKind, seat_type: Option<&str>) -> bool {
+        match self {
+            Self::Every(of) => *of == kind,
+            Self::Seat(of) => kind == ScopeKind::User && seat_type == Some(&**of),
+            Self::One(_) => false,
+        }
+    }
+
     /// The scopes that a rule for many concerns, in words.
     pub fn describe(&self) -> String {
         match self {

@@ -82,14 +82,6 @@ impl RulePlaces {
     }
 }
 
-fn applies(selector: &Selector, kind: ScopeKind, seat_type: Option<&str>) -> bool {
-    match selector {
-        Selector::Every(of) => *of == kind,
-        Selector::Seat(of) => kind == ScopeKind::User && seat_type == Some(&**of),
-        Selector::One(_) => false,
-    }
-}
-
 /// Something with the record time that brought it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded<T> {
@@ -124,12 +116,12 @@ impl Settings {
         kind: ScopeKind,
         seat_type: Option<&'a str>,
     ) -> impl Iterator<Item = &'a (Selector, Limit)> {
-        self.every.iter().filter(move |(selector, _)| applies(selector, kind, seat_type))
+        self.every.iter().filter(move |(selector, _)| selector.applies(kind, seat_type))
     }
 
     /// The places of the rules that apply.
     pub fn rule_places(&self, kind: ScopeKind, seat_type: Option<&str>) -> RulePlaces {
-        let rules = self.every.iter().enumerate().filter(move |(_, (selector, _))| applies(selector, kind, seat_type));
+        let rules = self.every.iter().enumerate().filter(move |(_, (selector, _))| selector.applies(kind, seat_type));
         RulePlaces(rules.fold(0, |places, (place, _)| places | 1 << place))
     }
 
