@@ -63,8 +63,28 @@ pub struct Forecast {
     /// What it is made of.
     pub method: Method,
     hours: Vec<f64>,
-    /// How far days lie from what is expected of them.
-    spread_of_day: f64,
+    spread: Spread,
+}
+
+/// How far what comes may lie from what is expected, as standard deviations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Spread {
+    /// Of one day by itself: over many days this evens out.
+    day: f64,
+    /// Of the level of all days: that is known from a few days only, and over many days this does not even out.
+    level: f64,
+}
+
+impl Spread {
+    /// Where days lie `day` from what is expected, and the level was found from so many of them.
+    fn found_from(day: f64, days: f64) -> Self {
+        Self { day, level: day / days.max(1.0).sqrt() }
+    }
+
+    /// Of the sum of so many days.
+    fn of_sum(self, days: f64) -> f64 {
+        (self.day * self.day * days + self.level * self.level * days * days).sqrt()
+    }
 }
 
 /// What `ahead` hours will count that follow on `hours`, the counts of full hours, oldest first.
@@ -78,13 +98,13 @@ pub fn forecast(hours: &[i64], ahead: usize) -> Forecast {
     if days.len() < DAYS_NEEDED {
         return run_rate(known, ahead);
     }
-    let (mut carried, spread_of_day, method) = carry_on(&days, ahead.div_ceil(DAY));
+    let (mut carried, spread, method) = carry_on(&days, ahead.div_ceil(DAY));
     // A trend is carried on to no more than twice what was ever seen; and nothing is used less than not at all.
     let most = days.iter().copied().fold(0.0, f64::max) * 2.0;
     carried.iter_mut().for_each(|day| *day = if day.is_finite() { day.clamp(0.0, most) } else { 0.0 });
     let shares = shares(known);
     let hours = (0..ahead).map(|hour| carried[hour / DAY] * shares[hour % DAY]).collect();
-    Forecast { method, hours, spread_of_day }
+    Forecast { method, hours, spread }
 }
 
 /// What the rest of today and the coming days will count. `days` are whole days, oldest first; of today `left_permille` is
@@ -96,10 +116,10 @@ pub fn forecast_from_days(days: &[i64], today: i64, left_permille: i64, ahead: u
     let (left, passed) = (left_permille as f64 / 1_000.0, 1.0 - left_permille as f64 / 1_000.0);
     let hours_left = (left * DAY as f64).round() as usize;
     // Of a scope's first days only today's pace is known.
-    let (carried, spread_of_day, method) = if known.len() < DAYS_NEEDED {
+    let (carried, spread, method) = if known.len() < DAYS_NEEDED {
         let so_far: f64 = known.iter().sum::<f64>() + today as f64;
         let pace = so_far / (known.len() as f64 + passed).max(1.0 / DAY as f64);
-        (vec![pace; ahead + 1], pace, Method::RunRate)
+        (vec![pace; ahead + 1], Spread::found_from(pace, known.len() as f64 + passed), Method::RunRate)
     } else {
         carry_on(&known, ahead + 1)
     };
@@ -108,7 +128,7 @@ pub fn forecast_from_days(days: &[i64], today: i64, left_permille: i64, ahead: u
     let per_hour: Vec<f64> = bounded.map(|day| day / DAY as f64).collect();
     let today = std::iter::repeat_n(per_hour[0], hours_left);
     let coming = per_hour[1..].iter().flat_map(|hour| std::iter::repeat_n(*hour, DAY));
-    Forecast { method, hours: today.chain(coming).collect(), spread_of_day }
+    Forecast { method, hours: today.chain(coming).collect(), spread }
 }
 
 /// The mean of the last day, or of what is known of it.
@@ -117,14 +137,19 @@ fn run_rate(known: &[f64], ahead: usize) -> Forecast {
     let rate = mean(last);
     let off: Vec<f64> = last.iter().map(|count| count - rate).collect();
     // As if each hour were on its own.
-    let spread_of_day = root_mean_square(&off) * (DAY as f64).sqrt();
-    Forecast { method: Method::RunRate, hours: vec![rate.max(0.0); ahead], spread_of_day }
+    let spread = Spread::found_from(root_mean_square(&off) * (DAY as f64).sqrt(), known.len() as f64 / DAY as f64);
+    Forecast { method: Method::RunRate, hours: vec![rate.max(0.0); ahead], spread }
 }
 
-/// What the coming days will count, and how far a day lies from what is expected of it.
-fn carry_on(days: &[f64], ahead: usize) -> (Vec<f64>, f64, Method) {
+/// What the coming days will count, and how far that may be off.
+fn carry_on(days: &[f64], ahead: usize) -> (Vec<f64>, Spread, Method) {
     let mean = mean(days);
-    let off_mean = || root_mean_square(&days.iter().map(|day| day - mean).collect::<Vec<_>>());
+    let off_mean = || {
+        let off: Vec<f64> = days.iter().map(|day| day - mean).collect();
+        // Half of what is said comes from the mean of all days, half from smoothing, which looks at the last ones most.
+        let found = Spread::found_from(of_a_sample(root_mean_square(&off), days.len(), 1), days.len() as f64 / 2.0);
+        Spread { level: found.level.hypot(drift(days) * (days.len() + ahead) as f64 / 2.0), ..found }
+    };
     let flat = || (vec![mean; ahead], off_mean(), Method::Daily);
     if days.len() >= 2 * WEEK {
         let model = MSTLModel::new(vec![WEEK], AutoETS::non_seasonal().into_trend_model());
@@ -132,7 +157,8 @@ fn carry_on(days: &[f64], ahead: usize) -> (Vec<f64>, f64, Method) {
         let (Ok(inside), Ok(carried)) = (fitted.predict_in_sample(None), fitted.predict(ahead, None)) else {
             return flat();
         };
-        return (carried.point, off(days, &inside.point), Method::Weekly);
+        let spread = Spread::found_from(of_a_sample(off(days, &inside.point), days.len(), WEEK + 1), WEEK as f64);
+        return (carried.point, spread, Method::Weekly);
     }
     if days.len() < DAYS_TO_SMOOTH {
         return flat();
@@ -156,6 +182,20 @@ fn mean(counts: &[f64]) -> f64 {
     counts.iter().sum::<f64>() / counts.len().max(1) as f64
 }
 
+/// By how much a day lies above the one before it, beyond what chance alone would do: what may go on, or may end.
+fn drift(days: &[f64]) -> f64 {
+    let half = days.len() / 2;
+    let (first, last) = (&days[..half], &days[days.len() - half..]);
+    let off: Vec<f64> = [first, last].iter().flat_map(|half| half.iter().map(|day| day - mean(half))).collect();
+    let by_chance = 2.0 * of_a_sample(root_mean_square(&off), off.len(), 2) * (2.0 / half.max(1) as f64).sqrt();
+    ((mean(last) - mean(first)).abs() - by_chance).max(0.0) / (days.len() - half) as f64
+}
+
+/// The spread that few numbers tell, of which so many were used up to find what is expected of them.
+fn of_a_sample(spread: f64, numbers: usize, used_up: usize) -> f64 {
+    spread * (numbers as f64 / numbers.saturating_sub(used_up).max(1) as f64).sqrt()
+}
+
 fn off(days: &[f64], expected: &[f64]) -> f64 {
     root_mean_square(&days.iter().zip(expected).map(|(day, expected)| day - expected).collect::<Vec<_>>())
 }
@@ -173,8 +213,7 @@ impl Forecast {
     /// The sum over all of the coming hours, on top of what was counted already.
     pub fn on_top_of(&self, counted: i64) -> Expected {
         let sum: f64 = self.hours.iter().sum();
-        let days = self.hours.len() as f64 / DAY as f64;
-        let spread = WITHIN_80_PERCENT * self.spread_of_day * days.sqrt();
+        let spread = WITHIN_80_PERCENT * self.spread.of_sum(self.hours.len() as f64 / DAY as f64);
         let plus = |more: f64| counted.saturating_add(more.max(0.0).round() as i64);
         Expected { sum: plus(sum), low: plus(sum - spread), high: plus(sum + spread) }
     }

@@ -131,9 +131,9 @@ pub struct PoolShown {
 pub struct EstimateShown {
     /// Credits used at the end of the period.
     pub at_end_micro: i64,
-    /// In nine of ten cases it is at least this.
+    /// Meant to be at least this in nine of ten cases; docs/forecast.md has how often it was.
     pub low_micro: i64,
-    /// In nine of ten cases it is at most this.
+    /// Meant to be at most this in nine of ten cases.
     pub high_micro: i64,
     /// When the pool will be used up, if that is before the reset.
     #[schema(format = DateTime)]
