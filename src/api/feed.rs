@@ -42,6 +42,9 @@ const NAME_CHARACTERS_MAX: usize = 200;
 
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long a broker may take to say where partitions begin and end.
+const BROKER_WAIT: Duration = Duration::from_secs(5);
+
 /// What was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SignalKind {
@@ -118,9 +121,11 @@ pub struct Feed {
 struct Ring {
     entries: VecDeque<Arc<Entry>>,
     bytes: usize,
-    /// By topic and partition: the first offset that would still be found here.
-    floors: HashMap<(SignalKind, i32), i64>,
+    floors: Floors,
 }
+
+/// By topic and partition: the first offset that would still be found here.
+type Floors = HashMap<(SignalKind, i32), i64>;
 
 impl Default for Feed {
     fn default() -> Self {
@@ -147,9 +152,10 @@ impl Feed {
         ring.entries.iter().rev().find(|entry| entry.answers(organization_id, record_id)).cloned()
     }
 
-    /// Whether everything that came to a partition after an offset is still here.
+    /// Whether everything that came to a partition after an offset is still here, or will be once it is read back. Before the
+    /// first look at the topics nobody knows.
     pub fn has_all_after(&self, kind: SignalKind, partition: i32, offset: i64) -> bool {
-        self.lock().floors.get(&(kind, partition)).is_none_or(|floor| offset + 1 >= *floor)
+        self.lock().floors.get(&(kind, partition)).is_some_and(|floor| offset + 1 >= *floor)
     }
 
     /// The display name of `ORGANIZATION/SCOPE`, or of the organization itself.
@@ -200,7 +206,10 @@ impl Feed {
                 return;
             }
             match open(client, topics) {
-                Ok(consumer) => break consumer,
+                Ok((consumer, floors)) => {
+                    self.lock().floors = floors;
+                    break consumer;
+                }
                 Err(error) => tracing::debug!(%error, "what was published cannot be read back yet"),
             }
             std::thread::sleep(LOOK);
@@ -231,23 +240,26 @@ impl Feed {
     }
 }
 
-/// A reader of the end of every topic, and of all names.
-fn open(client: &ClientConfig, topics: &TopicsConfig) -> Result<BaseConsumer, KafkaError> {
+/// A reader of the end of every topic, and of all names; and where it begins.
+fn open(client: &ClientConfig, topics: &TopicsConfig) -> Result<(BaseConsumer, Floors), KafkaError> {
     let mut config = outside_of_groups(client);
     config.set("fetch.wait.max.ms", "50");
     let consumer: BaseConsumer = config.create()?;
-    let mut list = TopicPartitionList::new();
+    let (mut list, mut floors) = (TopicPartitionList::new(), Floors::new());
     for kind in SignalKind::ALL {
         let topic = kind.topic(topics);
-        for partition in partitions_of(consumer.client(), topic, Duration::from_secs(5))? {
-            list.add_partition_offset(topic, partition, Offset::OffsetTail(READ_BACK))?;
+        for partition in partitions_of(consumer.client(), topic, BROKER_WAIT)? {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, BROKER_WAIT)?;
+            let floor = low.max(high - READ_BACK);
+            list.add_partition_offset(topic, partition, Offset::Offset(floor))?;
+            floors.insert((kind, partition), floor);
         }
     }
-    for partition in partitions_of(consumer.client(), &topics.names, Duration::from_secs(5))? {
+    for partition in partitions_of(consumer.client(), &topics.names, BROKER_WAIT)? {
         list.add_partition_offset(&topics.names, partition, Offset::Beginning)?;
     }
     consumer.assign(&list)?;
-    Ok(consumer)
+    Ok((consumer, floors))
 }
 
 impl Entry {
@@ -290,6 +302,8 @@ mod tests {
         assert!(
             feed.has_all_after(SignalKind::Pause, 3, first + 9) && !feed.has_all_after(SignalKind::Pause, 3, first + 8)
         );
+        assert!(!feed.has_all_after(SignalKind::Pause, 4, 0), "nobody has looked there");
+        feed.lock().floors.insert((SignalKind::Pause, 4), 1);
         assert!(feed.has_all_after(SignalKind::Pause, 4, 0), "nothing came there");
     }
 

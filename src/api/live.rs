@@ -190,12 +190,9 @@ impl Ear {
         let (waiting, until) = (std::collections::VecDeque::new(), tokio::time::Instant::now() + LISTENS);
         let mut ear = Self { api, listener, places, waiting, heard, look, told: String::new(), until, _permit: permit };
         if resumes {
-            let all_there = ear
-                .places
-                .0
-                .iter()
-                .all(|(kind, (partition, offset))| ear.api.feed.has_all_after(*kind, *partition, *offset));
-            if !all_there {
+            // Of kinds of which nothing was told, nothing is missed.
+            let mut told = ear.places.0.iter().filter(|(_, (partition, _))| *partition >= 0);
+            if !told.all(|(kind, (partition, offset))| ear.api.feed.has_all_after(*kind, *partition, *offset)) {
                 ear.gap();
             }
         }
