@@ -1,7 +1,8 @@
 # check: the fast part. test: everything, on real servers that it starts itself. month: a month of life, recounted.
 # dashboards: every query of every panel, and alerts, on real Prometheus and Alertmanager.
+# instructions: how many instructions an event costs, by part; the same on every run.
 # soak: the simulation and the faults, many times over; hours.
-.PHONY: check test month dashboards soak servers
+.PHONY: check test month dashboards instructions soak servers
 
 TRACES ?= data/azure-llm-2023-conv-3000.csv
 
@@ -27,6 +28,11 @@ month:
 dashboards:
 	cargo test --locked --features faults --test process --no-run
 	scripts/timed "dashboards and alerts (real Prometheus and Alertmanager)" tests/dashboards/run.py
+
+instructions:
+	command -v valgrind >/dev/null || (apt-get update -qq && apt-get install -y -qq valgrind)
+	cargo install --quiet --root target/tools gungraun-runner --version 0.20.0
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo bench --locked --bench account
 
 servers:
 	@rm -f target/timed.txt

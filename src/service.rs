@@ -30,7 +30,12 @@ use crate::{
         Ledger, LedgerError,
         redis::{RedisLedger, reader::Reader},
     },
-    notify::{due, publisher::Publisher, readback::Readback, reader},
+    notify::{
+        due,
+        publisher::{self, Publisher},
+        readback::Readback,
+        reader,
+    },
     observe::{
         health::{Dependency, Health},
         metrics::Metrics,
@@ -67,7 +72,7 @@ pub enum ServiceError {
     /// Redis cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// Kafka's client refuses the configuration.
+    /// Kafka's client refuses the configuration, or no broker answers.
     #[error("Kafka: {0}")]
     Kafka(#[from] rdkafka::error::KafkaError),
     /// The address for /metrics cannot be bound.
@@ -87,12 +92,12 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
-    /// Whether waiting may mend it: something that answered before is away.
-    pub fn is_transient(&self) -> bool {
+    /// What is away, if waiting may mend it.
+    pub fn missing(&self) -> Option<Dependency> {
         match self {
-            Self::Ledger(error) => error.is_transient(),
-            Self::Kafka(error) => !matches!(error, rdkafka::error::KafkaError::ClientCreation(_)),
-            _ => false,
+            Self::Ledger(error) if error.is_transient() => Some(Dependency::Redis),
+            Self::Kafka(error) if publisher::may_pass(error) => Some(Dependency::Kafka),
+            _ => None,
         }
     }
 }
@@ -178,8 +183,10 @@ impl Service {
             let made = tokio::task::spawn_blocking(move || Publisher::new(&client, outputs, format, PROBE_WAIT)).await;
             match made.expect("making a producer does not panic") {
                 Ok(publisher) => break publisher,
-                Err(error @ rdkafka::error::KafkaError::ClientCreation(_)) => return Err(error.into()),
-                Err(error) => wait(&patience, Dependency::Kafka, &error.to_string()).await?,
+                Err(error) if publisher::may_pass(&error) => {
+                    wait(&patience, Dependency::Kafka, &error.to_string()).await?
+                }
+                Err(error) => return Err(error.into()),
             }
         };
         patience.health.regain(Dependency::Kafka);

@@ -42,8 +42,9 @@ const NAME_CHARACTERS_MAX: usize = 200;
 
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long a broker may take to say where partitions begin and end.
+/// How long a broker may take to say which partitions there are, and where one of them begins and ends.
 const BROKER_WAIT: Duration = Duration::from_secs(5);
+const ASK_WAIT: Duration = Duration::from_secs(1);
 
 /// What was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,7 +156,7 @@ impl Feed {
     /// Whether everything that came to a partition after an offset is still here, or will be once it is read back. Before the
     /// first look at the topics nobody knows.
     pub fn has_all_after(&self, kind: SignalKind, partition: i32, offset: i64) -> bool {
-        self.lock().floors.get(&(kind, partition)).is_some_and(|floor| offset + 1 >= *floor)
+        self.lock().floors.get(&(kind, partition)).is_some_and(|floor| offset.saturating_add(1) >= *floor)
     }
 
     /// The display name of `ORGANIZATION/SCOPE`, or of the organization itself.
@@ -249,7 +250,11 @@ fn open(client: &ClientConfig, topics: &TopicsConfig) -> Result<(BaseConsumer, F
     for kind in SignalKind::ALL {
         let topic = kind.topic(topics);
         for partition in partitions_of(consumer.client(), topic, BROKER_WAIT)? {
-            let (low, high) = consumer.fetch_watermarks(topic, partition, BROKER_WAIT)?;
+            // One that has no leader now does not hold up the others: of that one nobody knows what is still there.
+            let Ok((low, high)) = consumer.fetch_watermarks(topic, partition, ASK_WAIT) else {
+                list.add_partition_offset(topic, partition, Offset::OffsetTail(READ_BACK))?;
+                continue;
+            };
             let floor = low.max(high - READ_BACK);
             list.add_partition_offset(topic, partition, Offset::Offset(floor))?;
             floors.insert((kind, partition), floor);

@@ -11,7 +11,7 @@ use super::{
     access::{Caller, Role},
     figures,
     guard::{Path, Query},
-    page::{PageQuery, SortKey},
+    page::{PageQuery, SortKey, joined},
     problem::Problem,
     reads::{OfOrganization, OfWorkspace, PeriodQuery, ReadProblems},
     shapes::{
@@ -113,7 +113,7 @@ impl Api {
                 }
                 let (credits_micro, runs_completed) =
                     (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
-                let key = query.key(&format!("{agent} {scope}"), credits_micro, runs_completed)?;
+                let key = query.key(&joined(&[agent, &scope.to_string()]), credits_micro, runs_completed)?;
                 let registered = row.registered.as_deref();
                 chosen.offer(key, || AgentInList {
                     workspace_id: workspace.to_string(),

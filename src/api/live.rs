@@ -190,7 +190,7 @@ impl Ear {
         let (waiting, until) = (std::collections::VecDeque::new(), tokio::time::Instant::now() + LISTENS);
         let mut ear = Self { api, listener, places, waiting, heard, look, told: String::new(), until, _permit: permit };
         if resumes {
-            // Of kinds of which nothing was told, nothing is missed.
+            // Where nothing of a kind was ever there, nobody knows from where on it would be missed.
             let mut told = ear.places.0.iter().filter(|(_, (partition, _))| *partition >= 0);
             if !told.all(|(kind, (partition, offset))| ear.api.feed.has_all_after(*kind, *partition, *offset)) {
                 ear.gap();

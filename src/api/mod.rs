@@ -60,7 +60,7 @@ use crate::{
     clock::Clock,
     config::{Config, ConfigError},
     ledger::{LedgerError, redis::reader::Reader},
-    notify::publisher::Publisher,
+    notify::publisher::{self, Publisher},
     observe::{health::Dependency, metrics::Metrics},
 };
 
@@ -112,8 +112,7 @@ impl ApiError {
     pub fn missing(&self) -> Option<Dependency> {
         match self {
             Self::Ledger(error) if error.is_transient() => Some(Dependency::Redis),
-            Self::Kafka(KafkaError::ClientCreation(_)) => None,
-            Self::Kafka(_) => Some(Dependency::Kafka),
+            Self::Kafka(error) if publisher::may_pass(error) => Some(Dependency::Kafka),
             _ => None,
         }
     }

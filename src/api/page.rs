@@ -30,8 +30,14 @@ pub struct PageQuery {
     pub search: Option<String>,
 }
 
-/// What an item is sorted by: a count, largest first, or nothing; then its name.
+/// What an item is sorted by: a count, largest first, or nothing; then its name, of one or several parts.
 pub type SortKey = (Option<i64>, String);
+
+/// A name of several parts, which no other parts have.
+pub fn joined(parts: &[&str]) -> String {
+    let escaped = parts.iter().map(|part| part.replace('\u{1}', "\u{1}\u{2}"));
+    escaped.collect::<Vec<_>>().join("\u{1}\u{1}")
+}
 
 #[derive(Serialize, Deserialize)]
 struct Cursor(Option<i64>, String);
@@ -92,14 +98,15 @@ impl<T> Page<T> {
             return;
         }
         let is_full = self.chosen.len() == self.limit;
-        if is_full {
+        if is_full && self.chosen.last_key_value().is_some_and(|(last, _)| order > *last) {
             self.has_more = true;
-            if self.chosen.last_key_value().is_some_and(|(last, _)| order > *last) {
-                return;
-            }
-            self.chosen.pop_last();
+            return;
         }
         self.chosen.insert(order, item());
+        if self.chosen.len() > self.limit {
+            self.has_more = true;
+            self.chosen.pop_last();
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     access::Caller,
     figures,
     guard::{Path, Query},
-    page::PageQuery,
+    page::{PageQuery, joined},
     problem::Problem,
     reads::{OfOrganization, ReadProblems},
     shapes::{
@@ -50,7 +50,7 @@ pub async fn limits(
                     kind => snapshot.base.window(kind, now),
                 };
                 let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
-                let key = (used_permille(limit, used), format!("{field} {} {set_on}", limit.id));
+                let key = (used_permille(limit, used), joined(&[&field, &limit.id, set_on]));
                 chosen.offer(key, || limit_shown(&field, set_on.to_owned(), limit, used));
             }
         }
@@ -133,7 +133,7 @@ pub async fn grants(
             let scope = scope.to_string();
             pools.extend(figures::pool(&scope, pool, period, now));
             for grant in pool.grants.iter().filter(|grant| page.matches(&[Some(&grant.id), Some(&scope)])) {
-                chosen.offer((None, format!("{scope} {}", grant.id)), || GrantShown {
+                chosen.offer((None, joined(&[&scope, &grant.id])), || GrantShown {
                     scope: scope.clone(),
                     grant_id: grant.id.to_string(),
                     kind: grant.kind.name().to_owned(),
@@ -165,7 +165,7 @@ pub async fn overshoot(
             let scope = scope.to_string();
             for overshoot in row.overshoots.iter().filter(|_| page.matches(&[Some(&scope)])) {
                 let (kind, window_start) = (overshoot.kind.name().to_owned(), overshoot.window_start.to_string());
-                let key = format!("{scope} {kind} {} {window_start}", overshoot.limit_id);
+                let key = joined(&[&scope, &kind, &overshoot.limit_id, &window_start]);
                 chosen.offer((Some(overshoot.amount_micro), key), || OvershootShown {
                     scope: scope.clone(),
                     kind,

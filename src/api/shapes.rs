@@ -274,7 +274,7 @@ pub struct Breakdown {
     pub by_product: Vec<Part>,
     /// By trigger: of workspaces and agents.
     pub by_trigger: Vec<Part>,
-    /// By model: of organization and workspaces.
+    /// By model: of organization and workspaces. Fees of runs and adjustments are of none.
     pub by_model: Vec<ModelPart>,
 }
 

@@ -1,37 +1,30 @@
 //! `bursar api`: the HTTP API alone; `bursar api-key`: a key for it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use clap::Args;
 use tracing::info;
 
-use super::{Failure, run::stop_when_asked};
+use super::{
+    Failure,
+    serving::{LOOK, end, serve_when_all_is_there, stop_when_asked},
+};
 use crate::{
     api::{
-        self, ApiError, Serving,
         access::Role,
         credentials::{hash, new_key},
     },
     clock::Clock,
     config::Config,
     observe::{
-        health::{Dependency, Health},
+        health::Health,
         metrics::Metrics,
         server::{self, Pages},
     },
 };
-
-/// How long to wait before something that is away at the start is tried again.
-pub const START_PAUSE: Duration = Duration::from_millis(500);
-
-/// How often it is looked whether it is time to stop.
-const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 pub struct KeyArguments {
@@ -69,42 +62,4 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
     end(serving).await?;
     info!("stopped");
     Ok(())
-}
-
-/// Lets requests that are under way end.
-///
-/// # Errors
-/// If nothing was served any more although nobody had asked for that; the log has the reason.
-pub async fn end(serving: Serving) -> Result<(), Failure> {
-    let has_ended = serving.has_ended();
-    serving.stop().await;
-    if has_ended { Err("the API was not served any more; see the log".into()) } else { Ok(()) }
-}
-
-/// Serves the API once Redis and Kafka are there for it; `None` if it is over before.
-pub async fn serve_when_all_is_there(
-    config: &Config,
-    metrics: &Metrics,
-    clock: &Clock,
-    health: &Health,
-    is_over: &dyn Fn() -> bool,
-) -> Result<Option<Serving>, ApiError> {
-    while !is_over() {
-        match api::serve(config, metrics.clone(), clock.clone()).await {
-            Ok(serving) => {
-                health.regain(Dependency::Redis);
-                health.regain(Dependency::Kafka);
-                return Ok(Some(serving));
-            }
-            Err(error) => {
-                let Some(missing) = error.missing() else { return Err(error) };
-                if missing == Dependency::Kafka {
-                    health.regain(Dependency::Redis);
-                }
-                health.lose(missing, &error.to_string());
-            }
-        }
-        tokio::time::sleep(START_PAUSE).await;
-    }
-    Ok(None)
 }

@@ -6,7 +6,7 @@
 //! seats, a pool, and limits on every kind of scope in every organization.
 //! Latency is measured at light load. CPU is that of this process; Redis's is its own account of itself (`INFO cpu`).
 
-mod fill;
+pub mod fill;
 mod measure;
 
 use std::{
@@ -34,6 +34,7 @@ const CASE_WAIT: Duration = Duration::from_secs(900);
 /// memory costs as much as the counting, once.
 const WARM_UP_SHARE: u64 = 2;
 
+/// What `bursar bench` is told.
 #[derive(Debug, Args)]
 pub struct BenchArguments {
     /// Events to fill the topic with.

@@ -2,7 +2,7 @@
 
 mod api;
 mod audit;
-mod bench;
+pub mod bench;
 mod control;
 mod demo;
 mod prices;
@@ -10,6 +10,7 @@ mod rebuild;
 mod release;
 mod replay;
 mod run;
+mod serving;
 mod show;
 mod trace;
 

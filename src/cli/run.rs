@@ -1,31 +1,20 @@
-//! `bursar run`: until a signal asks it to stop.
+//! `bursar run`: until a signal asks it to stop, or it would be wrong to go on.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     Failure,
-    api::{START_PAUSE, end, serve_when_all_is_there},
+    serving::{LOOK, Wait, end, serve_when_all_is_there, stop_when_asked},
 };
-use crate::{
-    api::Serving,
-    config::Config,
-    faults::{Defence, holds},
-    service::Service,
-};
+use crate::{api::Serving, config::Config, service::Service};
 
-/// How often it is looked whether a worker has ended.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// Runs the service until SIGTERM or SIGINT; then batches are finished, the group is left, and nothing is lost.
+/// Runs the service until SIGTERM or SIGINT, or until a worker or the API has ended; then batches are finished, the group is
+/// left, and nothing is lost.
 pub async fn run(config: &Config) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_when_asked(&stop)?;
@@ -52,36 +41,15 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
 
 /// Shows usage on `/metrics` and serves the API, once Redis and Kafka are there for it; `None` if it is over before.
 async fn serve(config: &Config, service: &Service, is_over: &dyn Fn() -> bool) -> Result<Option<Serving>, Failure> {
-    while !is_over() {
-        match service.show_usage(config).await {
-            Ok(()) => {
-                let (metrics, clock, health) = (&service.metrics, &service.clock, &service.health);
-                return Ok(serve_when_all_is_there(config, metrics, clock, health, is_over).await?);
-            }
-            Err(error) if error.is_transient() => {
-                warn!(%error, "usage cannot be shown yet");
-                tokio::time::sleep(START_PAUSE).await;
-            }
-            Err(error) => return Err(error.into()),
+    let (metrics, clock, health) = (&service.metrics, &service.clock, &service.health);
+    let mut wait = Wait::default();
+    while let Err(error) = service.show_usage(config).await {
+        let Some(missing) = error.missing() else { return Err(error.into()) };
+        wait.a_little(health, missing, &error.to_string()).await;
+        if is_over() {
+            return Ok(None);
         }
     }
-    Ok(None)
-}
-
-/// Has SIGTERM and SIGINT ask the process to stop.
-pub fn stop_when_asked(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
-    let asked = Arc::clone(stop);
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("asked to stop");
-        if !holds(Defence::GoodOrder) {
-            std::process::exit(0);
-        }
-        asked.store(true, Ordering::SeqCst);
-    });
-    Ok(())
+    drop(wait);
+    Ok(serve_when_all_is_there(config, metrics, clock, health, is_over).await?)
 }

@@ -92,8 +92,9 @@ impl RunPhase {
     }
 }
 
-/// Tokens by class, each at most [`QUANTITY_MAX`].
+/// Tokens by class, in an event each at most [`QUANTITY_MAX`]. Stored by position: new ones come at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tokens {
     /// Sent to the model, without the cached.
     pub input: i64,

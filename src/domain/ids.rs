@@ -47,16 +47,15 @@ pub fn fingerprint(organization: &str, source: &str, id: &str, event_time: Times
 /// Hashes texts as if they were one: hashing piece by piece costs many times as much.
 fn hash_of(parts: &[&[u8]], seed: u64) -> u64 {
     let mut bytes = [0_u8; HASHED_BYTES];
-    let mut rest = &mut bytes[..];
+    let mut end = 0;
     for part in parts {
-        let Some((place, left)) = std::mem::take(&mut rest).split_at_mut_checked(part.len()) else {
+        let Some(place) = bytes.get_mut(end..end + part.len()) else {
             return xxh3_64_with_seed(&parts.concat(), seed);
         };
         place.copy_from_slice(part);
-        rest = left;
+        end += part.len();
     }
-    let left = rest.len();
-    xxh3_64_with_seed(&bytes[..HASHED_BYTES - left], seed)
+    xxh3_64_with_seed(&bytes[..end], seed)
 }
 
 /// Folds the fields that decide a charge into a [`ContentCheck`].

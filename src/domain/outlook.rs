@@ -9,14 +9,14 @@ use super::{
 /// An exhaustion is news if it has moved by more than this share of the time that is left, in percent; and by an hour.
 const MOVES_BY_PERCENT: i64 = 10;
 
-/// A sum with the range in which it lies in four of five cases.
+/// A sum with the range in which it is meant to lie in four of five cases; docs/forecast.md has how often it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// Expected.
     pub sum: i64,
-    /// In nine of ten cases it is at least this.
+    /// Meant to be at least this in nine of ten cases.
     pub low: i64,
-    /// In nine of ten cases it is at most this.
+    /// Meant to be at most this in nine of ten cases.
     pub high: i64,
 }
 

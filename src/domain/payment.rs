@@ -133,7 +133,7 @@ pub struct Means {
     pub prepaid_micro: i64,
     /// Whether the rest is billed afterwards.
     pub postpaid: bool,
-    /// How much prepaid and postpaid may pay together by the limits on extra credits.
+    /// How much prepaid and postpaid may pay together by the limits on extra credits, as far as those were looked up.
     pub extra_room_micro: i64,
 }
 

@@ -82,6 +82,11 @@ pub struct Publisher {
     format: Format,
 }
 
+/// Whether what a client says may pass: all but that its configuration cannot be used.
+pub fn may_pass(error: &KafkaError) -> bool {
+    !matches!(error, KafkaError::ClientCreation(_))
+}
+
 impl Publisher {
     /// A publisher to Kafka. The producer is idempotent and waits for all replicas, whatever `config` says. Blocks until
     /// the broker has told how many partitions the pauses topic has, up to `wait`.

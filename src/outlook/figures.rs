@@ -9,6 +9,7 @@ use super::history::Days;
 use crate::{
     domain::{
         account::row::ScopeRow,
+        limit::reached,
         meter::Meter,
         outlook::{Expected, Outlook},
         pause::CauseKind,
@@ -71,6 +72,9 @@ pub struct ScopeFigures {
     pub exhausted_at: Option<Timestamp>,
 }
 
+/// From this share of a cap on, in percent, somebody may have to be told.
+const NEARLY_PERCENT: u16 = 80;
+
 /// What agents without series of their own are shown as.
 const OTHER: &str = "other";
 
@@ -132,16 +136,31 @@ impl Figures {
         figures
     }
 
-    /// Keeps the workspaces with most credits, and what belongs to them.
+    /// Keeps so many workspaces, and what belongs to them: first those whose pool or limit is nearly used up or will be, which
+    /// somebody may have to be told of; then those with most credits.
     pub fn keep_workspaces(&mut self, top_workspaces: usize) {
         let surplus = self.workspaces.len().saturating_sub(top_workspaces);
         if surplus == 0 {
             return;
         }
-        let mut by_credits: Vec<(i64, String)> =
-            self.workspaces.iter().map(|(name, shown)| (shown.used.credits_micro, name.clone())).collect();
-        by_credits.sort_unstable_by(|(a, a_name), (b, b_name)| a.cmp(b).then_with(|| b_name.cmp(a_name)));
-        let left_out: HashSet<String> = by_credits.into_iter().take(surplus).map(|(_, name)| name).collect();
+        let at_limit: HashSet<&str> = self
+            .limits
+            .iter()
+            .filter(|limit| reached(limit.used, limit.cap, NEARLY_PERCENT))
+            .filter_map(|limit| limit.scope.strip_prefix("ws:"))
+            .collect();
+        let matters = |name: &str, shown: &ScopeFigures| {
+            let used_up = |pool: PoolFigures| {
+                reached(pool.size_micro.saturating_sub(pool.remaining_micro), pool.size_micro, NEARLY_PERCENT)
+            };
+            shown.exhausted_at.is_some() || shown.pool.is_some_and(used_up) || at_limit.contains(name)
+        };
+        let rank = |(name, shown): (&String, &ScopeFigures)| {
+            (matters(name, shown), shown.used.credits_micro, Reverse(name.clone()))
+        };
+        let mut ranked: Vec<_> = self.workspaces.iter().map(rank).collect();
+        ranked.sort_unstable();
+        let left_out: HashSet<String> = ranked.into_iter().take(surplus).map(|(_, _, Reverse(name))| name).collect();
         self.workspaces.retain(|name, _| !left_out.contains(name));
         self.agents.retain(|name, _| !left_out.contains(name));
         self.limits.retain(|limit| limit.scope.strip_prefix("ws:").is_none_or(|name| !left_out.contains(name)));
@@ -329,5 +348,11 @@ mod tests {
         figures.keep_workspaces(2);
         assert_eq!(figures.workspaces.keys().collect::<Vec<_>>(), ["b", "c"]);
         assert_eq!((figures.agents.len(), figures.workspaces_left_out), (2, 1));
+        // The one with least, whose pool is used up, goes before the others.
+        let mut figures = self::figures(&[("a", 1), ("b", 3), ("c", 2)], 5, false);
+        let pool = PoolFigures { size_micro: 10, remaining_micro: 2, prepaid_remaining_micro: 0 };
+        figures.workspaces.get_mut("a").expect("it is there").pool = Some(pool);
+        figures.keep_workspaces(2);
+        assert_eq!(figures.workspaces.keys().collect::<Vec<_>>(), ["a", "b"]);
     }
 }

@@ -27,11 +27,11 @@ use crate::{
 };
 
 /// Workspaces of each organization.
-const WORKSPACES: u32 = 5;
+pub const WORKSPACES: u32 = 5;
 /// Agents of each organization.
-const AGENTS: u32 = 20;
+pub const AGENTS: u32 = 20;
 /// Users of each organization.
-const USERS: u32 = 10;
+pub const USERS: u32 = 10;
 /// Event times lie within this.
 const SPAN_MS: i64 = 3_600_000;
 /// Events are up to this much out of order.

@@ -46,7 +46,7 @@ pub(super) struct Payer {
     pub(super) means: Means,
     /// What is left of the seat's allowance, by window.
     pub(super) seat: [Option<(Window, i64)>; ALLOWANCES_MAX],
-    /// Where seat and pool do not pay it all.
+    /// Not looked up where seat and pool pay it all and have something left.
     pub(super) tightest: Option<Tightest>,
     pub(super) consent_missing: bool,
     /// What the pool has, whoever it may pay for.
@@ -117,7 +117,7 @@ impl Account {
 
     /// The workspace, if it has a pool; else the organization, if that has one. `scopes` begin with the organization, and
     /// where there is a workspace, that is next; what lies behind them has no pool and need not be looked at.
-    fn owner_of_nearest_pool(&self, scopes: &[ScopeIndex]) -> Option<ScopeIndex> {
+    pub(super) fn owner_of_nearest_pool(&self, scopes: &[ScopeIndex]) -> Option<ScopeIndex> {
         let owners = if self.settings.workspace_pools > 0 { scopes.len().min(2) } else { 1 };
         scopes[..owners].iter().rev().copied().find(|index| self.scopes.row(*index).pool.is_some())
     }

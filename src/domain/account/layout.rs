@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 /// The layout that this release writes.
-pub const LAYOUT: u8 = 2;
+pub const LAYOUT: u8 = 3;
 
 /// The oldest layout that this release reads. Layout 1 was never released.
 const OLDEST: u8 = 2;

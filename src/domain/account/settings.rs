@@ -28,7 +28,7 @@ const LABELS_MAX: usize = 64;
 /// The name under which products, triggers and models are counted for which there is no room.
 const OTHER: &str = "other";
 
-/// Stored in the field `settings`; changed by control records, and by the first use of a label.
+/// Stored in the field `settings`; changed by control records, and by the first use of a label or model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Time zones and anchors, by the instant from which they cut windows.

@@ -173,15 +173,15 @@ impl Account {
             Usage::Tokens { request_model, .. } => Some(request_model),
             Usage::Run { .. } => None,
         };
-        let mut number = |name: Option<&str>, number: fn(&mut Settings, &str) -> (u8, bool)| {
-            let (number, is_new) = number(&mut self.settings, name.filter(|name| !name.is_empty())?);
+        let mut number_of = |name: Option<&str>, among: fn(&mut Settings, &str) -> (u8, bool)| {
+            let (number, is_new) = among(&mut self.settings, name.filter(|name| !name.is_empty())?);
             self.settings_changed |= is_new;
             Some(number)
         };
         Labels {
-            product: number(event.product, Settings::label),
-            trigger: number(event.trigger, Settings::label),
-            model: number(model, Settings::model),
+            product: number_of(event.product, Settings::label),
+            trigger: number_of(event.trigger, Settings::label),
+            model: number_of(model, Settings::model),
         }
     }
 

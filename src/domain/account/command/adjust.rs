@@ -177,8 +177,8 @@ impl Account {
             let possible = -charge.get(Meter::CreditsMicro) - rest;
             return Err(format!("only {possible} micro-credits were paid there in that period"));
         }
-        let owner = charged.as_slice().iter().rev().find(|index| self.scopes.row(**index).pool.is_some());
-        if let Some(pool) = owner.and_then(|owner| self.scopes.row_mut(*owner).pool.as_mut()) {
+        let owner = self.owner_of_nearest_pool(charged.as_slice());
+        if let Some(pool) = owner.and_then(|owner| self.scopes.row_mut(owner).pool.as_mut()) {
             // What a pool of today did not pay was paid by one that is gone, or by grants that are no longer kept.
             pool.give_back(period.start, -back.pool_micro);
             pool.give_back_prepaid(-back.prepaid_micro);
