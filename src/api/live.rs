@@ -30,8 +30,11 @@ use super::{
 };
 use crate::domain::{meter::Meter, scope::Scope, window::WindowKind};
 
-/// How often it is looked whether usage has moved.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether an account has moved: a few bytes for each who listens.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Usage is read this long after it was read last also where the account stands: periods turn by themselves.
+const READ_ANYWAY: Duration = Duration::from_secs(5);
 
 /// A stream ends after this time, and is resumed by who still may: a key that was taken back must not listen on.
 const LISTENS: Duration = Duration::from_secs(300);
@@ -143,7 +146,7 @@ pub async fn events(
     Ok(Json(Signals { events: heard.into_iter().take(LISTED).map(|entry| entry.shown()).collect() }))
 }
 
-/// Server-sent events: `usage` whenever usage has moved, at most once a second; `threshold`, `pause`, `request`,
+/// Server-sent events: `usage` whenever usage has moved, at most ten times a second; `threshold`, `pause`, `request`,
 /// `statement` and `journal` as they are published; `gap` where some were lost and everything has to be read again. With
 /// `Last-Event-ID` what came meanwhile is told first.
 #[utoipa::path(get, path = "/v1/organizations/{organization_id}/live",
@@ -175,6 +178,8 @@ struct Ear {
     look: tokio::time::Interval,
     /// What was last told of usage.
     told: String,
+    /// Where the account stood when usage was read, and when that was.
+    read: Option<(Vec<u8>, tokio::time::Instant)>,
     until: tokio::time::Instant,
     _permit: OwnedSemaphorePermit,
 }
@@ -188,7 +193,18 @@ impl Ear {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (resumes, places) = (places.is_some(), places.unwrap_or_default());
         let (waiting, until) = (std::collections::VecDeque::new(), tokio::time::Instant::now() + LISTENS);
-        let mut ear = Self { api, listener, places, waiting, heard, look, told: String::new(), until, _permit: permit };
+        let mut ear = Self {
+            api,
+            listener,
+            places,
+            waiting,
+            heard,
+            look,
+            told: String::new(),
+            read: None,
+            until,
+            _permit: permit,
+        };
         if resumes {
             // Where nothing of a kind was ever there, nobody knows from where on it would be missed.
             let mut told = ear.places.0.iter().filter(|(_, (partition, _))| *partition >= 0);
@@ -235,8 +251,22 @@ impl Ear {
         self.waiting.push_back(Event::default().event("gap").data(why.to_string()));
     }
 
+    /// Whether the account has moved since usage was read, or that was long ago.
+    async fn has_moved(&mut self) -> bool {
+        let heads = self.api.reader.heads(std::slice::from_ref(&self.listener.organization_id)).await;
+        let Some(head) = heads.ok().and_then(|mut heads| heads.pop()).flatten() else { return false };
+        let stands = self.read.as_ref().is_some_and(|(known, at)| *known == head && at.elapsed() < READ_ANYWAY);
+        if !stands {
+            self.read = Some((head, tokio::time::Instant::now()));
+        }
+        !stands
+    }
+
     /// Tells the credits of the organization or workspace, if the account has moved.
     async fn look_at_usage(&mut self) {
+        if !self.has_moved().await {
+            return;
+        }
         let Listener { caller, organization_id, workspace_id } = &self.listener;
         let own = |role: &Role| match role {
             Role::WorkspaceAdmin(of, workspace) if **of == **organization_id => {
@@ -254,7 +284,10 @@ impl Ear {
             return;
         }
         let read = self.api.reader.scopes(organization_id, std::slice::from_ref(&scope)).await;
-        let Ok(Some((base, mut rows))) = read else { return };
+        let Ok(Some((base, mut rows))) = read else {
+            self.read = None;
+            return;
+        };
         let period = base.window(WindowKind::Period, self.api.clock.now());
         let Some(Some(row)) = rows.pop() else { return };
         let count = |meter| row.windows.count_of(WindowKind::Period, period.start, meter).unwrap_or(0);

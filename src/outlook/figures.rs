@@ -115,7 +115,7 @@ pub struct Figures {
 impl Figures {
     /// What an organization has used, has left, and what is paused.
     ///
-    /// An agent that is called [`OTHER`] has no series of its own.
+    /// An agent that is called `other` has no series of its own.
     pub fn of(base: &Base, rows: &[(Scope, ScopeRow)], top_agents: usize, now: Timestamp) -> Self {
         let period = period(base, now);
         let mut figures = Self { period_end: period.end, holds_until: period.end, ..Self::default() };
