@@ -1,7 +1,7 @@
 //! Lists over the scopes of an organization in a period: workspaces, agents, members, statements; and of organizations. A
 //! caller who does not see all of the organization gets what is the own.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State};
 use utoipa::IntoParams;
@@ -11,14 +11,14 @@ use super::{
     access::{Caller, Role},
     figures,
     guard::{Path, Query},
-    page::{PageQuery, SortKey, joined},
+    page::{PageQuery, joined},
     problem::Problem,
     reads::{OfOrganization, OfWorkspace, PeriodQuery, ReadProblems},
     shapes::{
         AgentInList, Agents, MemberInList, Members, OrganizationInList, Organizations, PeriodShown, StatementShown,
         Statements, UnitShown, WorkspaceInList, Workspaces,
     },
-    snapshot::Snapshot,
+    snapshot::{Counted, Snapshot},
 };
 use crate::domain::{
     account::row::ScopeRow,
@@ -51,8 +51,9 @@ impl ListQuery {
         PageQuery { cursor: self.cursor.clone(), limit: self.limit, search: self.search.clone() }
     }
 
-    fn key(&self, name: &str, credits_micro: i64, runs_completed: i64) -> Result<SortKey, Problem> {
-        let count = match self.sort.as_deref() {
+    /// What an item is sorted by, before its name.
+    fn count(&self, credits_micro: i64, runs_completed: i64) -> Result<Option<i64>, Problem> {
+        Ok(match self.sort.as_deref() {
             None | Some("credits") => Some(credits_micro),
             Some("runs") => Some(runs_completed),
             Some("credits_per_run") => Some(figures::per_run(credits_micro, runs_completed).unwrap_or(0)),
@@ -61,15 +62,14 @@ impl ListQuery {
                 let why = format!("sort is {other:?}; it may be credits, runs, credits_per_run or name");
                 return Err(Problem::invalid(why));
             }
-        };
-        Ok((count, name.to_owned()))
+        })
     }
 }
 
 /// An organization in a period, with what each scope counted in it.
 struct Listed {
     snapshot: Arc<Snapshot>,
-    counted: HashMap<Scope, Counters>,
+    counted: Arc<Counted>,
     shown: PeriodShown,
     unit: UnitShown,
     period: Window,
@@ -77,10 +77,7 @@ struct Listed {
 
 impl Listed {
     fn rows(&self) -> impl Iterator<Item = (&Scope, &ScopeRow, Counters)> {
-        self.snapshot
-            .rows
-            .iter()
-            .map(|(scope, row)| (scope, row, self.counted.get(scope).copied().unwrap_or(Counters::ZERO)))
+        self.snapshot.rows.iter().zip(&self.counted.of_rows).map(|((scope, row), counters)| (scope, row, *counters))
     }
 }
 
@@ -89,10 +86,11 @@ impl Api {
         let now = self.clock.now();
         let snapshot = self.snapshots.of(organization_id).await?;
         let period = figures::period_asked(&snapshot.base, query.period.as_deref(), now)?;
-        let (snapshot, counted) = self.snapshots.counted_in(organization_id, period).await?;
+        let counted = self.snapshots.counted_in(organization_id, period).await?;
+        let snapshot = Arc::clone(&counted.snapshot);
         let (shown, unit) =
             (figures::period_shown(&snapshot.base, period, now), figures::unit(&snapshot.base.settings));
-        Ok(Listed { counted: counted.into_iter().collect(), snapshot, shown, unit, period })
+        Ok(Listed { counted, snapshot, shown, unit, period })
     }
 
     fn agents_in(
@@ -106,14 +104,18 @@ impl Api {
         let (agents, next_cursor) = page.choose(|chosen| {
             for (scope, row, counters) in listed.rows() {
                 let Scope::Agent { workspace, agent } = scope else { continue };
-                let name = self.feed.name(organization_id, &scope.to_string());
-                let is_within = within.is_none_or(|within| within == &**workspace);
-                if !is_within || !page.matches(&[Some(agent), name.as_deref()]) {
-                    continue;
-                }
                 let (credits_micro, runs_completed) =
                     (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
-                let key = query.key(&joined(&[agent, &scope.to_string()]), credits_micro, runs_completed)?;
+                let count = query.count(credits_micro, runs_completed)?;
+                if within.is_some_and(|within| within != &**workspace) || !chosen.may_show(count, &page) {
+                    continue;
+                }
+                let field = scope.to_string();
+                let name = self.feed.name(organization_id, &field);
+                if !page.matches(&[Some(agent), name.as_deref()]) {
+                    continue;
+                }
+                let key = (count, joined(&[agent, &field]));
                 let registered = row.registered.as_deref();
                 chosen.offer(key, || AgentInList {
                     workspace_id: workspace.to_string(),
@@ -208,7 +210,7 @@ pub async fn workspaces(
             }
             let (credits_micro, runs_completed) =
                 (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
-            let key = query.key(workspace, credits_micro, runs_completed)?;
+            let key = (query.count(credits_micro, runs_completed)?, workspace.to_string());
             chosen.offer(key, || WorkspaceInList {
                 workspace_id: workspace.to_string(),
                 name,
@@ -262,15 +264,19 @@ pub async fn members(
     let (members, next_cursor) = page.choose(|chosen| {
         for (scope, row, counters) in listed.rows() {
             let Scope::User(user) = scope else { continue };
+            let extra_credits_micro = counters.get(Meter::ExtraCreditsMicro);
+            let count = match query.sort.as_deref() {
+                None => Some(extra_credits_micro),
+                Some(_) => query.count(counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?,
+            };
+            if !chosen.may_show(count, &page) {
+                continue;
+            }
             let name = api.feed.name(&of.organization_id, &scope.to_string());
             if !page.matches(&[Some(user), name.as_deref()]) {
                 continue;
             }
-            let extra_credits_micro = counters.get(Meter::ExtraCreditsMicro);
-            let key = match query.sort.as_deref() {
-                None => (Some(extra_credits_micro), user.to_string()),
-                Some(_) => query.key(user, counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?,
-            };
+            let key = (count, user.to_string());
             chosen.offer(key, || MemberInList {
                 user_id: user.to_string(),
                 name,
@@ -299,7 +305,7 @@ pub async fn statements(
     let listed = api.listed(&of.organization_id, &PeriodQuery { period: query.period.clone() }).await?;
     let page = query.page();
     let (lines, next_cursor) = page.choose(|chosen| {
-        for (scope, counters) in listed.counted.iter().filter(|(_, counters)| **counters != Counters::ZERO) {
+        for (scope, counters) in listed.counted.all.iter().filter(|(_, counters)| *counters != Counters::ZERO) {
             let field = scope.to_string();
             let name = api.feed.name(&of.organization_id, &field);
             if !page.matches(&[Some(&field), name.as_deref()]) {
@@ -307,7 +313,9 @@ pub async fn statements(
             }
             let key = match query.sort.as_deref() {
                 None => (None, field.clone()),
-                Some(_) => query.key(&field, counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?,
+                Some(_) => {
+                    (query.count(counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?, field.clone())
+                }
             };
             chosen.offer(key, || {
                 let (meters, by_source) = (figures::meters(counters), figures::by_source(counters));

@@ -91,6 +91,22 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// Whether an item with this count may come to be shown, whatever its name. Most of a long list may not, and then nobody
+    /// has to make its name. What is searched for is never passed over: only matching items tell whether there are more.
+    pub fn may_show(&mut self, count: Option<i64>, query: &PageQuery) -> bool {
+        if query.search.as_deref().is_some_and(|search| !search.is_empty()) {
+            return true;
+        }
+        let count = Reverse(count);
+        if self.after.as_ref().is_some_and(|(after, _)| count < *after) {
+            return false;
+        }
+        let is_behind =
+            self.chosen.len() == self.limit && self.chosen.last_key_value().is_some_and(|((last, _), _)| count > *last);
+        self.has_more |= is_behind;
+        !is_behind
+    }
+
     /// Offers an item, which is made only if it is to be shown as far as is known. No two have the same key.
     pub fn offer(&mut self, key: SortKey, item: impl FnOnce() -> T) {
         let order = order(key);
@@ -135,6 +151,27 @@ mod tests {
         loop {
             let query = PageQuery { cursor, limit: Some(3), search: None };
             let (page, next) = query.choose(items).expect("a page");
+            seen.extend(page);
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, [2, 5, 8, 1, 4, 7, 0, 3, 6, 9]);
+        // What is passed over by its count alone would not have been shown.
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let query = PageQuery { cursor, limit: Some(3), search: None };
+            let offers = |page: &mut Page<i32>| {
+                for n in 0..10 {
+                    let count = Some(i64::from(n % 3));
+                    if page.may_show(count, &query) {
+                        page.offer((count, format!("{n}")), || n);
+                    }
+                }
+                Ok(())
+            };
+            let (page, next) = query.choose(offers).expect("a page");
             seen.extend(page);
             cursor = next;
             if cursor.is_none() {

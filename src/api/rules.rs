@@ -42,15 +42,16 @@ pub async fn limits(
             let own = row.limits.iter().map(|limit| (&*field, limit));
             let rules = described.iter().filter(|(_, on, _)| on.applies(scope.kind(), row.seat_type()));
             for (set_on, limit) in own.chain(rules.map(|(set_on, _, limit)| (&**set_on, *limit))) {
-                if !page.matches(&[Some(&field), Some(&limit.id)]) {
-                    continue;
-                }
                 let window = match limit.window {
                     WindowKind::Session => row.windows.session(now),
                     kind => snapshot.base.window(kind, now),
                 };
                 let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
-                let key = (used_permille(limit, used), joined(&[&field, &limit.id, set_on]));
+                let permille = used_permille(limit, used);
+                if !chosen.may_show(permille, &page) || !page.matches(&[Some(&field), Some(&limit.id)]) {
+                    continue;
+                }
+                let key = (permille, joined(&[&field, &limit.id, set_on]));
                 chosen.offer(key, || limit_shown(&field, set_on.to_owned(), limit, used));
             }
         }

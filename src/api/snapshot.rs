@@ -1,7 +1,14 @@
-//! Organizations as they stand, for lists over all of their scopes. Read whole, at most once a second, and shared by all
+//! Organizations as they stand, for lists over all of their scopes. Read whole, at most twice a second, and shared by all
 //! who ask meanwhile.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use moka::future::Cache;
 
@@ -31,21 +38,47 @@ pub struct Snapshot {
     pub rows: Vec<(Scope, ScopeRow)>,
 }
 
-/// Who asks while an organization is being read waits for that.
+/// What every scope counted in one billing period.
+pub struct Counted {
+    /// As of which this is.
+    pub snapshot: Arc<Snapshot>,
+    /// Of each row of the snapshot, in their order.
+    pub of_rows: Vec<Counters>,
+    /// Of every scope that counted anything, also of those that are no longer there.
+    pub all: Vec<(Scope, Counters)>,
+}
+
+/// A snapshot, and when it was read.
+#[derive(Clone)]
+struct Held {
+    snapshot: Option<Arc<Snapshot>>,
+    at: Instant,
+    /// Somebody reads the next one.
+    is_renewed: Arc<AtomicBool>,
+}
+
+/// Who asks for an organization that nobody has asked for lately waits until it is read. While it is asked for, it is read anew
+/// before it is too old, and nobody waits.
 pub struct Snapshots {
     reader: Reader,
-    held: Cache<String, Option<Arc<Snapshot>>>,
+    held: Cache<String, Held>,
     past: Cache<(String, Timestamp), Arc<Vec<(Scope, Counters)>>>,
+    counted: Cache<(String, Timestamp), Arc<Counted>>,
 }
 
 impl Snapshots {
     /// Reads by `reader`.
     pub fn new(reader: Reader) -> Self {
-        let rows =
-            |snapshot: &Option<Arc<Snapshot>>| snapshot.as_ref().map_or(1, |snapshot| snapshot.rows.len() as u32 + 1);
-        let held = Cache::builder().weigher(move |_, snapshot| rows(snapshot)).max_capacity(ROWS_MAX);
+        let rows = |held: &Held| held.snapshot.as_ref().map_or(1, |snapshot| snapshot.rows.len() as u32 + 1);
+        let held = Cache::builder().weigher(move |_, held| rows(held)).max_capacity(ROWS_MAX);
         let past = Cache::builder().weigher(|_, all: &Arc<Vec<_>>| all.len() as u32 + 1).max_capacity(ROWS_MAX);
-        Self { reader, held: held.time_to_live(FRESH_FOR).build(), past: past.time_to_live(FRESH_FOR).build() }
+        let counted = Cache::builder().weigher(|_, counted: &Arc<Counted>| counted.all.len() as u32 + 1);
+        Self {
+            reader,
+            held: held.time_to_live(FRESH_FOR).build(),
+            past: past.time_to_live(FRESH_FOR).build(),
+            counted: counted.max_capacity(ROWS_MAX).time_to_live(FRESH_FOR).build(),
+        }
     }
 
     /// An organization as it stood at most a second ago.
@@ -53,48 +86,71 @@ impl Snapshots {
     /// # Errors
     /// [`Problem::not_found`] if there is none; [`Problem::unavailable`] if it cannot be read.
     pub async fn of(&self, organization_id: &str) -> Result<Arc<Snapshot>, Problem> {
-        let read = async {
-            let Some(base) = self.reader.base(organization_id).await? else { return Ok(None) };
-            let rows = self.reader.all_rows(organization_id).await?;
-            Ok::<_, ReadError>(Some(Arc::new(Snapshot { base, rows })))
-        };
-        let held = self.held.try_get_with(organization_id.to_owned(), read).await;
-        let held = held.map_err(|error| {
+        let read = read(&self.reader, organization_id);
+        let held = self.held.try_get_with(organization_id.to_owned(), read).await.map_err(|error| {
             tracing::warn!(%error, organization_id, "an organization cannot be read for the API");
             Problem::unavailable("the accounts cannot be read now; /readyz tells what is missing")
         })?;
-        held.ok_or_else(|| no_organization(organization_id))
+        if held.at.elapsed() > FRESH_FOR / 2 && !held.is_renewed.swap(true, Ordering::Relaxed) {
+            let (reader, cache, organization_id) = (self.reader.clone(), self.held.clone(), organization_id.to_owned());
+            tokio::spawn(async move {
+                // If it cannot be read, whoever asks next is told so.
+                if let Ok(next) = self::read(&reader, &organization_id).await {
+                    cache.insert(organization_id, next).await;
+                }
+            });
+        }
+        held.snapshot.ok_or_else(|| no_organization(organization_id))
     }
 
     /// What every scope counted in a billing period, wherever that is kept.
     ///
     /// # Errors
     /// As [`Snapshots::of`].
-    pub async fn counted_in(
-        &self,
-        organization_id: &str,
-        period: Window,
-    ) -> Result<(Arc<Snapshot>, Vec<(Scope, Counters)>), Problem> {
+    pub async fn counted_in(&self, organization_id: &str, period: Window) -> Result<Arc<Counted>, Problem> {
         let snapshot = self.of(organization_id).await?;
-        let start = period.start;
+        let (start, key) = (period.start, (organization_id.to_owned(), period.start));
+        if let Some(known) = self.counted.get(&key).await.filter(|known| Arc::ptr_eq(&known.snapshot, &snapshot)) {
+            return Ok(known);
+        }
         let read = async { self.reader.older_of_all(organization_id, WindowKind::Period, start).await.map(Arc::new) };
-        let older = self.past.try_get_with((organization_id.to_owned(), start), read).await;
+        let older = self.past.try_get_with(key.clone(), read).await;
         let older = older.map_err(|error| {
             tracing::warn!(%error, organization_id, "a past period cannot be read for the API");
             Problem::unavailable("the accounts cannot be read now; /readyz tells what is missing")
         })?;
-        let own = (&Scope::Organization, &snapshot.base.organization);
-        let rows = std::iter::once(own).chain(snapshot.rows.iter().map(|(scope, row)| (scope, row)));
-        let kept =
-            rows.filter_map(|(scope, row)| Some((scope.clone(), row.windows.counters_of(WindowKind::Period, start)?)));
-        let mut all: Vec<(Scope, Counters)> = kept.collect();
-        // What a row keeps is newer than what lies beside it.
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let left = older.iter().filter(|(scope, _)| all.binary_search_by(|(known, _)| known.cmp(scope)).is_err());
-        let left: Vec<(Scope, Counters)> = left.cloned().collect();
-        all.extend(left);
-        Ok((snapshot, all))
+        let counted = Arc::new(tokio::task::block_in_place(|| count(snapshot, &older, start)));
+        self.counted.insert(key, Arc::clone(&counted)).await;
+        Ok(counted)
     }
+}
+
+async fn read(reader: &Reader, organization_id: &str) -> Result<Held, ReadError> {
+    let snapshot = match reader.base(organization_id).await? {
+        Some(base) => Some(Arc::new(Snapshot { base, rows: reader.all_rows(organization_id).await? })),
+        None => None,
+    };
+    Ok(Held { snapshot, at: Instant::now(), is_renewed: Arc::default() })
+}
+
+/// What rows keep of a period is newer than what lies beside them.
+fn count(snapshot: Arc<Snapshot>, older: &[(Scope, Counters)], start: Timestamp) -> Counted {
+    let beside: HashMap<&Scope, &Counters> = older.iter().map(|(scope, counters)| (scope, counters)).collect();
+    let of = |scope: &Scope, row: &ScopeRow| {
+        let kept = row.windows.counters_of(WindowKind::Period, start);
+        kept.or_else(|| beside.get(scope).map(|counters| **counters))
+    };
+    let own = of(&Scope::Organization, &snapshot.base.organization);
+    let counted: Vec<Option<Counters>> = snapshot.rows.iter().map(|(scope, row)| of(scope, row)).collect();
+    let mut all: Vec<(Scope, Counters)> = own.into_iter().map(|counters| (Scope::Organization, counters)).collect();
+    let rows = snapshot.rows.iter().zip(&counted);
+    all.extend(rows.filter_map(|((scope, _), counted)| counted.map(|counters| (scope.clone(), counters))));
+    let known: HashSet<&Scope> = all.iter().map(|(scope, _)| scope).collect();
+    let gone: Vec<(Scope, Counters)> = older.iter().filter(|(scope, _)| !known.contains(scope)).cloned().collect();
+    drop(known);
+    all.extend(gone);
+    let of_rows = counted.into_iter().map(|counted| counted.unwrap_or(Counters::ZERO)).collect();
+    Counted { snapshot, of_rows, all }
 }
 
 /// There is no such account.
