@@ -51,6 +51,10 @@ impl ListQuery {
         PageQuery { cursor: self.cursor.clone(), limit: self.limit, search: self.search.clone() }
     }
 
+    fn is_by_credits(&self) -> bool {
+        matches!(self.sort.as_deref(), None | Some("credits"))
+    }
+
     /// What an item is sorted by, before its name.
     fn count(&self, credits_micro: i64, runs_completed: i64) -> Result<Option<i64>, Problem> {
         Ok(match self.sort.as_deref() {
@@ -102,12 +106,21 @@ impl Api {
     ) -> Result<Json<Agents>, Problem> {
         let page = query.page();
         let (agents, next_cursor) = page.choose(|chosen| {
-            for (scope, row, counters) in listed.rows() {
+            for place in listed.counted.agents_by_credits() {
+                let (scope, row) = &listed.snapshot.rows[*place as usize];
                 let Scope::Agent { workspace, agent } = scope else { continue };
+                let counters = &listed.counted.of_rows[*place as usize];
                 let (credits_micro, runs_completed) =
                     (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
                 let count = query.count(credits_micro, runs_completed)?;
-                if within.is_some_and(|within| within != &**workspace) || !chosen.may_show(count, &page) {
+                if within.is_some_and(|within| within != &**workspace) {
+                    continue;
+                }
+                if !chosen.may_show(count, &page) {
+                    // Those that follow have no more.
+                    if chosen.is_full() && query.is_by_credits() {
+                        break;
+                    }
                     continue;
                 }
                 let field = scope.to_string();

@@ -91,6 +91,11 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// Whether it holds as much as it will show.
+    pub fn is_full(&self) -> bool {
+        self.chosen.len() == self.limit
+    }
+
     /// Whether an item with this count may come to be shown, whatever its name. Most of a long list may not, and then nobody
     /// has to make its name. What is searched for is never passed over: only matching items tell whether there are more.
     pub fn may_show(&mut self, count: Option<i64>, query: &PageQuery) -> bool {
@@ -101,8 +106,7 @@ impl<T> Page<T> {
         if self.after.as_ref().is_some_and(|(after, _)| count < *after) {
             return false;
         }
-        let is_behind =
-            self.chosen.len() == self.limit && self.chosen.last_key_value().is_some_and(|((last, _), _)| count > *last);
+        let is_behind = self.is_full() && self.chosen.last_key_value().is_some_and(|((last, _), _)| count > *last);
         self.has_more |= is_behind;
         !is_behind
     }
@@ -113,8 +117,7 @@ impl<T> Page<T> {
         if self.after.as_ref().is_some_and(|after| order <= *after) {
             return;
         }
-        let is_full = self.chosen.len() == self.limit;
-        if is_full && self.chosen.last_key_value().is_some_and(|(last, _)| order > *last) {
+        if self.is_full() && self.chosen.last_key_value().is_some_and(|(last, _)| order > *last) {
             self.has_more = true;
             return;
         }

@@ -2,9 +2,10 @@
 //! who ask meanwhile.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -16,7 +17,7 @@ use super::problem::Problem;
 use crate::{
     domain::{
         account::row::ScopeRow,
-        meter::Counters,
+        meter::{Counters, Meter},
         scope::Scope,
         time::Timestamp,
         window::{Window, WindowKind},
@@ -46,6 +47,19 @@ pub struct Counted {
     pub of_rows: Vec<Counters>,
     /// Of every scope that counted anything, also of those that are no longer there.
     pub all: Vec<(Scope, Counters)>,
+    agents: OnceLock<Vec<u32>>,
+}
+
+impl Counted {
+    /// The places of agents among the rows, those with most credits first: most who ask want these.
+    pub fn agents_by_credits(&self) -> &[u32] {
+        self.agents.get_or_init(|| {
+            let is_agent = |place: &u32| matches!(self.snapshot.rows[*place as usize].0, Scope::Agent { .. });
+            let mut agents: Vec<u32> = (0..self.of_rows.len() as u32).filter(is_agent).collect();
+            agents.sort_by_key(|place| Reverse(self.of_rows[*place as usize].get(Meter::CreditsMicro)));
+            agents
+        })
+    }
 }
 
 /// A snapshot, and when it was read.
@@ -150,7 +164,7 @@ fn count(snapshot: Arc<Snapshot>, older: &[(Scope, Counters)], start: Timestamp)
     drop(known);
     all.extend(gone);
     let of_rows = counted.into_iter().map(|counted| counted.unwrap_or(Counters::ZERO)).collect();
-    Counted { snapshot, of_rows, all }
+    Counted { snapshot, of_rows, all, agents: OnceLock::new() }
 }
 
 /// There is no such account.

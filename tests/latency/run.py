@@ -73,7 +73,7 @@ def ask(url):
 
 def live(house):
     """Milliseconds from the production of an event to its change on the stream."""
-    organization, heard = "live", []
+    organization, heard = "quiet", []
     url = f"http://{house.api}/v1/organizations/{organization}/live"
     producer = subprocess.Popen(["kcat", "-P", "-b", house.kafka, "-t", "usage.events", "-X", "linger.ms=0", "-K", "\t"],
                                 stdin=subprocess.PIPE)
