@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bits;
+
 /// A thing that is counted. Money is counted in millionths of the organization's unit (`credits_micro`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -222,12 +224,7 @@ impl Touched {
 
     /// Their places among the stored meters, ascending.
     pub fn meters(&self) -> impl Iterator<Item = usize> + use<> {
-        let mut rest = self.mask;
-        std::iter::from_fn(move || {
-            let meter = (rest != 0).then(|| rest.trailing_zeros() as usize);
-            rest &= rest.wrapping_sub(1);
-            meter
-        })
+        bits::places(u64::from(self.mask))
     }
 }
 

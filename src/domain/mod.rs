@@ -12,6 +12,7 @@
 #![deny(clippy::float_arithmetic, reason = "no float touches an amount, a count or a decision")]
 
 pub mod account;
+mod bits;
 mod calendar;
 pub mod control;
 pub mod event;

@@ -77,6 +77,7 @@ def live(house):
     """Milliseconds from the production of an event to its change on the stream."""
     organization, heard = "quiet", []
     url = f"http://{house.api}/v1/organizations/{organization}/live"
+
     def use(number):
         event = {"specversion": "1.0", "type": "bursar.token.v1", "source": "latency", "id": str(number),
                  "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -87,7 +88,6 @@ def live(house):
     house.say("set_rate_card", PRICES, organization)
     time.sleep(2)
     use("first")
-    wait_until("the first event is counted", lambda: house.answers(url.replace("/live", "/usage")))
 
     def listen():
         with urllib.request.urlopen(url, timeout=60) as stream:

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
+    bits,
     limit::{Limit, Selector},
     organization::{AgentCreation, Plan, Requests, SeatType, Unit},
     payment::Payment,
@@ -73,12 +74,7 @@ const _: () = assert!(SETTINGS_MAX <= u64::BITS as usize, "a bit for each rule")
 impl RulePlaces {
     /// The places, ascending.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            let place = (rest != 0).then(|| rest.trailing_zeros() as usize);
-            rest &= rest.wrapping_sub(1);
-            place
-        })
+        bits::places(self.0)
     }
 }
 
