@@ -70,6 +70,12 @@ impl ListQuery {
     }
 }
 
+/// What agents that count alike are sorted by.
+pub(super) fn agent_name(scope: &Scope) -> String {
+    let Scope::Agent { agent, .. } = scope else { return String::new() };
+    joined(&[agent, &scope.to_string()])
+}
+
 /// An organization in a period, with what each scope counted in it.
 struct Listed {
     snapshot: Arc<Snapshot>,
@@ -107,6 +113,9 @@ impl Api {
         let page = query.page();
         let (agents, next_cursor) = page.choose(|chosen| {
             for place in listed.counted.agents_by_credits() {
+                if query.is_by_credits() && chosen.has_more() {
+                    break;
+                }
                 let (scope, row) = &listed.snapshot.rows[*place as usize];
                 let Scope::Agent { workspace, agent } = scope else { continue };
                 let counters = &listed.counted.of_rows[*place as usize];
@@ -117,10 +126,6 @@ impl Api {
                     continue;
                 }
                 if !chosen.may_show(count, &page) {
-                    // Those that follow have no more.
-                    if chosen.is_full() && query.is_by_credits() {
-                        break;
-                    }
                     continue;
                 }
                 let field = scope.to_string();
@@ -128,9 +133,8 @@ impl Api {
                 if !page.matches(&[Some(agent), name.as_deref()]) {
                     continue;
                 }
-                let key = (count, joined(&[agent, &field]));
                 let registered = row.registered.as_deref();
-                chosen.offer(key, || AgentInList {
+                chosen.offer((count, agent_name(scope)), || AgentInList {
                     workspace_id: workspace.to_string(),
                     agent_id: agent.to_string(),
                     name,
@@ -165,9 +169,7 @@ impl Api {
         organization_id: &'a str,
         snapshot: &'a Snapshot,
     ) -> impl Iterator<Item = (&'a Scope, &'a ScopeRow)> {
-        let own = std::iter::once((&Scope::Organization, &snapshot.base.organization));
-        let all = own.chain(snapshot.rows.iter().map(|(scope, row)| (scope, row)));
-        all.filter(move |(scope, _)| Self::sees(caller, organization_id, scope))
+        snapshot.all().filter(move |(scope, _)| Self::sees(caller, organization_id, scope))
     }
 }
 

@@ -9,8 +9,9 @@
 //! alone (`bursar api`).
 //!
 //! - [`access`] has the table of routes and roles; [`credentials`] finds out who asks; [`guard`] stands before every route.
-//! - [`reads`] and [`series`] show one scope, [`lists`] many, [`rules`] what holds for them; [`snapshot`] holds what lists are made of; [`figures`] and [`shapes`] are how
-//!   it looks; [`page`] cuts lists; [`problem`] is what goes wrong.
+//! - [`reads`] and [`series`] show one scope, [`lists`] many, [`rules`] what holds for them; [`snapshot`] holds what lists
+//!   are made of, `utilisation` how far limits are used; [`figures`] and [`shapes`] are how it looks; [`page`] cuts lists;
+//!   [`problem`] is what goes wrong.
 //! - [`writes`] says what a caller wants; [`feed`] reads back what was published, [`live`] passes it on.
 //! - [`openapi`] describes all of it.
 
@@ -29,6 +30,7 @@ pub mod rules;
 pub mod series;
 pub mod shapes;
 pub mod snapshot;
+mod utilisation;
 pub mod writes;
 
 use std::{
@@ -187,7 +189,7 @@ pub async fn serve(config: &Config, metrics: Metrics, clock: Clock) -> Result<Se
     let (follower, until) = (Arc::clone(&feed), Arc::clone(&stop));
     std::thread::spawn(move || follower.follow(&client, &topics, &until));
     let api = Arc::new(Api {
-        snapshots: Snapshots::new(reader.clone()),
+        snapshots: Snapshots::new(reader.clone(), clock.clone()),
         reader,
         feed,
         publisher,

@@ -91,9 +91,13 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Whether it holds as much as it will show.
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.chosen.len() == self.limit
+    }
+
+    /// Whether there are items behind this page. Where they are offered in their order, nothing that follows is shown.
+    pub const fn has_more(&self) -> bool {
+        self.has_more
     }
 
     /// Whether an item with this count may come to be shown, whatever its name. Most of a long list may not, and then nobody

@@ -17,9 +17,10 @@ use super::{
         GrantShown, Grants, LimitShown, Limits, OvershootShown, Overshoots, PausedScope, Pauses, RequestShown, Requests,
     },
     snapshot::no_organization,
+    utilisation::{LimitInUse, Shown},
 };
 use crate::domain::{
-    limit::{Action, Limit, Selector},
+    limit::{Action, Selector},
     window::WindowKind,
 };
 
@@ -32,27 +33,19 @@ pub async fn limits(
     Path(of): Path<OfOrganization>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Limits>, Problem> {
-    let (snapshot, now) = (api.snapshots.of(&of.organization_id).await?, api.clock.now());
-    let settings = &snapshot.base.settings;
-    let described: Vec<(String, &Selector, &Limit)> =
-        settings.every.iter().map(|(selector, limit)| (selector.describe(), selector, limit)).collect();
+    let snapshot = api.snapshots.of(&of.organization_id).await?;
     let (limits, next_cursor) = page.choose(|chosen| {
-        for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
-            let field = scope.to_string();
-            let own = row.limits.iter().map(|limit| (&*field, limit));
-            let rules = described.iter().filter(|(_, on, _)| on.applies(scope.kind(), row.seat_type()));
-            for (set_on, limit) in own.chain(rules.map(|(set_on, _, limit)| (&**set_on, *limit))) {
-                let window = match limit.window {
-                    WindowKind::Session => row.windows.session(now),
-                    kind => snapshot.base.window(kind, now),
-                };
-                let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
-                let permille = used_permille(limit, used);
-                if !chosen.may_show(permille, &page) || !page.matches(&[Some(&field), Some(&limit.id)]) {
-                    continue;
-                }
-                let key = (permille, joined(&[&field, &limit.id, set_on]));
-                chosen.offer(key, || limit_shown(&field, set_on.to_owned(), limit, used));
+        for in_use in snapshot.limits_by_use() {
+            if chosen.has_more() {
+                break;
+            }
+            let shown = in_use.shown(&snapshot);
+            let is_seen = Api::sees(&caller, &of.organization_id, shown.scope);
+            if !is_seen || !chosen.may_show(in_use.used_permille, &page) {
+                continue;
+            }
+            if page.matches(&[Some(&shown.scope.to_string()), Some(&shown.limit.id)]) {
+                chosen.offer((in_use.used_permille, shown.name()), || limit_shown(&shown, in_use));
             }
         }
         Ok(())
@@ -60,27 +53,22 @@ pub async fn limits(
     Ok(Json(Limits { limits, next_cursor }))
 }
 
-/// How far a limit is used; nothing where it has no cap, or one of nothing.
-fn used_permille(limit: &Limit, used: i64) -> Option<i64> {
-    let permille = (i128::from(used) * 1_000).checked_div(i128::from(limit.cap?))?;
-    Some(i64::try_from(permille).unwrap_or(i64::MAX))
-}
-
-fn limit_shown(scope: &str, set_on: String, limit: &Limit, used: i64) -> LimitShown {
+fn limit_shown(shown: &Shown<'_>, in_use: &LimitInUse) -> LimitShown {
+    let (scope, limit) = (shown.scope.to_string(), shown.limit);
     let action = match limit.action {
         Action::Observe => "observe",
         Action::Notify => "notify",
         Action::Pause => "pause",
     };
     LimitShown {
-        scope: scope.to_owned(),
-        set_on,
+        set_on: shown.set_on.map_or_else(|| scope.clone(), Selector::describe),
+        scope,
         limit_id: limit.id.to_string(),
         meter: limit.meter.name().to_owned(),
         window: limit.window.name().to_owned(),
         cap: limit.cap,
-        used,
-        used_permille: used_permille(limit, used),
+        used: in_use.used,
+        used_permille: in_use.used_permille,
         action: action.to_owned(),
         thresholds_percent: limit.thresholds_percent.clone(),
         revision: limit.revision,

@@ -3,18 +3,20 @@
 
 use std::{
     cmp::Reverse,
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use moka::future::Cache;
+use tokio::task::block_in_place;
 
-use super::problem::Problem;
+use super::{lists::agent_name, problem::Problem, utilisation::LimitInUse};
 use crate::{
+    clock::Clock,
     domain::{
         account::row::ScopeRow,
         meter::{Counters, Meter},
@@ -37,6 +39,29 @@ pub struct Snapshot {
     pub base: Base,
     /// Every scope but the organization itself, in their order.
     pub rows: Vec<(Scope, ScopeRow)>,
+    /// When it was read, by the configured clock.
+    pub now: Timestamp,
+    /// No other snapshot has this.
+    number: u64,
+    read_at: Instant,
+    /// Somebody reads the next one.
+    is_renewed: AtomicBool,
+    /// Starts of billing periods that were asked for.
+    periods: Mutex<BTreeSet<Timestamp>>,
+    limits: OnceLock<Vec<LimitInUse>>,
+}
+
+impl Snapshot {
+    /// Every scope with its row, the organization first.
+    pub fn all(&self) -> impl Iterator<Item = (&Scope, &ScopeRow)> {
+        let own = std::iter::once((&Scope::Organization, &self.base.organization));
+        own.chain(self.rows.iter().map(|(scope, row)| (scope, row)))
+    }
+
+    /// Every limit of every scope, those that are used most first.
+    pub fn limits_by_use(&self) -> &[LimitInUse] {
+        self.limits.get_or_init(|| LimitInUse::all_of(self))
+    }
 }
 
 /// What every scope counted in one billing period.
@@ -51,44 +76,44 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// The places of agents among the rows, those with most credits first: most who ask want these.
+    /// The places of agents among the rows in the order of the list: those with most credits first, then by name.
     pub fn agents_by_credits(&self) -> &[u32] {
         self.agents.get_or_init(|| {
             let is_agent = |place: &u32| matches!(self.snapshot.rows[*place as usize].0, Scope::Agent { .. });
             let mut agents: Vec<u32> = (0..self.of_rows.len() as u32).filter(is_agent).collect();
-            agents.sort_by_key(|place| Reverse(self.of_rows[*place as usize].get(Meter::CreditsMicro)));
+            agents.sort_by_cached_key(|place| {
+                let place = *place as usize;
+                (Reverse(self.of_rows[place].get(Meter::CreditsMicro)), agent_name(&self.snapshot.rows[place].0))
+            });
             agents
         })
     }
 }
 
-/// A snapshot, and when it was read.
-#[derive(Clone)]
-struct Held {
-    snapshot: Option<Arc<Snapshot>>,
-    at: Instant,
-    /// Somebody reads the next one.
-    is_renewed: Arc<AtomicBool>,
-}
-
 /// Who asks for an organization that nobody has asked for lately waits until it is read. While it is asked for, it is read anew
-/// before it is too old, and nobody waits.
+/// before it is too old, with all that was asked for of it, and nobody waits.
+#[derive(Clone)]
 pub struct Snapshots {
     reader: Reader,
-    held: Cache<String, Held>,
+    clock: Clock,
+    next_number: Arc<AtomicU64>,
+    held: Cache<String, Option<Arc<Snapshot>>>,
     past: Cache<(String, Timestamp), Arc<Vec<(Scope, Counters)>>>,
-    counted: Cache<(String, Timestamp), Arc<Counted>>,
+    /// By the number of the snapshot, and the start of the period.
+    counted: Cache<(u64, Timestamp), Arc<Counted>>,
 }
 
 impl Snapshots {
     /// Reads by `reader`.
-    pub fn new(reader: Reader) -> Self {
-        let rows = |held: &Held| held.snapshot.as_ref().map_or(1, |snapshot| snapshot.rows.len() as u32 + 1);
+    pub fn new(reader: Reader, clock: Clock) -> Self {
+        let rows = |held: &Option<Arc<Snapshot>>| held.as_ref().map_or(1, |snapshot| snapshot.rows.len() as u32 + 1);
         let held = Cache::builder().weigher(move |_, held| rows(held)).max_capacity(ROWS_MAX);
         let past = Cache::builder().weigher(|_, all: &Arc<Vec<_>>| all.len() as u32 + 1).max_capacity(ROWS_MAX);
         let counted = Cache::builder().weigher(|_, counted: &Arc<Counted>| counted.all.len() as u32 + 1);
         Self {
             reader,
+            clock,
+            next_number: Arc::default(),
             held: held.time_to_live(FRESH_FOR).build(),
             past: past.time_to_live(FRESH_FOR).build(),
             counted: counted.max_capacity(ROWS_MAX).time_to_live(FRESH_FOR).build(),
@@ -100,21 +125,16 @@ impl Snapshots {
     /// # Errors
     /// [`Problem::not_found`] if there is none; [`Problem::unavailable`] if it cannot be read.
     pub async fn of(&self, organization_id: &str) -> Result<Arc<Snapshot>, Problem> {
-        let read = read(&self.reader, organization_id);
-        let held = self.held.try_get_with(organization_id.to_owned(), read).await.map_err(|error| {
+        let read = self.read(organization_id);
+        let held = self.held.try_get_with_by_ref(organization_id, read).await.map_err(|error| {
             tracing::warn!(%error, organization_id, "an organization cannot be read for the API");
             Problem::unavailable("the accounts cannot be read now; /readyz tells what is missing")
         })?;
-        if held.at.elapsed() > FRESH_FOR / 2 && !held.is_renewed.swap(true, Ordering::Relaxed) {
-            let (reader, cache, organization_id) = (self.reader.clone(), self.held.clone(), organization_id.to_owned());
-            tokio::spawn(async move {
-                // If it cannot be read, whoever asks next is told so.
-                if let Ok(next) = self::read(&reader, &organization_id).await {
-                    cache.insert(organization_id, next).await;
-                }
-            });
+        let held = held.ok_or_else(|| no_organization(organization_id))?;
+        if held.read_at.elapsed() > FRESH_FOR / 2 && !held.is_renewed.swap(true, Ordering::Relaxed) {
+            tokio::spawn(self.clone().renew(organization_id.to_owned(), Arc::clone(&held)));
         }
-        held.snapshot.ok_or_else(|| no_organization(organization_id))
+        Ok(held)
     }
 
     /// What every scope counted in a billing period, wherever that is kept.
@@ -123,28 +143,60 @@ impl Snapshots {
     /// As [`Snapshots::of`].
     pub async fn counted_in(&self, organization_id: &str, period: Window) -> Result<Arc<Counted>, Problem> {
         let snapshot = self.of(organization_id).await?;
-        let (start, key) = (period.start, (organization_id.to_owned(), period.start));
-        if let Some(known) = self.counted.get(&key).await.filter(|known| Arc::ptr_eq(&known.snapshot, &snapshot)) {
-            return Ok(known);
-        }
-        let read = async { self.reader.older_of_all(organization_id, WindowKind::Period, start).await.map(Arc::new) };
-        let older = self.past.try_get_with(key.clone(), read).await;
-        let older = older.map_err(|error| {
+        snapshot.periods.lock().unwrap_or_else(PoisonError::into_inner).insert(period.start);
+        self.counted_of(&snapshot, organization_id, period.start).await.map_err(|error| {
             tracing::warn!(%error, organization_id, "a past period cannot be read for the API");
             Problem::unavailable("the accounts cannot be read now; /readyz tells what is missing")
-        })?;
-        let counted = Arc::new(tokio::task::block_in_place(|| count(snapshot, &older, start)));
-        self.counted.insert(key, Arc::clone(&counted)).await;
-        Ok(counted)
+        })
     }
-}
 
-async fn read(reader: &Reader, organization_id: &str) -> Result<Held, ReadError> {
-    let snapshot = match reader.base(organization_id).await? {
-        Some(base) => Some(Arc::new(Snapshot { base, rows: reader.all_rows(organization_id).await? })),
-        None => None,
-    };
-    Ok(Held { snapshot, at: Instant::now(), is_renewed: Arc::default() })
+    async fn counted_of(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        organization_id: &str,
+        start: Timestamp,
+    ) -> Result<Arc<Counted>, Arc<ReadError>> {
+        let count = async {
+            let read =
+                async { self.reader.older_of_all(organization_id, WindowKind::Period, start).await.map(Arc::new) };
+            let older = self.past.try_get_with((organization_id.to_owned(), start), read).await?;
+            Ok::<_, Arc<ReadError>>(Arc::new(block_in_place(|| count(Arc::clone(snapshot), &older, start))))
+        };
+        let counted = self.counted.try_get_with((snapshot.number, start), count).await;
+        counted.map_err(Arc::unwrap_or_clone)
+    }
+
+    async fn read(&self, organization_id: &str) -> Result<Option<Arc<Snapshot>>, ReadError> {
+        let Some(base) = self.reader.base(organization_id).await? else { return Ok(None) };
+        Ok(Some(Arc::new(Snapshot {
+            base,
+            rows: self.reader.all_rows(organization_id).await?,
+            now: self.clock.now(),
+            number: self.next_number.fetch_add(1, Ordering::Relaxed),
+            read_at: Instant::now(),
+            is_renewed: AtomicBool::new(false),
+            periods: Mutex::default(),
+            limits: OnceLock::new(),
+        })))
+    }
+
+    /// Makes the next snapshot ready for what was asked for of the last one, and then puts it in its place. If it cannot be
+    /// read, whoever asks next is told so.
+    async fn renew(self, organization_id: String, last: Arc<Snapshot>) {
+        let Ok(Some(next)) = self.read(&organization_id).await else { return };
+        if last.limits.get().is_some() {
+            block_in_place(|| next.limits_by_use());
+        }
+        let periods = last.periods.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for start in periods {
+            let counted = self.counted.get(&(last.number, start)).await;
+            let Ok(next) = self.counted_of(&next, &organization_id, start).await else { return };
+            if counted.is_some_and(|counted| counted.agents.get().is_some()) {
+                block_in_place(|| next.agents_by_credits());
+            }
+        }
+        self.held.insert(organization_id, Some(next)).await;
+    }
 }
 
 /// What rows keep of a period is newer than what lies beside them.

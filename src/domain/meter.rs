@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bits;
-
 /// A thing that is counted. Money is counted in millionths of the organization's unit (`credits_micro`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -180,20 +178,16 @@ impl Counters {
         Some(sum)
     }
 
-    /// The stored meters that are not zero.
-    pub fn touched(&self) -> Touched {
-        let mut mask = 0;
-        for (position, count) in self.0.iter().enumerate() {
-            mask |= u32::from(*count != 0) << position;
-        }
-        Touched { mask }
+    /// A bit for each stored meter that is not zero, at its place.
+    pub fn mask(&self) -> u32 {
+        self.0.iter().enumerate().fold(0, |mask, (place, count)| mask | u32::from(*count != 0) << place)
     }
 
-    /// Adds a charge whose meters are `touched`. It was checked before that it fits the hour, the day and the period (see
+    /// Adds a charge. It was checked before that it fits the hour, the day and the period (see
     /// [`Counters::checked_add`]); a week that lies in two periods full to the brim stays at the end of the numbers.
-    pub fn add(&mut self, charge: &Self, touched: &Touched) {
-        for position in touched.meters() {
-            self.0[position] = self.0[position].saturating_add(charge.0[position]);
+    pub fn add(&mut self, charge: &Self) {
+        for (count, added) in self.0.iter_mut().zip(charge.0) {
+            *count = count.saturating_add(added);
         }
     }
 
@@ -204,29 +198,6 @@ impl Counters {
 }
 
 const _: () = assert!(Meter::STORED <= u32::BITS as usize, "a mask has a bit for each stored meter");
-
-/// The stored meters that a charge changes: a few of many, so that adding it costs little.
-#[derive(Clone, Copy, Debug)]
-pub struct Touched {
-    mask: u32,
-}
-
-impl Touched {
-    /// Those that have a bit in `mask`.
-    pub const fn of(mask: u32) -> Self {
-        Self { mask }
-    }
-
-    /// A bit for each, at its place among the stored meters.
-    pub const fn mask(&self) -> u32 {
-        self.mask
-    }
-
-    /// Their places among the stored meters, ascending.
-    pub fn meters(&self) -> impl Iterator<Item = usize> + use<> {
-        bits::places(u64::from(self.mask))
-    }
-}
 
 impl Serialize for Counters {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -312,7 +312,8 @@ mod tests {
             let mut charge = crate::domain::meter::Counters::ZERO;
             charge.set(Meter::CreditsMicro, credits_micro);
             let (position, _) = row.windows.open(WindowKind::Period, period.start);
-            row.windows.add(position, &charge, &charge.touched());
+            let amounts = row.windows.amounts(&charge);
+            row.windows.add(position, &amounts);
             row
         };
         let mut rows = Vec::new();

@@ -28,8 +28,12 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn e11_u_4_the_broker_is_away() {
     let away = std::env::var("SOAK").map_or(20, |_| 300);
+    crate::runs(3).for_each(|run| broker_is_away(&format!("e11{run}"), Duration::from_secs(away)));
+}
+
+fn broker_is_away(name: &str, away: Duration) {
     let mut servers = Servers::start(&[]);
-    let stage = Stage::on(&servers, "e11");
+    let stage = Stage::on(&servers, name);
     let member = stage.run();
     let load = Load::new(EVENTS);
     load.say_limits(&stage);
@@ -38,7 +42,7 @@ fn e11_u_4_the_broker_is_away() {
     let gone = std::time::Instant::now();
     wait_until("it is not ready", || member.get("/readyz").is_some_and(|page| !page.starts_with("ready")));
     let told = gone.elapsed();
-    std::thread::sleep(Duration::from_secs(away));
+    std::thread::sleep(away);
     servers.start_again(&[]);
     let back = std::time::Instant::now();
     wait_until("it is ready", || member.get("/readyz").is_some_and(|page| page.starts_with("ready")));

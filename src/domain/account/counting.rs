@@ -3,6 +3,7 @@
 use super::{
     Account, OlderKey, Policy,
     ceiling::{Ceiling, Effects, Step},
+    columns::Amounts,
     funding::Payer,
     row::ScopeRow,
     scopes::{ChargedScopes, Followed, ScopeIndex},
@@ -12,7 +13,7 @@ use super::{
 use crate::domain::{
     account::Moment,
     limit::Limit,
-    meter::{Counters, Meter, Touched},
+    meter::{Counters, Meter},
     payment::Split,
     scope::{Scope, ScopeKind},
     time::{MINUTE_MS, Timestamp},
@@ -79,9 +80,8 @@ impl Account {
 
     /// Counts a charge in all of its scopes, and draws the consequences.
     pub(super) fn charge_scopes(&mut self, charged: ChargedScopes, charging: &Charging<'_>) {
-        let touched = charging.charge.touched();
         for index in charged.as_slice() {
-            self.charge_scope(*index, charging, &touched);
+            self.charge_scope(*index, charging);
         }
         if let Some((payer, split)) = charging.paid {
             self.after_payment(payer, &split, charging.moment);
@@ -105,25 +105,24 @@ impl Account {
         (counting, row)
     }
 
-    fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>, touched: &Touched) {
+    fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>) {
         self.bring_up_to_date(index, charging.moment);
         self.follow(index);
         let more = self.windows_where_used(index, charging);
         let (mut counting, row) = self.counting(index, charging.moment);
-        for (window, first_run) in charging.windows.iter().zip(charging.first_runs) {
+        let amounts = row.windows.amounts(&charging.charge);
+        for window in charging.windows {
             // A refund concerns the period: nobody knows which of its hours it gives back.
-            if charging.is_refund && window.0 != WindowKind::Period {
-                continue;
-            }
-            counting.count(row, *window, &charging.charge, touched);
-            if first_run && matches!(counting.scope.kind(), ScopeKind::Organization | ScopeKind::Workspace) {
-                let mut active = Counters::ZERO;
-                active.set(Meter::ActiveAgents, 1);
-                counting.count(row, *window, &active, &active.touched());
+            if !charging.is_refund || window.0 == WindowKind::Period {
+                counting.count(row, *window, &amounts);
             }
         }
         for window in more.into_iter().flatten() {
-            counting.count(row, window, &charging.charge, touched);
+            counting.count(row, window, &amounts);
+        }
+        let holds_agents = matches!(counting.scope.kind(), ScopeKind::Organization | ScopeKind::Workspace);
+        if holds_agents && charging.first_runs.contains(&true) {
+            counting.count_active_agent(row, charging);
         }
         let period = charging.windows[2].1;
         add_part(row, counting.scope.kind(), charging, period);
@@ -143,9 +142,7 @@ impl Account {
         if self.is_closed(period) {
             let (cause, why) = (charging.because)();
             let mut delta = charging.charge;
-            if charging.first_runs[2]
-                && matches!(self.scopes.slot(index).scope.kind(), ScopeKind::Organization | ScopeKind::Workspace)
-            {
+            if holds_agents && charging.first_runs[2] {
                 delta.set(Meter::ActiveAgents, 1);
             }
             let totals = self.counted(index, WindowKind::Period, period);
@@ -250,8 +247,9 @@ impl Account {
     ) {
         self.follow(index);
         let (mut counting, row) = self.counting(index, moment);
+        let amounts = row.windows.amounts(charge);
         for window in windows {
-            counting.count(row, *window, charge, &charge.touched());
+            counting.count(row, *window, &amounts);
         }
         let effects = counting.effects;
         self.take_effects(index, effects, moment);
@@ -260,16 +258,10 @@ impl Account {
 
 impl Counting<'_> {
     /// Adds the charge to one window of the scope, and holds every limit on it against the new count.
-    fn count(
-        &mut self,
-        row: &mut ScopeRow,
-        (kind, window): (WindowKind, Window),
-        charge: &Counters,
-        touched: &Touched,
-    ) {
+    fn count(&mut self, row: &mut ScopeRow, (kind, window): (WindowKind, Window), amounts: &Amounts<'_>) {
         let (was_there, place) = match row.windows.place(kind, window.start) {
             Place::Row(position) => {
-                row.windows.add(position, charge, touched);
+                row.windows.add(position, amounts);
                 (true, Ok(position))
             }
             Place::New => {
@@ -280,7 +272,7 @@ impl Counting<'_> {
                     self.older_changed.push(key.clone());
                     self.older.insert(key, Some(left.counters));
                 }
-                row.windows.add(position, charge, touched);
+                row.windows.add(position, amounts);
                 (false, Ok(position))
             }
             Place::Older => {
@@ -290,7 +282,7 @@ impl Counting<'_> {
                 let counters = self.older.entry(key).or_insert(Some(Counters::ZERO));
                 let counters = counters.as_mut().expect("older windows are loaded before the event is decided");
                 let was_there = *counters != Counters::ZERO;
-                counters.add(charge, touched);
+                counters.add(amounts.charge);
                 (was_there, Err(&*counters))
             }
         };
@@ -307,11 +299,21 @@ impl Counting<'_> {
                 continue;
             }
             // Every meter, also one that is a sum of others, grows by what the charge has of it.
-            let before = was_there.then(|| after - charge.get(limit.meter));
+            let before = was_there.then(|| after - amounts.charge.get(limit.meter));
             if let Some(ceiling) = Ceiling::of_limit(limit, window) {
                 let step = Step::Event { before, after };
                 ceiling.hold(step, self.organization_id, self.scope, self.moment, &mut self.effects);
             }
+        }
+    }
+
+    /// Counts the agent in the windows in which it runs for the first time (row A12).
+    fn count_active_agent(&mut self, row: &mut ScopeRow, charging: &Charging<'_>) {
+        let mut active = Counters::ZERO;
+        active.set(Meter::ActiveAgents, 1);
+        let amounts = row.windows.amounts(&active);
+        for (window, _) in charging.windows.iter().zip(charging.first_runs).filter(|(_, first_run)| *first_run) {
+            self.count(row, *window, &amounts);
         }
     }
 

@@ -8,7 +8,7 @@
 use super::{
     Account, Moment, Policy,
     ceiling::{Ceiling, Effects, Step},
-    scopes::{ORGANIZATION, ScopeIndex},
+    scopes::{ChargedScopes, ORGANIZATION, ScopeIndex},
     want::Want,
 };
 use crate::domain::{
@@ -71,10 +71,10 @@ pub(super) enum LimitPlace {
 }
 
 impl Account {
-    /// Who pays for `charge_micro` that is charged to `scopes` at `event_time`; `None` if nobody has to.
+    /// Who pays for `charge_micro` that is charged to scopes at `event_time`; `None` if nobody has to.
     pub(super) fn payer(
         &self,
-        scopes: &[ScopeIndex],
+        charged: ChargedScopes,
         charge_micro: i64,
         event_time: Timestamp,
         period: Window,
@@ -86,20 +86,17 @@ impl Account {
         }
         let late = moment.record_time >= period.end.plus_ms(policy.grace_ms);
         let payment = if late { self.settings.payment_at(period.end.plus_ms(-1)) } else { self.settings.payment() };
-        let owner = self.owner_of_nearest_pool(scopes);
+        let owner = self.owner_of_nearest_pool(charged.as_slice());
         if owner.is_none() && payment.mode == Mode::Credits {
             return None;
         }
-        let user = scopes.iter().copied().find(|index| self.scopes.slot(*index).scope.kind() == ScopeKind::User);
+        let ChargedScopes { workspace, agent, user, .. } = charged;
         let mut payer = Payer {
             payment,
             member: user.filter(|_| payment.mode.has_seats()),
             user,
-            narrowest: scopes.iter().rev().copied().find(|index| Some(*index) != user).unwrap_or(ORGANIZATION),
-            workspace: scopes
-                .iter()
-                .copied()
-                .find(|index| self.scopes.slot(*index).scope.kind() == ScopeKind::Workspace),
+            narrowest: agent.or(workspace).unwrap_or(ORGANIZATION),
+            workspace,
             owner,
             pool_before: owner.and_then(|owner| self.pool(owner).drawn_micro(period.start)),
             period,
@@ -111,7 +108,7 @@ impl Account {
             consent_missing: false,
             pool_total_micro: 0,
         };
-        self.find_means(&mut payer, scopes, charge_micro);
+        self.find_means(&mut payer, charged.as_slice(), charge_micro);
         Some(payer)
     }
 

@@ -18,6 +18,7 @@
 pub mod attention;
 pub mod ceiling;
 pub mod changes;
+mod columns;
 pub mod command;
 mod counting;
 mod due;

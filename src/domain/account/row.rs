@@ -212,7 +212,8 @@ mod tests {
                 counters.set(Meter::InputTokens, 1_000_000);
                 counters.set(Meter::OutputTokens, 200_000);
                 counters.set(Meter::CreditsMicro, 20_000_000);
-                row.windows.add(position, &counters, &counters.touched());
+                let amounts = row.windows.amounts(&counters);
+                row.windows.add(position, &amounts);
             }
         }
         let mut open = row.clone();

@@ -78,12 +78,23 @@ struct Workspace {
 pub struct ChargedScopes {
     indexes: [ScopeIndex; 4],
     count: u8,
+    /// The workspace.
+    pub workspace: Option<ScopeIndex>,
+    /// The agent.
+    pub agent: Option<ScopeIndex>,
+    /// The user.
+    pub user: Option<ScopeIndex>,
 }
 
 impl ChargedScopes {
-    fn push(&mut self, index: ScopeIndex) {
-        self.indexes[usize::from(self.count)] = index;
-        self.count += 1;
+    /// The organization, and these where there are such.
+    pub fn of(workspace: Option<ScopeIndex>, agent: Option<ScopeIndex>, user: Option<ScopeIndex>) -> Self {
+        let mut charged = Self { indexes: [ORGANIZATION; 4], count: 1, workspace, agent, user };
+        for index in [workspace, agent, user].into_iter().flatten() {
+            charged.indexes[usize::from(charged.count)] = index;
+            charged.count += 1;
+        }
+        charged
     }
 
     /// The numbers of the scopes.
@@ -109,19 +120,12 @@ impl Scopes {
 
     /// The organization, and the scopes of these names where there are such.
     pub fn charged_to(&mut self, workspace: Option<&str>, agent: Option<&str>, user: Option<&str>) -> ChargedScopes {
-        let mut charged = ChargedScopes::default();
-        charged.push(ORGANIZATION);
-        let workspace = workspace.filter(|id| !id.is_empty());
-        if let Some(workspace) = workspace {
-            charged.push(self.workspace(workspace));
-        }
-        if let Some(agent) = agent.filter(|id| !id.is_empty()) {
-            charged.push(self.agent(workspace.unwrap_or_default(), agent));
-        }
-        if let Some(user) = user.filter(|id| !id.is_empty()) {
-            charged.push(self.user(user));
-        }
-        charged
+        let [workspace, agent, user] = [workspace, agent, user].map(|name| name.filter(|id| !id.is_empty()));
+        ChargedScopes::of(
+            workspace.map(|id| self.workspace(id)),
+            agent.map(|id| self.agent(workspace.unwrap_or_default(), id)),
+            user.map(|id| self.user(id)),
+        )
     }
 
     /// The number of any scope; a new one if it was not named before.

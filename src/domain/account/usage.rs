@@ -19,7 +19,7 @@ use crate::{
         meter::{Counters, Meter},
         pause::{Cause, CauseKind},
         reason::Reason,
-        scope::{Scope, ScopeKind},
+        scope::Scope,
         signal::Signal,
         time::Timestamp,
         window::{Window, WindowKind},
@@ -132,7 +132,7 @@ impl Account {
         for index in charged.as_slice() {
             self.follow(*index);
         }
-        let payer = self.payer(charged.as_slice(), credits_micro, event.event_time, windows[2].1, moment, policy);
+        let payer = self.payer(charged, credits_micro, event.event_time, windows[2].1, moment, policy);
         let paid = payer.as_ref().map(|payer| (payer, self.pay(payer, &mut charge)));
         let charging = Charging {
             event_time: event.event_time,
@@ -157,11 +157,10 @@ impl Account {
         charged: ChargedScopes,
         windows: &[(WindowKind, Window); 3],
     ) -> [bool; 3] {
-        let is_agent = |index: &&ScopeIndex| self.scopes.slot(**index).scope.kind() == ScopeKind::Agent;
         let Usage::Run { .. } = event.usage else { return [false; 3] };
-        let Some(agent) = charged.as_slice().iter().find(is_agent) else { return [false; 3] };
+        let Some(agent) = charged.agent else { return [false; 3] };
         windows.map(|(kind, window)| {
-            let counters = self.counted(*agent, kind, window);
+            let counters = self.counted(agent, kind, window);
             let runs = [Meter::RunsStarted, Meter::RunsCompleted, Meter::RunsFailed, Meter::RunsCancelled];
             runs.iter().all(|meter| counters.get(*meter) == 0)
         })
@@ -206,11 +205,10 @@ impl Account {
         windows: &[(WindowKind, Window)],
         charge: &Counters,
     ) -> Result<(), Reason> {
-        let touched = charge.touched();
         let fits = |index: &ScopeIndex| {
             let kept = &self.scopes.row(*index).windows;
             windows.iter().all(|(kind, window)| match kept.place(*kind, window.start) {
-                Place::Row(position) => kept.fits(position, charge, &touched),
+                Place::Row(position) => kept.fits(position, charge),
                 Place::New => true,
                 Place::Older => self
                     .older_counters(*index, *kind, window.start)

@@ -4,7 +4,7 @@
 use super::{
     Account, Moment, Policy,
     funding::{LimitPlace, Payer, Tightest},
-    scopes::{ORGANIZATION, ScopeIndex},
+    scopes::{ChargedScopes, ORGANIZATION, ScopeIndex},
 };
 use crate::domain::{
     pause::{Cause as PauseCause, CauseKind},
@@ -32,17 +32,20 @@ impl Account {
     /// Who would pay for a charge to a scope now; `None` if nobody has to.
     pub(super) fn payer_now(&mut self, index: ScopeIndex, moment: Moment, policy: &Policy) -> Option<Payer> {
         let within = self.workspace_of(index).filter(|workspace| self.scopes.is_loaded(*workspace));
-        let mut scopes = vec![ORGANIZATION];
-        scopes.extend(within);
-        scopes.extend(Some(index).filter(|index| *index != ORGANIZATION));
-        for index in &scopes {
+        let charged = match self.scopes.slot(index).scope.kind() {
+            ScopeKind::Organization => ChargedScopes::of(None, None, None),
+            ScopeKind::Workspace => ChargedScopes::of(Some(index), None, None),
+            ScopeKind::Agent => ChargedScopes::of(within, Some(index), None),
+            ScopeKind::User => ChargedScopes::of(within, None, Some(index)),
+        };
+        for index in charged.as_slice() {
             self.follow(*index);
         }
         // Pauses are of the present; but what the present is, usage must have been read up to.
         let now = moment.clock.min(moment.read_until).max(moment.record_time);
         let period = self.calendar.window(&self.settings.zones, WindowKind::Period, now);
         // Whatever it may be.
-        self.payer(&scopes, i64::MAX, now, period, Moment { record_time: now, ..moment }, policy)
+        self.payer(charged, i64::MAX, now, period, Moment { record_time: now, ..moment }, policy)
     }
 
     /// The workspace whose means a scope has to be held to, if it was named since the account came into memory.

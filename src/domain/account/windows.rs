@@ -6,9 +6,12 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::counting::COUNTED;
+use super::{
+    columns::{Amounts, Columns},
+    counting::COUNTED,
+};
 use crate::domain::{
-    meter::{Counters, Meter, Touched},
+    meter::{Counters, Meter},
     time::Timestamp,
     window::{SESSION_MS, Window, WindowKind, session_from},
 };
@@ -76,40 +79,6 @@ pub struct Windows {
     counts: Vec<i64>,
     /// By kind, where the window stands that was opened last: a guess that nearly every charge confirms.
     opened_last: [u8; WindowKind::ALL.len()],
-}
-
-/// Which stored meters have a column, and where.
-#[derive(Clone, Copy)]
-struct Columns {
-    /// A bit for each meter that has one.
-    mask: u32,
-    width: u8,
-    /// The column of each meter; [`NO_COLUMN`] where there is none.
-    of_meter: [u8; Meter::STORED],
-}
-
-const NO_COLUMN: u8 = u8::MAX;
-
-impl Default for Columns {
-    fn default() -> Self {
-        Self::of(0)
-    }
-}
-
-impl Columns {
-    fn of(mask: u32) -> Self {
-        let mut columns = Self { mask, width: 0, of_meter: [NO_COLUMN; Meter::STORED] };
-        for meter in (0..Meter::STORED).filter(|meter| mask & (1 << meter) != 0) {
-            columns.of_meter[meter] = columns.width;
-            columns.width += 1;
-        }
-        columns
-    }
-
-    /// The meters that have a column, in its order.
-    fn meters(self) -> impl Iterator<Item = usize> {
-        Touched::of(self.mask).meters()
-    }
 }
 
 impl Windows {
@@ -202,10 +171,7 @@ impl Windows {
 
     /// One count of a window.
     pub fn count(&self, position: usize, meter: Meter) -> i64 {
-        meter.of(|stored| match self.columns.of_meter[stored as usize] {
-            NO_COLUMN => 0,
-            column => self.counts[position * self.width() + usize::from(column)],
-        })
+        meter.of(|stored| self.columns.column(stored).map_or(0, |column| self.counts[position * self.width() + column]))
     }
 
     /// All counts of the window of `kind` that begins at `start`, if it is kept here.
@@ -224,28 +190,31 @@ impl Windows {
         }
     }
 
-    /// Adds a charge whose meters are `touched` to a window. It was checked before that it fits the hour, the day and the
-    /// period (see [`Windows::fits`]); a week that lies in two periods full to the brim stays at the end of the numbers.
-    pub fn add(&mut self, position: usize, charge: &Counters, touched: &Touched) {
-        if touched.mask() & !self.columns.mask != 0 {
-            self.widen(touched.mask());
+    /// A charge as it is added to windows of this row. Gives each of its meters a column.
+    pub fn amounts<'a>(&mut self, charge: &'a Counters) -> Amounts<'a> {
+        let mask = charge.mask();
+        if mask & !self.columns.mask() != 0 {
+            self.widen(mask);
         }
-        let columns = self.columns;
-        let counts = self.counts_mut(position);
-        for meter in touched.meters() {
-            let count = &mut counts[usize::from(columns.of_meter[meter])];
-            *count = count.saturating_add(charge.at(meter));
+        Amounts::new(charge, self.columns)
+    }
+
+    /// Adds a charge to a window. It was checked before that it fits the hour, the day and the period (see
+    /// [`Windows::fits`]); a week that lies in two periods full to the brim stays at the end of the numbers.
+    ///
+    /// # Panics
+    /// If the row got more columns since the charge was laid out.
+    pub fn add(&mut self, position: usize, amounts: &Amounts<'_>) {
+        assert_eq!(amounts.columns, self.columns, "a charge is laid out as the columns of its row");
+        for (count, amount) in self.counts_mut(position).iter_mut().zip(amounts.as_slice()) {
+            *count = count.saturating_add(*amount);
         }
     }
 
     /// Whether every count of a window takes what a charge has of it (invariant U-2).
-    pub fn fits(&self, position: usize, charge: &Counters, touched: &Touched) -> bool {
+    pub fn fits(&self, position: usize, charge: &Counters) -> bool {
         let counts = &self.counts[position * self.width()..];
-        let fits = |meter| match self.columns.of_meter[meter] {
-            NO_COLUMN => true,
-            column => counts[usize::from(column)].checked_add(charge.at(meter)).is_some(),
-        };
-        touched.meters().all(fits)
+        self.columns.meters().zip(counts).all(|(meter, count)| count.checked_add(charge.at(meter)).is_some())
     }
 
     /// The session that an event at `time` falls into: one that is open then; else the one that follows it, for an
@@ -260,7 +229,7 @@ impl Windows {
     }
 
     const fn width(&self) -> usize {
-        self.columns.width as usize
+        self.columns.width()
     }
 
     fn counts_mut(&mut self, position: usize) -> &mut [i64] {
@@ -270,15 +239,12 @@ impl Windows {
 
     /// Gives more meters a column.
     fn widen(&mut self, more: u32) {
-        let (kept, before) = (std::mem::take(&mut self.counts), self.columns);
-        let columns = Columns::of(before.mask | more);
-        self.columns = columns;
+        let before = self.clone();
+        self.columns = Columns::of(before.columns.mask() | more);
         self.counts = vec![0; self.len() * self.width()];
         for position in 0..self.len() {
-            let counts = self.counts_mut(position);
-            for (count, meter) in kept[position * usize::from(before.width)..].iter().zip(before.meters()) {
-                counts[usize::from(columns.of_meter[meter])] = *count;
-            }
+            let counters = before.counters(position);
+            self.add(position, &Amounts::new(&counters, self.columns));
         }
     }
 }
@@ -302,14 +268,14 @@ impl FromIterator<WindowCounters> for Windows {
     /// Takes no more memory than they need: most rows are loaded and never grow.
     fn from_iter<T: IntoIterator<Item = WindowCounters>>(windows: T) -> Self {
         let windows: Vec<WindowCounters> = windows.into_iter().collect();
-        let mask = windows.iter().fold(0, |mask, window| mask | window.counters.touched().mask());
+        let mask = windows.iter().fold(0, |mask, window| mask | window.counters.mask());
         let mut all = Self { columns: Columns::of(mask), ..Self::default() };
         all.heads.reserve_exact(windows.len());
         all.counts = vec![0; windows.len() * all.width()];
         for (position, window) in windows.iter().enumerate() {
             all.guess(window.kind.0, position);
             all.heads.push((window.kind, window.start));
-            all.add(position, &window.counters, &window.counters.touched());
+            all.add(position, &Amounts::new(&window.counters, all.columns));
         }
         all
     }
@@ -366,7 +332,8 @@ mod tests {
                 windows.open(WindowKind::Hour, at(position as i64));
             }
             let charge = charge(&counts);
-            windows.add(position, &charge, &charge.touched());
+            let amounts = windows.amounts(&charge);
+            windows.add(position, &amounts);
         }
         let first = charge(&[(Meter::CreditsMicro, 7), (Meter::InputTokens, 2), (Meter::PrepaidCreditsMicro, 4)]);
         assert_eq!(windows.counters(0), first);
@@ -374,7 +341,7 @@ mod tests {
             assert_eq!(windows.count(0, meter), first.get(meter), "{}", meter.name());
         }
         let more = charge(&[(Meter::PostpaidCreditsMicro, 1)]);
-        assert!(windows.fits(0, &more, &more.touched()) && !windows.fits(1, &more, &more.touched()));
+        assert!(windows.fits(0, &more) && !windows.fits(1, &more));
         let packed = rmp_serde::to_vec(&windows).expect("windows pack");
         assert_eq!(rmp_serde::from_slice::<Windows>(&packed).expect("windows unpack"), windows);
         let (position, left) = windows.open(WindowKind::Hour, at(2));

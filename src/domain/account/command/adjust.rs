@@ -60,8 +60,7 @@ impl Account {
         if is_refund {
             self.give_back(charged, adjustment.event_time, period, late, &mut charge)?;
         }
-        let payer =
-            self.payer(charged.as_slice(), adjustment.credits_micro, adjustment.event_time, period, moment, policy);
+        let payer = self.payer(charged, adjustment.credits_micro, adjustment.event_time, period, moment, policy);
         let payer = payer.filter(|_| !is_refund);
         let paid = payer.as_ref().map(|payer| (payer, self.pay(payer, &mut charge)));
         self.revise();
