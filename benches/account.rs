@@ -9,105 +9,42 @@
 use std::hint::black_box;
 
 use bursar::{
-    cli::bench::fill::{AGENTS, USERS, WORKSPACES, prices, prices_and_limits},
-    contract::{
-        Kind,
-        json::{cloud_event, read_control},
-        usage::write,
+    cli::bench::{
+        alone::Alone,
+        fill::{AGENTS, USERS, WORKSPACES, prices, prices_and_limits},
     },
+    contract::usage::write,
     domain::{
-        account::{
-            Account, Moment, Outcome, Policy,
-            changes::{Changes, Needs, Stamp},
-        },
+        account::changes::Changes,
         event::{Tokens, Usage, UsageEvent},
-        time::{HOUR_MS, MINUTE_MS, Timestamp},
+        time::Timestamp,
     },
     ingest::decode::Decoder,
-    ledger::{Ledger, memory::MemoryLedger},
 };
-use futures::executor::block_on;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use serde_json::Value as Json;
 
 const ORGANIZATION: &str = "org-00001";
 const BEGAN: Timestamp = Timestamp::from_ms(1_769_000_000_000);
-const POLICY: Policy =
-    Policy { horizon_ms: 48 * HOUR_MS, early_ms: 5 * MINUTE_MS, rules_delay_ms: 0, grace_ms: 15 * MINUTE_MS };
 const WARM_UP: usize = 2_000;
 const MEASURED: usize = 1_000;
 
-/// An account with its ledger, and events for it.
+/// An account, and events for it.
 struct Stage {
-    ledger: MemoryLedger,
-    account: Account,
+    account: Alone,
     decoder: Decoder,
     payloads: Vec<Vec<u8>>,
-    commits: u128,
 }
 
 impl Stage {
-    fn load(&mut self, mut needs: impl FnMut(&mut Account, &mut Needs)) {
-        loop {
-            let mut lacking = Needs::default();
-            needs(&mut self.account, &mut lacking);
-            if lacking.is_empty() {
-                return;
-            }
-            let request = [(Box::from(ORGANIZATION), lacking)];
-            let loaded = block_on(self.ledger.load(&request)).expect("memory answers").remove(0);
-            assert!(self.account.fill(&request[0].1, loaded).expect("the state can be read"), "nobody else moves it");
-        }
-    }
-
-    fn say(&mut self, number: usize, command: &Json) {
-        let mut data = command.clone();
-        (data["organization_id"], data["actor"]) = (ORGANIZATION.into(), "bench".into());
-        let record = cloud_event(Kind::Control, "bench", &number.to_string(), BEGAN, data).to_string();
-        let record = read_control(record.as_bytes()).expect("a command");
-        loop {
-            self.load(|account, needs| account.needs_for_control(&record, needs));
-            let outcome = self.account.decide_control(&record, ("usage.control", 0, 0), moment(BEGAN), &POLICY);
-            self.commit();
-            if outcome != Outcome::Continue {
-                return assert_eq!(outcome, Outcome::Applied, "{command}");
-            }
-        }
-    }
-
     /// Decides some of the events, as a batch does: first what all of them need, then one after the other.
     fn decide(&mut self, from: usize, upto: usize) {
-        let payloads = std::mem::take(&mut self.payloads);
-        let events: Vec<_> =
-            payloads[from..upto].iter().map(|payload| self.decoder.usage(payload).expect("an event")).collect();
-        let ids: Vec<_> = events.iter().map(|event| event.event().event_id()).collect();
-        let mut charged = Vec::with_capacity(events.len());
-        self.load(|account, needs| {
-            charged.clear();
-            charged.extend(events.iter().map(|event| account.needs_for_usage(&event.event(), needs)));
-        });
-        for ((event, id), charged) in events.iter().zip(ids).zip(charged) {
-            let event = event.event();
-            let outcome = self.account.decide_usage(&event, id, charged, moment(event.event_time), &POLICY);
-            assert_eq!(outcome, Outcome::Applied);
-        }
-        self.payloads = payloads;
+        let decoded: Vec<_> =
+            self.payloads[from..upto].iter().map(|payload| self.decoder.usage(payload).expect("an event")).collect();
+        let events: Vec<_> = decoded.iter().map(|decoded| (decoded.event(), decoded.event().event_id())).collect();
+        let charged = self.account.prepare(&events);
+        self.account.decide(&events, &charged);
     }
-
-    fn changes(&mut self) -> Changes {
-        self.commits += 1;
-        self.account.take_changes(Stamp { token: self.commits, low_water: Timestamp::MIN, horizon_ms: 0 })
-    }
-
-    fn commit(&mut self) {
-        let changes = self.changes();
-        block_on(self.ledger.commit(&[(ORGANIZATION.into(), changes)])).expect("memory answers");
-        self.account.acknowledge(self.account.outbox().len());
-    }
-}
-
-fn moment(at: Timestamp) -> Moment {
-    Moment { record_time: at, clock: at, read_until: at, clock_follows_records: true }
 }
 
 fn payload(number: usize) -> Vec<u8> {
@@ -131,15 +68,13 @@ fn payload(number: usize) -> Vec<u8> {
 
 fn warmed_up(commands: Vec<Json>) -> Stage {
     let mut stage = Stage {
-        ledger: MemoryLedger::new(),
-        account: Account::new(ORGANIZATION),
+        account: Alone::told(ORGANIZATION, &commands, BEGAN),
         decoder: Decoder::new(false),
         payloads: (0..WARM_UP + MEASURED).map(payload).collect(),
-        commits: 0,
     };
-    commands.iter().enumerate().for_each(|(number, command)| stage.say(number, command));
     stage.decide(0, WARM_UP);
-    stage.commit();
+    let changes = stage.account.changes();
+    stage.account.commit(changes);
     stage
 }
 
@@ -173,7 +108,7 @@ fn decode_and_decide(mut stage: Stage) -> Stage {
 #[bench::full(args = (prices()), setup = decided)]
 #[bench::full_limits(args = (prices_and_limits()), setup = decided)]
 fn pack(mut stage: Stage) -> (Stage, Changes) {
-    let changes = stage.changes();
+    let changes = stage.account.changes();
     (stage, changes)
 }
 

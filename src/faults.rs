@@ -140,9 +140,31 @@ impl Step {
     ];
 }
 
+/// What is left out, to measure what it costs (`bursar bench`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// Nothing: Bursar as it is.
+    Nothing,
+    /// The ids of events.
+    Ids,
+    /// All that only serves to count exactly once: ids, provenance, progress and outbox.
+    Once,
+}
+
 #[cfg(not(feature = "faults"))]
 mod what_is_set {
-    use super::{Defence, Step};
+    use super::{Defence, LeftOut, Step};
+
+    /// Leaves something out from now on. Returns whether this build can.
+    pub const fn leave_out(what: LeftOut) -> bool {
+        matches!(what, LeftOut::Nothing)
+    }
+
+    /// Always.
+    #[inline(always)]
+    pub const fn remembers_ids() -> bool {
+        true
+    }
 
     /// Always.
     #[inline(always)]
@@ -177,11 +199,11 @@ mod what_is_set {
         cell::Cell,
         sync::{
             LazyLock,
-            atomic::{AtomicBool, AtomicU32, Ordering},
+            atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
         },
     };
 
-    use super::{Defence, Step};
+    use super::{Defence, LeftOut, Step};
 
     /// `BURSAR_FAULTS_OFF=Fence,LoadFenced`: defences that do not hold in this process.
     static OFF: LazyLock<Vec<Defence>> = LazyLock::new(|| {
@@ -235,17 +257,22 @@ mod what_is_set {
         OFF_HERE.set(defence);
     }
 
-    static ONCE_OFF: AtomicBool = AtomicBool::new(false);
+    static LEFT_OUT: AtomicU8 = AtomicU8::new(LeftOut::Nothing as u8);
 
-    /// Leaves out, in the whole process, what only serves to count exactly once: ids, provenance, progress and outbox.
-    /// What they cost is measured with it (`bursar bench`).
-    pub fn switch_once_off(off: bool) {
-        ONCE_OFF.store(off, Ordering::Relaxed);
+    /// Leaves something out in the whole process, from now on. Returns whether this build can, which this one does.
+    pub fn leave_out(what: LeftOut) -> bool {
+        LEFT_OUT.store(what as u8, Ordering::Relaxed);
+        true
     }
 
     /// Whether everything is counted exactly once.
     pub fn once() -> bool {
-        !ONCE_OFF.load(Ordering::Relaxed)
+        LEFT_OUT.load(Ordering::Relaxed) != LeftOut::Once as u8
+    }
+
+    /// Whether events have ids.
+    pub fn remembers_ids() -> bool {
+        LEFT_OUT.load(Ordering::Relaxed) == LeftOut::Nothing as u8
     }
 
     /// Whether a defence holds.

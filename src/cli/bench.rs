@@ -1,30 +1,43 @@
 //! `bursar bench`: speed and memory on real Kafka and Redis, in one run, in turn, with medians and ranges.
 //!
-//! The cases: `bare_poll` and `bare_batch` read the topic without decoding it; `full` is Bursar as it is, with prices in
-//! every organization. `once_off` is the same without ids, provenance, progress and outbox; only a build with the feature
-//! `faults` has it. `unpriced` is `full` without prices, which counts tokens and no credits. `full_limits` is `full` with
-//! seats, a pool, and limits on every kind of scope in every organization.
-//! Latency is measured at light load. CPU is that of this process; Redis's is its own account of itself (`INFO cpu`).
+//! ```text
+//! cases ─► fill the topic that a case reads ─► tell organizations what it needs ─► backlog or steady load ─► figures
+//! ```
+//!
+//! - [`cases`] says what there is; [`fill`] makes the topics, [`registry`] knows their schema.
+//! - [`bare`] only reads, [`stages`] works in memory on accounts that are [`alone`], [`backlog`] and [`pauses`] run Bursar.
+//! - [`probe`] asks Redis; [`figures`] gathers, [`compare`] holds two runs side by side.
+//!
+//! CPU is that of this process; Redis's is its own account of itself (`INFO cpu`), the broker's is that of its process.
 
+pub mod alone;
+mod backlog;
+mod bare;
+mod cases;
+mod compare;
+mod figures;
 pub mod fill;
-mod measure;
+mod pauses;
+mod probe;
+mod registry;
+mod stages;
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use clap::Args;
-use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
+use clap::{Args, Subcommand};
 
 use self::{
-    fill::Load,
-    measure::{Measures, cpu_time},
+    cases::{Case, Load, Setting, Told, What},
+    compare::CompareArguments,
+    figures::{Figures, print_json, print_table},
+    fill::{Format, Shape},
+    pauses::Steady,
 };
 use super::Failure;
 use crate::{
-    config::{Config, TopicsConfig},
-    service::Service,
+    config::Config,
+    faults::{LeftOut, leave_out},
+    topics,
 };
 
 /// How long a case may take before the bench gives up.
@@ -36,66 +49,166 @@ const WARM_UP_SHARE: u64 = 2;
 
 /// What `bursar bench` is told.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArguments {
-    /// Events to fill the topic with.
-    #[arg(long, default_value_t = 5_000_000)]
+    #[command(subcommand)]
+    command: Option<BenchCommand>,
+    /// Events to fill each topic with.
+    #[arg(long, default_value_t = 3_000_000)]
     events: u64,
-    /// Organizations, Zipf 1.0; each has 5 workspaces, 20 agents and 10 users.
+    /// Organizations; each has 5 workspaces, 20 agents and 10 users.
     #[arg(long, default_value_t = 10_000)]
     organizations: u32,
-    /// Partitions of the topic.
+    /// Partitions of each topic.
     #[arg(long, default_value_t = 16)]
     partitions: i32,
     /// Repetitions of each case.
     #[arg(long, default_value_t = 3)]
     repeat: u32,
-    /// Pauses measured at light load.
-    #[arg(long, default_value_t = 200)]
+    /// Pauses that are measured at each steady load.
+    #[arg(long, default_value_t = 1_000)]
     pauses: u32,
+    /// Events per second at half load, instead of half of what `full` takes from the backlog.
+    #[arg(long)]
+    rate: Option<u64>,
+    /// Only these cases, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    cases: Vec<String>,
+    /// The process of the broker, if it is on this machine and its CPU is to be measured too.
+    #[arg(long)]
+    broker_pid: Option<u32>,
     /// One line of JSON per figure instead of a table.
     #[arg(long)]
     json: bool,
 }
 
-/// Fills a topic of its own, runs the cases in turn and prints the figures.
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Hold the figures of two runs side by side.
+    Compare(CompareArguments),
+}
+
+/// Fills topics of its own, runs the cases in turn and prints the figures.
 pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Failure> {
-    let config = of_its_own(config, arguments);
-    crate::topics::ensure(&config).await?;
-    let load = Load { events: arguments.events, organizations: arguments.organizations };
-    let (priced, limited) = (apart(&config, "priced"), apart(&config, "limits"));
-    let mut said = Vec::new();
-    for (apart, commands) in [(&priced, fill::prices()), (&limited, fill::prices_and_limits())] {
-        crate::topics::ensure(apart).await?;
-        eprintln!("telling {} organizations {} things each", load.organizations, commands.len());
-        said.push(fill::say_to_all(apart, load, &commands)?);
+    if let Some(BenchCommand::Compare(arguments)) = &arguments.command {
+        return compare::compare(arguments);
     }
-    eprintln!("filling {} with {} events", config.topics.usage[0], load.events);
-    let bytes_per_event = fill::fill(&config, load)?;
-    let mut measures = Measures::default();
-    measures.add("topic", "bytes_per_event", bytes_per_event, "B");
+    let cases = cases::named(&arguments.cases)?;
+    let mut bench = Bench::new(config, arguments).await?;
     for round in 1..=arguments.repeat {
-        eprintln!("round {round} of {}", arguments.repeat);
-        bare_poll(&config, load.events, &mut measures)?;
-        bare_batch(&config, load.events, &mut measures)?;
-        full("unpriced", &of_round(&config, round), load.events, &mut measures).await?;
-        full("full", &after_obeying(&priced, round, said[0], &config).await?, load.events, &mut measures).await?;
-        #[cfg(feature = "faults")]
-        once_off(
-            &after_obeying(&under_another_group(&priced), round, said[0], &config).await?,
-            load.events,
-            &mut measures,
-        )
-        .await?;
-        let limited = after_obeying(&limited, round, said[1], &config).await?;
-        full("full_limits", &limited, load.events, &mut measures).await?;
+        for case in &cases {
+            eprintln!("round {round} of {}: {}", arguments.repeat, case.name);
+            bench.run(case, round).await?;
+        }
     }
-    pause_latency(&config, arguments.pauses, &mut measures).await?;
-    if arguments.json {
-        measures.print_json()
-    } else {
-        print_table(&measures)
+    let figures = bench.figures.figures();
+    if arguments.json { print_json(&figures) } else { Ok(print_table(&figures)) }
+}
+
+/// A run of the bench.
+struct Bench<'a> {
+    arguments: &'a BenchArguments,
+    /// With topics, group and keys that nobody else uses.
+    config: Config,
+    load: fill::Load,
+    /// Topics that are filled.
+    filled: Vec<(Shape, Format)>,
+    /// What organizations were told by a topic of its own, in how many records.
+    told: Vec<(Told, u64)>,
+    figures: Figures,
+}
+
+impl<'a> Bench<'a> {
+    async fn new(config: &Config, arguments: &'a BenchArguments) -> Result<Self, Failure> {
+        let mut config = of_its_own(config, arguments);
+        config.registry.url = Some(registry::serve().await?);
+        let load = fill::Load { events: arguments.events, organizations: arguments.organizations };
+        let (filled, told, figures) = (Vec::new(), Vec::new(), Figures::default());
+        Ok(Self { arguments, config, load, filled, told, figures })
     }
-    Ok(())
+
+    async fn run(&mut self, case: &Case, round: u32) -> Result<(), Failure> {
+        match case.what {
+            What::Bare(way) => {
+                let config = self.filled(Shape::Zipf, Format::Avro).await?;
+                bare::measure(case.name, &config, way, self.load.events, &mut self.figures)
+            }
+            What::Stages => {
+                let config = self.filled(Shape::Zipf, Format::Avro).await?;
+                stages::measure(&config, &Told::Prices.commands(), self.load.events, &mut self.figures)
+            }
+            What::Service(setting) => self.service(case.name, setting, round).await,
+            What::Steady(shape, load) => self.steady(case.name, shape, load, round).await,
+        }
+    }
+
+    async fn service(&mut self, case: &'static str, setting: Setting, round: u32) -> Result<(), Failure> {
+        let usage = self.filled(setting.shape, setting.format).await?.topics.usage;
+        let (mut config, said) = self.told(setting.told).await?;
+        apart(&mut config, &format!("{case}-{round}"));
+        config.work.workers = Some(setting.workers);
+        backlog::obey(&config, said).await?;
+        config.topics.usage = usage;
+        if !leave_out(setting.left_out) {
+            eprintln!("{case} needs a build with the feature `faults`, and is passed over");
+            return Ok(());
+        }
+        let backlog = backlog::Backlog { case, events: self.load.events, broker_pid: self.arguments.broker_pid };
+        let measured = if setting.cold {
+            backlog.cold(&config, &mut self.figures).await
+        } else {
+            backlog.warm(&config, &mut self.figures).await
+        };
+        leave_out(LeftOut::Nothing);
+        measured
+    }
+
+    async fn steady(&mut self, case: &'static str, shape: Shape, load: Load, round: u32) -> Result<(), Failure> {
+        let full = self.figures.median("full", "wall_events_per_s").map(|thousandths| thousandths / 2_000);
+        let events_per_s = match load {
+            Load::Light => 0,
+            Load::Half => self.arguments.rate.or(full).ok_or("half load is that of the case full, or --rate")?,
+        };
+        let mut config = self.config.clone();
+        apart(&mut config, &format!("{case}-{round}"));
+        config.topics = config.topics.under(&format!("{case}-{round}"));
+        config.topics.usage.truncate(1);
+        topics::ensure(&config).await?;
+        let Self { load, arguments, figures, .. } = self;
+        let (organizations, pauses) = (load.organizations, arguments.pauses);
+        pauses::measure(&config, &Steady { case, shape, organizations, events_per_s, pauses }, figures).await
+    }
+
+    /// The configuration that reads a usage topic, filled as it is wanted.
+    async fn filled(&mut self, shape: Shape, format: Format) -> Result<Config, Failure> {
+        let mut config = self.config.clone();
+        let name = format!("{}.{shape:?}.{format:?}", config.topics.usage[0]).to_lowercase();
+        config.topics.usage = vec![name];
+        if !self.filled.contains(&(shape, format)) {
+            topics::ensure(&config).await?;
+            eprintln!("filling {} with {} events", config.topics.usage[0], self.load.events);
+            let bytes = tokio::task::block_in_place(|| fill::fill(&config, self.load, shape, format))?;
+            self.figures.add(&format!("topic {shape:?} {format:?}").to_lowercase(), "bytes_per_event", bytes, "B");
+            self.filled.push((shape, format));
+        }
+        Ok(config)
+    }
+
+    /// The configuration that reads what organizations are told, and no usage; and how many records that are.
+    async fn told(&mut self, told: Told) -> Result<(Config, u64), Failure> {
+        let mut config = self.config.clone();
+        config.topics.control = format!("{}.{told:?}", config.topics.control).to_lowercase();
+        config.topics.usage = vec![format!("{}.none", config.topics.usage[0])];
+        if let Some((_, records)) = self.told.iter().find(|(known, _)| *known == told) {
+            return Ok((config, *records));
+        }
+        topics::ensure(&config).await?;
+        let commands = told.commands();
+        eprintln!("telling {} organizations {} things each", self.load.organizations, commands.len());
+        let records = tokio::task::block_in_place(|| fill::say_to_all(&config, self.load, &commands))?;
+        self.told.push((told, records));
+        Ok((config, records))
+    }
 }
 
 /// The configuration with topics, group and keys that nobody else uses, and one worker.
@@ -115,131 +228,8 @@ fn of_its_own(config: &Config, arguments: &BenchArguments) -> Config {
     config
 }
 
-fn bare_poll(config: &Config, events: u64, measures: &mut Measures) -> Result<(), Failure> {
-    let mut reader = measure::BareReader::open(config, measure::Way::Poll)?;
-    measure::bare("bare_poll", &mut reader, events, measures)
-}
-
-fn bare_batch(config: &Config, events: u64, measures: &mut Measures) -> Result<(), Failure> {
-    let mut reader = measure::BareReader::open(config, measure::Way::Batch)?;
-    measure::bare("bare_batch", &mut reader, events, measures)
-}
-
-/// The configuration of one round: a group and keys of its own.
-fn of_round(config: &Config, round: u32) -> Config {
-    let mut config = config.clone();
-    config.redis.prefix = format!("{}-{round}", config.redis.prefix);
-    config.kafka.group_id = format!("{}-{round}", config.kafka.group_id);
-    config
-}
-
-/// The configuration of a case before any usage: a control topic of its own, and a usage topic that stays empty.
-fn apart(config: &Config, name: &str) -> Config {
-    let mut config = config.clone();
-    config.topics.control = format!("{}.{name}", config.topics.control);
-    config.topics.usage = vec![format!("{}.none", config.topics.usage[0])];
+/// A group and keys of its own.
+fn apart(config: &mut Config, name: &str) {
     config.redis.prefix = format!("{}-{name}", config.redis.prefix);
     config.kafka.group_id = format!("{}-{name}", config.kafka.group_id);
-    config
-}
-
-/// The same topics, read by another group into other keys.
-#[cfg(feature = "faults")]
-fn under_another_group(config: &Config) -> Config {
-    let mut config = config.clone();
-    config.redis.prefix.push_str("-once");
-    config.kafka.group_id.push_str("-once");
-    config
-}
-
-/// Has the control records of a case applied, before there is any usage. Returns its configuration with that usage.
-async fn after_obeying(case: &Config, round: u32, records: u64, usage: &Config) -> Result<Config, Failure> {
-    let config = of_round(case, round);
-    let service = Service::start(&config, Arc::new(AtomicBool::new(false))).await?;
-    let began = Instant::now();
-    while service.metrics.consumed.get() < records {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        if began.elapsed() > CASE_WAIT {
-            return Err("the control records were not applied in time".into());
-        }
-    }
-    service.stop().await?;
-    Ok(Config { topics: TopicsConfig { usage: usage.topics.usage.clone(), ..config.topics.clone() }, ..config })
-}
-
-/// Everything on, until the backlog is worked off. Accounts come into memory while the first events are counted, so what
-/// an event costs is measured after those.
-async fn full(case: &'static str, config: &Config, events: u64, measures: &mut Measures) -> Result<(), Failure> {
-    let redis = measure::RedisProbe::open(config).await?;
-    let (memory_before, redis_cpu_before) = (redis.memory_bytes().await?, redis.cpu_us().await?);
-    let service = Service::start(config, Arc::new(AtomicBool::new(false))).await?;
-    while service.metrics.consumed.get() <= events / WARM_UP_SHARE {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let (already, cpu_before, began) = (service.metrics.consumed.get(), cpu_time(), Instant::now());
-    while service.metrics.consumed.get() < events {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        if began.elapsed() > CASE_WAIT {
-            return Err("the backlog was not worked off in time".into());
-        }
-    }
-    let (wall, cpu) = (began.elapsed(), cpu_time() - cpu_before);
-    let counted = events - already;
-    measures.add(case, "wall_events_per_s", per_second(counted, wall), "1/s");
-    measures.add(case, "cpu_ns_per_event", ratio(cpu.as_nanos(), counted), "ns");
-    let redis_cpu = redis.cpu_us().await? - redis_cpu_before;
-    measures.add_thousandths(case, "redis_cpu_us_per_event", redis_cpu * 1_000 / events.max(1), "us");
-    measures.add(case, "commits", service.metrics.commits.get(), "");
-    service.stop().await?;
-    let memory = redis.memory_bytes().await?.saturating_sub(memory_before);
-    let stored = redis.stored(config).await?;
-    measures.add(case, "redis_bytes_per_event", memory / events.max(1), "B");
-    measures.add(case, "redis_bytes_per_agent", stored.account_bytes / stored.agents.max(1), "B");
-    measures.add(case, "redis_bytes_per_id", stored.id_bytes / stored.ids.max(1), "B");
-    redis.remove_all(config).await
-}
-
-/// The same without what only serves to count exactly once.
-#[cfg(feature = "faults")]
-async fn once_off(config: &Config, events: u64, measures: &mut Measures) -> Result<(), Failure> {
-    crate::faults::switch_once_off(true);
-    let measured = full("once_off", config, events, measures).await;
-    crate::faults::switch_once_off(false);
-    measured
-}
-
-/// At light load: from the production of an event that reaches a cap to the pause on the topic.
-async fn pause_latency(config: &Config, pauses: u32, measures: &mut Measures) -> Result<(), Failure> {
-    let mut config = config.clone();
-    config.kafka.group_id = format!("{}-latency", config.kafka.group_id);
-    config.redis.prefix = format!("{}-latency", config.redis.prefix);
-    config.kafka.start = crate::ingest::positions::Start::Latest;
-    let service = Service::start(&config, Arc::new(AtomicBool::new(false))).await?;
-    while service.metrics.partitions.get() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let redis = measure::RedisProbe::open(&config).await?;
-    let latencies = fill::measure_pauses(&config, pauses).await?;
-    for (measure, percentile) in [("pause_latency_ms_p50", 50.0), ("pause_latency_ms_p99", 99.0)] {
-        measures.add("full", measure, latencies.value_at_percentile(percentile), "ms");
-    }
-    service.stop().await?;
-    redis.remove_all(&config).await
-}
-
-fn per_second(count: u64, wall: Duration) -> u64 {
-    ratio(u128::from(count) * 1_000_000_000, u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX))
-}
-
-fn ratio(of: u128, by: u64) -> u64 {
-    u64::try_from(of / u128::from(by.max(1))).unwrap_or(u64::MAX)
-}
-
-fn print_table(measures: &Measures) {
-    let mut table = Table::new();
-    table.load_preset(UTF8_BORDERS_ONLY).set_header(["case", "measure", "median", "min", "max", "unit"]);
-    for figure in measures.figures() {
-        table.add_row([figure.case, figure.measure, &figure.median, &figure.min, &figure.max, figure.unit]);
-    }
-    println!("{table}");
 }

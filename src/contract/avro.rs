@@ -14,7 +14,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole number: zigzag, seven bits per byte.
+    #[inline]
     pub fn long(&mut self) -> Result<i64, Reason> {
+        match self.rest {
+            // Most are lengths and branches.
+            [byte @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(of_zigzag(u64::from(*byte)))
+            }
+            _ => self.long_of_many_bytes(),
+        }
+    }
+
+    fn long_of_many_bytes(&mut self) -> Result<i64, Reason> {
         let mut value = 0_u64;
         for (position, byte) in self.rest.iter().enumerate().take(10) {
             let bits = u64::from(byte & 0x7f);
@@ -24,7 +36,7 @@ impl<'a> Reader<'a> {
             value |= bits << (7 * position);
             if byte & 0x80 == 0 {
                 self.rest = &self.rest[position + 1..];
-                return Ok((value >> 1) as i64 ^ -((value & 1) as i64));
+                return Ok(of_zigzag(value));
             }
         }
         Err(malformed("a number ends early or is too long"))
@@ -41,6 +53,11 @@ impl<'a> Reader<'a> {
             )));
         };
         self.rest = rest;
+        if text.is_ascii() {
+            // SAFETY: ASCII is UTF-8.
+            #[allow(unsafe_code, reason = "names are short and nearly always ASCII; std takes them byte by byte")]
+            return Ok(unsafe { std::str::from_utf8_unchecked(text) });
+        }
         std::str::from_utf8(text).map_err(|_| Reason::InvalidUtf8(field))
     }
 
@@ -61,6 +78,10 @@ impl<'a> Reader<'a> {
             Err(malformed(&format!("{} bytes follow the record", self.rest.len())))
         }
     }
+}
+
+const fn of_zigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 /// Appends a whole number.

@@ -7,7 +7,7 @@ use super::{
     reason::Reason,
     time::Timestamp,
 };
-use crate::faults::once;
+use crate::faults::remembers_ids;
 
 /// The largest quantity an event may carry: 2^53 − 1, the largest whole number that every JSON reader keeps exact.
 pub const QUANTITY_MAX: i64 = (1 << 53) - 1;
@@ -147,9 +147,9 @@ impl<'a> UsageEvent<'a> {
 }
 
 impl UsageEvent<'_> {
-    /// What the ids of its account know it by; `None` where nothing is kept of ids ([`once`]).
+    /// What the ids of its account know it by; `None` where nothing is kept of ids ([`remembers_ids`]).
     pub fn event_id(&self) -> Option<EventId> {
-        once().then(|| EventId { fingerprint: self.fingerprint(), check: self.content_check() })
+        remembers_ids().then(|| EventId { fingerprint: self.fingerprint(), check: self.content_check() })
     }
 
     /// What makes this event itself.

@@ -312,7 +312,7 @@ mod tests {
             let mut charge = crate::domain::meter::Counters::ZERO;
             charge.set(Meter::CreditsMicro, credits_micro);
             let (position, _) = row.windows.open(WindowKind::Period, period.start);
-            let amounts = row.windows.amounts(&charge);
+            let amounts = row.windows.amounts(&charge, charge.mask());
             row.windows.add(position, &amounts);
             row
         };

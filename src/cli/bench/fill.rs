@@ -1,14 +1,9 @@
 //! The load: what the topic is filled with, and the single events whose pauses are waited for.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rdkafka::{
-    Offset,
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
@@ -23,7 +18,6 @@ use crate::{
         event::{Tokens, Usage, UsageEvent},
         time::Timestamp,
     },
-    notify::reader::{TopicReader, data_of},
 };
 
 /// Workspaces of each organization.
@@ -36,23 +30,45 @@ pub const USERS: u32 = 10;
 const SPAN_MS: i64 = 3_600_000;
 /// Events are up to this much out of order.
 const DISORDER_MS: i64 = 2_000;
-/// Events that one organization's limit allows.
-const CAP: i64 = 3;
-
 /// How much, over how many.
 #[derive(Clone, Copy)]
 pub struct Load {
     /// Events.
     pub events: u64,
-    /// Organizations, the n-th with a share of 1/n.
+    /// Organizations.
     pub organizations: u32,
 }
 
+/// How events fall upon organizations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The n-th has a share of 1/n.
+    Zipf,
+    /// All alike.
+    Uniform,
+    /// Nine of ten events are of the first, the others fall upon all alike.
+    Hot,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Avro in single-object encoding.
+    Avro,
+    /// Avro with the id of a registry.
+    Registry,
+    /// CloudEvents in JSON.
+    Json,
+}
+
+/// The id under which the registry of the bench knows the schema of token events.
+pub const SCHEMA_ID: u32 = 1;
+
 /// Fills the usage topic and returns the mean size of an event.
-pub fn fill(config: &Config, load: Load) -> Result<u64, Failure> {
+pub fn fill(config: &Config, load: Load, shape: Shape, format: Format) -> Result<u64, Failure> {
     let producer = producer(config)?;
     let mut random = StdRng::seed_from_u64(7);
-    let organizations = Zipf::new(load.organizations);
+    let organizations = Organizations::new(shape, load.organizations);
     let start = Clock::System.now().plus_ms(-SPAN_MS);
     let (mut payload, mut bytes) = (Vec::with_capacity(160), 0);
     for number in 0..load.events {
@@ -72,7 +88,8 @@ pub fn fill(config: &Config, load: Load) -> Result<u64, Failure> {
             output: random.random_range(10..1_000),
             ..Tokens::default()
         };
-        write(&names.event(in_order.plus_ms(-random.random_range(0..DISORDER_MS)), tokens), &mut payload);
+        let event = names.event(in_order.plus_ms(-random.random_range(0..DISORDER_MS)), tokens);
+        encode(&event, format, &mut payload);
         bytes += payload.len() as u64;
         send(&producer, &config.topics.usage[0], &names.organization, &payload)?;
     }
@@ -126,64 +143,16 @@ pub fn say_to_all(config: &Config, load: Load, commands: &[Json]) -> Result<u64,
     Ok(said)
 }
 
-/// Each organization has a limit; its last event reaches the cap. Measures until the pause is on the topic, one
-/// organization at a time.
-pub async fn measure_pauses(config: &Config, pauses: u32) -> Result<Histogram<u64>, Failure> {
-    let client = config.client()?;
-    let reader = TopicReader::open(&client, &config.topics.pauses, Offset::End, Duration::from_secs(10))?;
-    let producer = producer(config)?;
-    for number in 0..pauses {
-        let organization = format!("light-{number}");
-        let data = json!({ "organization_id": organization, "actor": "bench", "set_limit": { "limit_id": "l",
-            "scope": "agent:ws/agent", "meter": "input_tokens", "window": "day", "cap": CAP, "action": "pause" } });
-        let record = cloud_event(Kind::Control, "bench", "limit", Clock::System.now(), data).to_string();
-        send(&producer, &config.topics.control, &organization, record.as_bytes())?;
-    }
-    producer.flush(Duration::from_secs(30))?;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let mut latencies = Histogram::new(3)?;
-    let mut produced = HashMap::new();
-    for number in 0..pauses {
-        let organization = format!("light-{number}");
-        for nth in 0..CAP {
-            let names = Names {
-                id: format!("{nth}"),
-                organization: organization.clone(),
-                workspace: "ws".to_owned(),
-                agent: "agent".to_owned(),
-                user: "user".to_owned(),
-            };
-            let mut payload = Vec::new();
-            write(&names.event(Clock::System.now(), Tokens { input: 1, ..Tokens::default() }), &mut payload);
-            // The last of them reaches the cap.
-            produced.insert(organization.clone(), Instant::now());
-            send(&producer, &config.topics.usage[0], &organization, &payload)?;
-            std::thread::sleep(Duration::from_millis(3));
-        }
-        let until = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < until {
-            let Some((_, _, Some(payload))) = reader.next(Duration::from_millis(20)) else { continue };
-            let Some(pause) = data_of(&payload) else { continue };
-            if let Some(at) = pause["organization_id"].as_str().and_then(|paused| produced.remove(paused)) {
-                latencies.record(u64::try_from(at.elapsed().as_millis())?)?;
-                break;
-            }
-        }
-    }
-    if latencies.len() < u64::from(pauses) {
-        return Err(format!("{} of {pauses} pauses came", latencies.len()).into());
-    }
-    Ok(latencies)
-}
-
-fn producer(config: &Config) -> Result<ThreadedProducer<DefaultProducerContext>, Failure> {
+/// A producer that keeps the events of an organization together, as gateways do.
+pub fn producer(config: &Config) -> Result<ThreadedProducer<DefaultProducerContext>, Failure> {
     let mut client = config.client()?;
     client.set("partitioner", "murmur2_random").set("linger.ms", "1").set("compression.type", "lz4");
     client.set("queue.buffering.max.messages", "500000");
     Ok(client.create()?)
 }
 
-fn send(
+/// Hands a record to the producer, and waits while that has no room.
+pub fn send(
     producer: &ThreadedProducer<DefaultProducerContext>,
     topic: &str,
     key: &str,
@@ -200,16 +169,23 @@ fn send(
     }
 }
 
-struct Names {
-    id: String,
-    organization: String,
-    workspace: String,
-    agent: String,
-    user: String,
+/// Who an event is of.
+pub struct Names {
+    /// Its id.
+    pub id: String,
+    /// The organization.
+    pub organization: String,
+    /// The workspace.
+    pub workspace: String,
+    /// The agent.
+    pub agent: String,
+    /// The user.
+    pub user: String,
 }
 
 impl Names {
-    fn event(&self, event_time: Timestamp, tokens: Tokens) -> UsageEvent<'_> {
+    /// A token event of theirs.
+    pub fn event(&self, event_time: Timestamp, tokens: Tokens) -> UsageEvent<'_> {
         let usage = Usage::Tokens { request_model: "large-2026-01", tokens };
         UsageEvent {
             workspace_id: Some(&self.workspace),
@@ -221,24 +197,94 @@ impl Names {
     }
 }
 
-/// Draws ranks with a share of 1/rank, in whole numbers.
-struct Zipf {
+/// Appends an event in a format.
+fn encode(event: &UsageEvent<'_>, format: Format, to: &mut Vec<u8>) {
+    match format {
+        Format::Avro => write(event, to),
+        Format::Registry => {
+            let mut single_object = Vec::with_capacity(160);
+            write(event, &mut single_object);
+            to.push(0);
+            to.extend_from_slice(&SCHEMA_ID.to_be_bytes());
+            // Behind the two marks and the fingerprint of single-object encoding.
+            to.extend_from_slice(&single_object[10..]);
+        }
+        Format::Json => {
+            let Usage::Tokens { request_model, tokens } = event.usage else { unreachable!("the load is token events") };
+            let data = json!({ "organization_id": event.organization_id, "workspace_id": event.workspace_id,
+                "agent_id": event.agent_id, "user_id": event.user_id, "product": event.product,
+                "request_model": request_model, "input_tokens": tokens.input, "output_tokens": tokens.output });
+            let cloud_event = cloud_event(Kind::Token, event.source, event.id, event.event_time, data);
+            to.extend_from_slice(cloud_event.to_string().as_bytes());
+        }
+    }
+}
+
+/// Draws organizations, in whole numbers.
+pub struct Organizations {
+    shape: Shape,
+    /// Up to where the share of each reaches.
     upto: Vec<u64>,
 }
 
-impl Zipf {
-    fn new(ranks: u32) -> Self {
+impl Organizations {
+    /// So many, upon which events fall in a shape.
+    pub fn new(shape: Shape, organizations: u32) -> Self {
         let mut sum = 0;
-        let shares = (1..=u64::from(ranks.max(1))).map(|rank| {
-            sum += 1_000_000_000_000 / rank;
+        let shares = (1..=u64::from(organizations.max(1))).map(|rank| {
+            sum += if shape == Shape::Zipf { 1_000_000_000_000 / rank } else { 1_000_000 };
             sum
         });
-        Self { upto: shares.collect() }
+        Self { shape, upto: shares.collect() }
     }
 
-    fn draw(&self, random: &mut StdRng) -> usize {
-        let total = *self.upto.last().expect("there is at least one rank");
+    /// The number of one.
+    pub fn draw(&self, random: &mut StdRng) -> usize {
+        if self.shape == Shape::Hot && random.random_range(0..10) < 9 {
+            return 0;
+        }
+        let total = *self.upto.last().expect("there is at least one organization");
         let at = random.random_range(0..total);
         self.upto.partition_point(|upto| *upto <= at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{contract::newest, ingest::decode::Decoder};
+
+    #[test]
+    fn events_fall_upon_organizations_as_they_are_told() {
+        for (shape, of_the_first, of_the_last) in [
+            (Shape::Zipf, 3_300..3_500, 300..400),
+            (Shape::Uniform, 900..1_100, 900..1_100),
+            (Shape::Hot, 9_000..9_200, 50..150),
+        ] {
+            let (organizations, mut random) = (Organizations::new(shape, 10), StdRng::seed_from_u64(7));
+            let mut drawn = [0; 10];
+            (0..10_000).for_each(|_| drawn[organizations.draw(&mut random)] += 1);
+            assert!(of_the_first.contains(&drawn[0]) && of_the_last.contains(&drawn[9]), "{shape:?} {drawn:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_the_same_in_every_format() {
+        let names = Names {
+            id: "1".to_owned(),
+            organization: "acme".to_owned(),
+            workspace: "ws".to_owned(),
+            agent: "a".to_owned(),
+            user: "u".to_owned(),
+        };
+        let event =
+            names.event(Timestamp::from_ms(1_769_000_000_123), Tokens { input: 3, output: 4, ..Tokens::default() });
+        let mut decoder = Decoder::new(true);
+        decoder.learn(SCHEMA_ID, Some(&newest(Kind::Token).schema.canonical_form()));
+        for format in [Format::Avro, Format::Registry, Format::Json] {
+            let mut payload = Vec::new();
+            encode(&event, format, &mut payload);
+            assert_eq!(decoder.usage(&payload).expect("an event").event(), event, "{format:?}");
+        }
     }
 }

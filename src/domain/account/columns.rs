@@ -50,6 +50,7 @@ pub struct Amounts<'a> {
 
 impl<'a> Amounts<'a> {
     /// What `charge` has of the meters of `columns`.
+    #[inline]
     pub fn new(charge: &'a Counters, columns: Columns) -> Self {
         let mut by_column = [0; Meter::STORED];
         for (amount, meter) in by_column.iter_mut().zip(columns.meters()) {

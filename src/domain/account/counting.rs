@@ -33,6 +33,8 @@ const COUNTED_WHERE_USED: [WindowKind; 3] = [WindowKind::Minute, WindowKind::Ses
 pub(super) struct Charging<'a> {
     pub(super) event_time: Timestamp,
     pub(super) charge: Counters,
+    /// What [`Counters::mask`] says of it.
+    pub(super) mask: u32,
     /// Who pays, and how it was split.
     pub(super) paid: Option<(&'a Payer, Split)>,
     pub(super) moment: Moment,
@@ -78,7 +80,7 @@ impl Account {
         windows
     }
 
-    /// Counts a charge in all of its scopes, and draws the consequences.
+    /// Counts a charge in all of its scopes, whose rules are followed, and draws the consequences.
     pub(super) fn charge_scopes(&mut self, charged: ChargedScopes, charging: &Charging<'_>) {
         for index in charged.as_slice() {
             self.charge_scope(*index, charging);
@@ -107,10 +109,9 @@ impl Account {
 
     fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>) {
         self.bring_up_to_date(index, charging.moment);
-        self.follow(index);
         let more = self.windows_where_used(index, charging);
         let (mut counting, row) = self.counting(index, charging.moment);
-        let amounts = row.windows.amounts(&charging.charge);
+        let amounts = row.windows.amounts(&charging.charge, charging.mask);
         for window in charging.windows {
             // A refund concerns the period: nobody knows which of its hours it gives back.
             if !charging.is_refund || window.0 == WindowKind::Period {
@@ -151,11 +152,15 @@ impl Account {
     }
 
     /// Looks up the rules that a scope follows, unless that was done since they last changed.
+    #[inline]
     pub(super) fn follow(&mut self, index: ScopeIndex) {
         let revision = self.settings.rules_revision + 1;
-        if self.scopes.slot(index).followed.revision == revision {
-            return;
+        if self.scopes.slot(index).followed.revision != revision {
+            self.look_up_rules(index, revision);
         }
+    }
+
+    fn look_up_rules(&mut self, index: ScopeIndex, revision: u64) {
         let (slot, row) = (self.scopes.slot(index), self.scopes.row(index));
         let (kind, seat_type) = (slot.scope.kind(), row.seat_type());
         let seat = self.settings.seat_types.iter().position(|seat| seat_type == Some(&*seat.name));
@@ -247,7 +252,7 @@ impl Account {
     ) {
         self.follow(index);
         let (mut counting, row) = self.counting(index, moment);
-        let amounts = row.windows.amounts(charge);
+        let amounts = row.windows.amounts(charge, charge.mask());
         for window in windows {
             counting.count(row, *window, &amounts);
         }
@@ -311,7 +316,7 @@ impl Counting<'_> {
     fn count_active_agent(&mut self, row: &mut ScopeRow, charging: &Charging<'_>) {
         let mut active = Counters::ZERO;
         active.set(Meter::ActiveAgents, 1);
-        let amounts = row.windows.amounts(&active);
+        let amounts = row.windows.amounts(&active, active.mask());
         for (window, _) in charging.windows.iter().zip(charging.first_runs).filter(|(_, first_run)| *first_run) {
             self.count(row, *window, &amounts);
         }

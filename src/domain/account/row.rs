@@ -212,7 +212,7 @@ mod tests {
                 counters.set(Meter::InputTokens, 1_000_000);
                 counters.set(Meter::OutputTokens, 200_000);
                 counters.set(Meter::CreditsMicro, 20_000_000);
-                let amounts = row.windows.amounts(&counters);
+                let amounts = row.windows.amounts(&counters, counters.mask());
                 row.windows.add(position, &amounts);
             }
         }

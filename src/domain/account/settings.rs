@@ -216,6 +216,15 @@ impl Calendar {
         .unwrap_or_else(|| window_at(zones, kind, time))
     }
 
+    /// The window of `kind` that contains `time`, remembered as opened; and whether it was not opened before.
+    pub fn open_around(&mut self, zones: &[Zone], kind: WindowKind, time: Timestamp) -> (Window, bool) {
+        if let Some(window) = self.opened(kind).find(|window| window.contains(time)) {
+            return (*window, false);
+        }
+        let window = self.window(zones, kind, time);
+        (window, self.open(kind, window))
+    }
+
     /// Remembers a window as opened. Returns whether that changed anything.
     pub fn open(&mut self, kind: WindowKind, window: Window) -> bool {
         let opened = &mut self.opened[place_of(kind)];

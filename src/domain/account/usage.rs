@@ -136,6 +136,7 @@ impl Account {
         let paid = payer.as_ref().map(|payer| (payer, self.pay(payer, &mut charge)));
         let charging = Charging {
             event_time: event.event_time,
+            mask: charge.mask(),
             charge,
             late: paid.is_some_and(|(payer, _)| payer.late),
             is_refund: false,
@@ -192,8 +193,8 @@ impl Account {
 
     /// The window around `event_time`, remembered as opened.
     pub(super) fn open_window(&mut self, kind: WindowKind, event_time: Timestamp) -> Window {
-        let window = self.calendar.window(&self.settings.zones, kind, event_time);
-        self.calendar_changed |= self.calendar.open(kind, window);
+        let (window, is_new) = self.calendar.open_around(&self.settings.zones, kind, event_time);
+        self.calendar_changed |= is_new;
         window
     }
 
@@ -221,8 +222,15 @@ impl Account {
         Err(Reason::CounterOverflow(format!("organization {}", self.organization_id)))
     }
 
-    /// Publishes what a step led to, and pauses the scope for every new cause.
+    /// Publishes what a step led to, and pauses the scope for every new cause. Most steps lead to nothing.
+    #[inline]
     pub(super) fn take_effects(&mut self, index: ScopeIndex, effects: Effects, moment: Moment) {
+        if !effects.signals.is_empty() || !effects.causes.is_empty() {
+            self.announce_effects(index, effects, moment);
+        }
+    }
+
+    fn announce_effects(&mut self, index: ScopeIndex, effects: Effects, moment: Moment) {
         self.announce_crossings(effects.signals);
         if effects.causes.is_empty() {
             return;
@@ -238,12 +246,16 @@ impl Account {
     /// Holds a row against the rules for every scope of its kind that changed since it was last looked at: causes of
     /// changed or removed rules clear, and what is used already is announced and pauses. So a rule for 100,000 scopes
     /// is one write, and each scope follows when it is next touched.
+    #[inline]
     pub(super) fn bring_up_to_date(&mut self, index: ScopeIndex, moment: Moment) {
         let revision = self.settings.rules_revision;
-        let row = self.scopes.row(index);
-        if row.rules_revision == revision {
-            return;
+        if self.scopes.row(index).rules_revision != revision {
+            self.hold_against_rules(index, revision, moment);
         }
+    }
+
+    fn hold_against_rules(&mut self, index: ScopeIndex, revision: u64, moment: Moment) {
+        let row = self.scopes.row(index);
         let (since, scope) = (row.rules_revision, self.scopes.slot(index).scope.clone());
         let rules: Vec<_> = self.settings.rules_for(scope.kind(), row.seat_type()).cloned().collect();
         let row = self.scopes.row_mut(index);

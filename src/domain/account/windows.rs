@@ -190,9 +190,10 @@ impl Windows {
         }
     }
 
-    /// A charge as it is added to windows of this row. Gives each of its meters a column.
-    pub fn amounts<'a>(&mut self, charge: &'a Counters) -> Amounts<'a> {
-        let mask = charge.mask();
+    /// A charge of the meters in `mask` ([`Counters::mask`]), as it is added to windows of this row. Gives each of them a
+    /// column.
+    #[inline]
+    pub fn amounts<'a>(&mut self, charge: &'a Counters, mask: u32) -> Amounts<'a> {
         if mask & !self.columns.mask() != 0 {
             self.widen(mask);
         }
@@ -207,7 +208,8 @@ impl Windows {
     pub fn add(&mut self, position: usize, amounts: &Amounts<'_>) {
         assert_eq!(amounts.columns, self.columns, "a charge is laid out as the columns of its row");
         for (count, amount) in self.counts_mut(position).iter_mut().zip(amounts.as_slice()) {
-            *count = count.saturating_add(*amount);
+            // Half the instructions of an addition that saturates.
+            *count = count.checked_add(*amount).unwrap_or_else(|| saturated(*count, *amount));
         }
     }
 
@@ -247,6 +249,11 @@ impl Windows {
             self.add(position, &Amounts::new(&counters, self.columns));
         }
     }
+}
+
+#[cold]
+fn saturated(count: i64, amount: i64) -> i64 {
+    count.saturating_add(amount)
 }
 
 /// By what they hold, whichever meters have a column.
@@ -332,7 +339,7 @@ mod tests {
                 windows.open(WindowKind::Hour, at(position as i64));
             }
             let charge = charge(&counts);
-            let amounts = windows.amounts(&charge);
+            let amounts = windows.amounts(&charge, charge.mask());
             windows.add(position, &amounts);
         }
         let first = charge(&[(Meter::CreditsMicro, 7), (Meter::InputTokens, 2), (Meter::PrepaidCreditsMicro, 4)]);

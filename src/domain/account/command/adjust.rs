@@ -72,6 +72,7 @@ impl Account {
         let (event_time, labels) = (adjustment.event_time, Labels::default());
         let charging = Charging {
             event_time,
+            mask: charge.mask(),
             charge,
             late,
             is_refund,

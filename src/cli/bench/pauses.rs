@@ -1,0 +1,193 @@
+//! How long it takes from the event that reaches a cap to the pause on the topic.
+//!
+//! Every organization here has a limit that its only event reaches. When that event is to be sent is fixed beforehand, and
+//! the wait begins then: where the load or its sender is late, the waits show it (no coordinated omission).
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use rdkafka::{Offset, producer::Producer};
+use serde_json::json;
+
+use super::{
+    figures::Figures,
+    fill::{AGENTS, Names, Organizations, Shape, USERS, WORKSPACES, producer, send},
+    probe::RedisProbe,
+};
+use crate::{
+    cli::Failure,
+    clock::Clock,
+    config::Config,
+    contract::{Kind, json::cloud_event, usage::write},
+    domain::event::Tokens,
+    ingest::positions::Start,
+    notify::reader::{TopicReader, data_of},
+    service::Service,
+};
+
+/// Pauses in a second.
+const PAUSES_PER_S: u32 = 50;
+
+/// How often the load is sent.
+const TICK: Duration = Duration::from_millis(1);
+
+/// How long the last pauses may take.
+const LAST_WAIT: Duration = Duration::from_secs(20);
+
+/// What is measured.
+pub struct Steady {
+    /// What the case is called.
+    pub case: &'static str,
+    /// How other events fall upon organizations.
+    pub shape: Shape,
+    /// How many of them.
+    pub organizations: u32,
+    /// Other events in a second.
+    pub events_per_s: u64,
+    /// Pauses.
+    pub pauses: u32,
+}
+
+/// Starts a service, sends the load and measures each pause.
+pub async fn measure(config: &Config, steady: &Steady, figures: &mut Figures) -> Result<(), Failure> {
+    let mut config = config.clone();
+    config.kafka.group_id = format!("{}-{}", config.kafka.group_id, steady.case);
+    config.redis.prefix = format!("{}-{}", config.redis.prefix, steady.case);
+    config.kafka.start = Start::Latest;
+    say_limits(&config, steady)?;
+    let service = Service::start(&config, Arc::new(AtomicBool::new(false))).await?;
+    while service.metrics.partitions.get() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    say_limits(&config, steady)?;
+    while service.metrics.consumed.get() < u64::from(steady.pauses) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (waits, sent) = tokio::task::block_in_place(|| send_and_wait(&config, steady))?;
+    let case = steady.case;
+    figures.add(case, "events_per_s", sent, "1/s");
+    figures.add(case, "pauses", waits.len(), "");
+    for (measure, percentile) in [
+        ("pause_latency_ms_p50", 50.0),
+        ("pause_latency_ms_p99", 99.0),
+        ("pause_latency_ms_p99_9", 99.9),
+        ("pause_latency_ms_max", 100.0),
+    ] {
+        figures.add_thousandths(case, measure, waits.value_at_percentile(percentile), "ms");
+    }
+    service.stop().await?;
+    let redis = RedisProbe::open(&config).await?;
+    redis.remove_all(&config).await
+}
+
+fn organization(number: u32) -> String {
+    format!("capped-{number}")
+}
+
+/// A cap of one token on the agent of each organization.
+fn say_limits(config: &Config, steady: &Steady) -> Result<(), Failure> {
+    let producer = producer(config)?;
+    for number in 0..steady.pauses {
+        let organization = organization(number);
+        let data = json!({ "organization_id": organization, "actor": "bench", "set_limit": { "limit_id": "l",
+            "scope": "agent:ws/agent", "meter": "input_tokens", "window": "day", "cap": 1, "action": "pause" } });
+        let record = cloud_event(Kind::Control, "bench", "limit", Clock::System.now(), data).to_string();
+        send(&producer, &config.topics.control, &organization, record.as_bytes())?;
+    }
+    Ok(producer.flush(Duration::from_secs(30))?)
+}
+
+/// Returns the waits in microseconds, and how many other events were sent in a second.
+fn send_and_wait(config: &Config, steady: &Steady) -> Result<(Histogram<u64>, u64), Failure> {
+    let reader = TopicReader::open(&config.client()?, &config.topics.pauses, Offset::End, Duration::from_secs(10))?;
+    let begin = Instant::now() + Duration::from_millis(200);
+    let all_sent = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let heard = scope.spawn(|| hear(&reader, steady.pauses, &all_sent));
+        let sent = send_load(config, steady, begin);
+        all_sent.store(true, Ordering::Relaxed);
+        let heard = heard.join().map_err(|_| "the reader of pauses panicked")?;
+        let sent = sent?;
+        let mut waits = Histogram::new(3)?;
+        for number in 0..steady.pauses {
+            let at =
+                heard.get(&organization(number)).ok_or_else(|| format!("{} did not pause", organization(number)))?;
+            waits.record(u64::try_from(at.saturating_duration_since(begin + to_be_sent(number)).as_micros())?)?;
+        }
+        Ok((waits, sent))
+    })
+}
+
+/// When the event of an organization is to be sent, after the begin.
+fn to_be_sent(number: u32) -> Duration {
+    Duration::from_secs(1) * number / PAUSES_PER_S
+}
+
+/// When each pause was seen.
+fn hear(reader: &TopicReader, pauses: u32, all_sent: &AtomicBool) -> HashMap<String, Instant> {
+    let mut heard = HashMap::new();
+    let mut until = None;
+    while heard.len() < pauses as usize && until.is_none_or(|until| Instant::now() < until) {
+        if all_sent.load(Ordering::Relaxed) {
+            until.get_or_insert(Instant::now() + LAST_WAIT);
+        }
+        let Some((_, _, Some(payload))) = reader.next(Duration::from_millis(20)) else { continue };
+        let now = Instant::now();
+        let Some(pause) = data_of(&payload) else { continue };
+        if let Some(organization_id) = pause["organization_id"].as_str() {
+            heard.entry(organization_id.to_owned()).or_insert(now);
+        }
+    }
+    heard
+}
+
+/// Sends what was to be sent by now, again and again, until the last event that reaches a cap.
+fn send_load(config: &Config, steady: &Steady, begin: Instant) -> Result<u64, Failure> {
+    let (producer, topic) = (producer(config)?, &config.topics.usage[0]);
+    let organizations = Organizations::new(steady.shape, steady.organizations);
+    let mut random = StdRng::seed_from_u64(7);
+    let (mut payload, mut sent, mut capped) = (Vec::with_capacity(160), 0, 0);
+    while capped < steady.pauses {
+        std::thread::sleep(TICK);
+        let since = begin.elapsed();
+        while capped < steady.pauses && to_be_sent(capped) <= since {
+            let names = Names { organization: organization(capped), ..names_of(0, "capped", &mut random) };
+            let names = Names { workspace: "ws".to_owned(), agent: "agent".to_owned(), ..names };
+            payload.clear();
+            write(&names.event(Clock::System.now(), Tokens { input: 1, ..Tokens::default() }), &mut payload);
+            send(&producer, topic, &names.organization, &payload)?;
+            capped += 1;
+        }
+        let wanted = since.as_millis() * u128::from(steady.events_per_s) / 1_000;
+        while u128::from(sent) < wanted {
+            let names = names_of(organizations.draw(&mut random), &sent.to_string(), &mut random);
+            payload.clear();
+            let tokens = Tokens { input: random.random_range(10..5_000), ..Tokens::default() };
+            write(&names.event(Clock::System.now(), tokens), &mut payload);
+            send(&producer, topic, &names.organization, &payload)?;
+            sent += 1;
+        }
+    }
+    let took = begin.elapsed();
+    producer.flush(Duration::from_secs(30))?;
+    Ok(super::figures::per_second(sent, took))
+}
+
+fn names_of(organization: usize, id: &str, random: &mut StdRng) -> Names {
+    let agent = random.random_range(0..AGENTS);
+    Names {
+        id: id.to_owned(),
+        organization: format!("org-{organization:05}"),
+        workspace: format!("ws-{}", agent % WORKSPACES),
+        agent: format!("agent-{agent:02}"),
+        user: format!("user-{}", random.random_range(0..USERS)),
+    }
+}
