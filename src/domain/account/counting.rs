@@ -59,6 +59,15 @@ pub(super) struct Labels {
     pub(super) model: Option<u8>,
 }
 
+/// Where a window is kept that was counted in.
+#[derive(Clone, Copy)]
+struct Kept {
+    /// Its position in the row; `None` if it is stored apart.
+    row: Option<usize>,
+    /// Whether anything was counted in it before.
+    was_there: bool,
+}
+
 /// The parts of an account that counting in one scope needs beside its row.
 struct Counting<'a> {
     settings: &'a Settings,
@@ -191,6 +200,9 @@ impl Account {
     ) -> [Option<(WindowKind, Window)>; COUNTED_WHERE_USED.len()] {
         let used = self.scopes.slot(index).followed.where_used;
         let mut windows = [None; COUNTED_WHERE_USED.len()];
+        if used == [false; COUNTED_WHERE_USED.len()] {
+            return windows;
+        }
         for (position, kind) in COUNTED_WHERE_USED.into_iter().enumerate().filter(|(position, _)| used[*position]) {
             let window = self.window_of(self.scopes.row(index), kind, charging.event_time);
             let counts = match kind {
@@ -263,48 +275,72 @@ impl Account {
 
 impl Counting<'_> {
     /// Adds the charge to one window of the scope, and holds every limit on it against the new count.
+    #[inline]
     fn count(&mut self, row: &mut ScopeRow, (kind, window): (WindowKind, Window), amounts: &Amounts<'_>) {
-        let (was_there, place) = match row.windows.place(kind, window.start) {
+        let kept = match row.windows.place(kind, window.start) {
             Place::Row(position) => {
                 row.windows.add(position, amounts);
-                (true, Ok(position))
+                Kept { row: Some(position), was_there: true }
             }
-            Place::New => {
-                let (position, left) = row.windows.open(kind, window.start);
-                // Sessions that are over are of no use to anybody.
-                if let Some(left) = left.filter(|_| kind != WindowKind::Session) {
-                    let key = self.older_key(kind, left.start);
-                    self.older_changed.push(key.clone());
-                    self.older.insert(key, Some(left.counters));
-                }
-                row.windows.add(position, amounts);
-                (false, Ok(position))
-            }
-            Place::Older => {
-                let key = self.older_key(kind, window.start);
-                self.older_changed.push(key.clone());
-                // What was stored was loaded before; what left the row since is here; so what is missing never was.
-                let counters = self.older.entry(key).or_insert(Some(Counters::ZERO));
-                let counters = counters.as_mut().expect("older windows are loaded before the event is decided");
-                let was_there = *counters != Counters::ZERO;
-                counters.add(amounts.charge);
-                (was_there, Err(&*counters))
-            }
+            Place::New => self.count_in_new(row, (kind, window), amounts),
+            Place::Older => self.count_in_older((kind, window), amounts),
         };
-        if !self.followed.limited[kind as usize] {
-            return;
+        if self.followed.limited[kind as usize] {
+            self.hold_limits(row, (kind, window), amounts.charge, kept);
         }
+    }
+
+    fn count_in_new(
+        &mut self,
+        row: &mut ScopeRow,
+        (kind, window): (WindowKind, Window),
+        amounts: &Amounts<'_>,
+    ) -> Kept {
+        let (position, left) = row.windows.open(kind, window.start);
+        // Sessions that are over are of no use to anybody.
+        if let Some(left) = left.filter(|_| kind != WindowKind::Session) {
+            let key = self.older_key(kind, left.start);
+            self.older_changed.push(key.clone());
+            self.older.insert(key, Some(left.counters));
+        }
+        row.windows.add(position, amounts);
+        Kept { row: Some(position), was_there: false }
+    }
+
+    fn count_in_older(&mut self, (kind, window): (WindowKind, Window), amounts: &Amounts<'_>) -> Kept {
+        let key = self.older_key(kind, window.start);
+        self.older_changed.push(key.clone());
+        // What was stored was loaded before; what left the row since is here; so what is missing never was.
+        let counters = self.older.entry(key).or_insert(Some(Counters::ZERO));
+        let counters = counters.as_mut().expect("older windows are loaded before the event is decided");
+        let was_there = *counters != Counters::ZERO;
+        counters.add(amounts.charge);
+        Kept { row: None, was_there }
+    }
+
+    fn hold_limits(
+        &mut self,
+        row: &ScopeRow,
+        (kind, window): (WindowKind, Window),
+        charge: &Counters,
+        Kept { row: position, was_there }: Kept,
+    ) {
+        let older = match position {
+            Some(_) => None,
+            None => self.older.get(&self.older_key(kind, window.start)).and_then(Option::as_ref),
+        };
+        let count = |meter| match position {
+            Some(position) => row.windows.count(position, meter),
+            None => older.map_or(0, |counters| counters.get(meter)),
+        };
         let rules = self.settings.rules_at(self.followed.places);
         for limit in row.limits.iter().chain(rules).filter(|limit| limit.window == kind) {
-            let after = match place {
-                Ok(position) => row.windows.count(position, limit.meter),
-                Err(older) => older.get(limit.meter),
-            };
+            let after = count(limit.meter);
             if !limit.matters_at(after) {
                 continue;
             }
             // Every meter, also one that is a sum of others, grows by what the charge has of it.
-            let before = was_there.then(|| after - amounts.charge.get(limit.meter));
+            let before = was_there.then(|| after - charge.get(limit.meter));
             if let Some(ceiling) = Ceiling::of_limit(limit, window) {
                 let step = Step::Event { before, after };
                 ceiling.hold(step, self.organization_id, self.scope, self.moment, &mut self.effects);

@@ -91,25 +91,51 @@ impl Account {
             return None;
         }
         let ChargedScopes { workspace, agent, user, .. } = charged;
-        let mut payer = Payer {
+        let own = user.and_then(|user| self.scopes.row(user).member.as_deref());
+        let is_on = |source| payment.is_on(source, own.map(|member| &member.switches));
+        let member = user.filter(|_| payment.mode.has_seats());
+        let seat = member.filter(|_| is_on(Source::Seat));
+        let seat = seat.map_or([None; ALLOWANCES_MAX], |member| self.seat_left(member, event_time, late));
+        let mut means = Means { postpaid: is_on(Source::Postpaid), ..Means::default() };
+        means.seat_micro = seat.iter().flatten().map(|(_, left_micro)| *left_micro).min().unwrap_or(0).max(0);
+        let pool = owner.map(|owner| self.pool(owner));
+        let pool_total_micro = pool.map_or(0, |pool| pool.left_micro(period, event_time));
+        if let Some(pool) = pool.filter(|_| is_on(Source::Pool)) {
+            means.pool_micro = pool_total_micro;
+            if let (Some(cap_micro), Some(user)) = (pool.user_cap_micro, user) {
+                let drawn = self.count_of(user, WindowKind::Period, period, Meter::PoolCreditsMicro);
+                means.pool_micro = means.pool_micro.min(cap_micro.saturating_sub(drawn)).max(0);
+            }
+        }
+        if let Some(pool) = pool.filter(|_| is_on(Source::Prepaid) && !late) {
+            means.prepaid_micro = pool.prepaid_left_micro(event_time);
+        }
+        // Where seat and pool pay it all and something is left of them, limits on what comes after them say nothing.
+        let is_covered = means.seat_micro.saturating_add(means.pool_micro) > charge_micro;
+        let tightest = (!is_covered).then(|| self.tightest(charged.as_slice(), period, event_time)).flatten();
+        means.extra_room_micro = tightest.as_ref().map_or(i64::MAX, |tightest| tightest.room_micro.max(0));
+        let consent_missing =
+            member.is_some() && payment.consent_required && !own.is_some_and(|member| member.consented);
+        if consent_missing {
+            (means.prepaid_micro, means.postpaid) = (0, false);
+        }
+        Some(Payer {
             payment,
-            member: user.filter(|_| payment.mode.has_seats()),
+            member,
             user,
             narrowest: agent.or(workspace).unwrap_or(ORGANIZATION),
             workspace,
             owner,
-            pool_before: owner.and_then(|owner| self.pool(owner).drawn_micro(period.start)),
+            pool_before: pool.and_then(|pool| pool.drawn_micro(period.start)),
             period,
             event_time,
             late,
-            means: Means::default(),
-            seat: [None; ALLOWANCES_MAX],
-            tightest: None,
-            consent_missing: false,
-            pool_total_micro: 0,
-        };
-        self.find_means(&mut payer, charged.as_slice(), charge_micro);
-        Some(payer)
+            means,
+            seat,
+            tightest,
+            consent_missing,
+            pool_total_micro,
+        })
     }
 
     /// The workspace, if it has a pool; else the organization, if that has one. `scopes` begin with the organization, and
@@ -123,53 +149,23 @@ impl Account {
         self.scopes.row(owner).pool.as_ref().expect("the owner was found by its pool")
     }
 
-    fn find_means(&self, payer: &mut Payer, scopes: &[ScopeIndex], charge_micro: i64) {
-        let own = payer.user.and_then(|user| self.scopes.row(user).member.as_ref());
-        let is_on = |source| payer.payment.is_on(source, own.map(|member| &member.switches));
-        if let Some(member) = payer.member.filter(|_| is_on(Source::Seat)) {
-            payer.seat = self.seat_left(member, payer);
-            let left = payer.seat.iter().flatten().map(|(_, left_micro)| *left_micro).min();
-            payer.means.seat_micro = left.unwrap_or(0).max(0);
-        }
-        let (pool_on, prepaid_on) = (is_on(Source::Pool), is_on(Source::Prepaid));
-        payer.means.postpaid = is_on(Source::Postpaid);
-        if let Some(owner) = payer.owner {
-            let pool = self.pool(owner);
-            payer.pool_total_micro = pool.left_micro(payer.period, payer.event_time);
-            if pool_on {
-                payer.means.pool_micro = payer.pool_total_micro;
-                if let (Some(cap_micro), Some(user)) = (pool.user_cap_micro, payer.user) {
-                    let drawn = self.count_of(user, WindowKind::Period, payer.period, Meter::PoolCreditsMicro);
-                    payer.means.pool_micro = payer.means.pool_micro.min(cap_micro.saturating_sub(drawn)).max(0);
-                }
-            }
-            if prepaid_on && !payer.late {
-                payer.means.prepaid_micro = pool.prepaid_left_micro(payer.event_time);
-            }
-        }
-        // Where seat and pool pay it all and something is left of them, limits on what comes after them say nothing.
-        let is_covered = payer.means.seat_micro.saturating_add(payer.means.pool_micro) > charge_micro;
-        payer.tightest = (!is_covered).then(|| self.tightest(scopes, payer.period, payer.event_time)).flatten();
-        payer.means.extra_room_micro = payer.tightest.as_ref().map_or(i64::MAX, |tightest| tightest.room_micro.max(0));
-        let consented = own.is_some_and(|member| member.consented);
-        payer.consent_missing = payer.member.is_some() && payer.payment.consent_required && !consented;
-        if payer.consent_missing {
-            (payer.means.prepaid_micro, payer.means.postpaid) = (0, false);
-        }
-    }
-
     /// What is left of a member's seat, by window.
-    fn seat_left(&self, member: ScopeIndex, payer: &Payer) -> [Option<(Window, i64)>; ALLOWANCES_MAX] {
+    fn seat_left(
+        &self,
+        member: ScopeIndex,
+        event_time: Timestamp,
+        late: bool,
+    ) -> [Option<(Window, i64)>; ALLOWANCES_MAX] {
         let mut left = [None; ALLOWANCES_MAX];
         let row = self.scopes.row(member);
         let Some(seat) = self.scopes.slot(member).followed.seat else { return left };
         let seat_type = &self.settings.seat_types[usize::from(seat)];
         for (slot, allowance) in left.iter_mut().zip(&seat_type.allowances) {
             // The past does not use up the session of the present.
-            if payer.late && allowance.window == WindowKind::Session {
+            if late && allowance.window == WindowKind::Session {
                 continue;
             }
-            let window = self.window_of(row, allowance.window, payer.event_time);
+            let window = self.window_of(row, allowance.window, event_time);
             let used = self.count_of(member, allowance.window, window, Meter::SeatCreditsMicro);
             *slot = Some((window, allowance.amount_micro.saturating_sub(used)));
         }

@@ -230,7 +230,8 @@ impl Windows {
         self.opened_last[kind as usize] = u8::try_from(position).unwrap_or(u8::MAX);
     }
 
-    const fn width(&self) -> usize {
+    /// How many meters have a column.
+    pub const fn width(&self) -> usize {
         self.columns.width()
     }
 
