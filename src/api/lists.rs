@@ -11,14 +11,14 @@ use super::{
     access::{Caller, Role},
     figures,
     guard::{Path, Query},
-    page::{PageQuery, joined},
+    page::PageQuery,
     problem::Problem,
     reads::{OfOrganization, OfWorkspace, PeriodQuery, ReadProblems},
     shapes::{
         AgentInList, Agents, MemberInList, Members, OrganizationInList, Organizations, PeriodShown, StatementShown,
         Statements, UnitShown, WorkspaceInList, Workspaces,
     },
-    snapshot::{Counted, Snapshot},
+    snapshot::{Counted, Snapshot, agent_sort_key},
 };
 use crate::domain::{
     account::row::ScopeRow,
@@ -68,12 +68,6 @@ impl ListQuery {
             }
         })
     }
-}
-
-/// What agents that count alike are sorted by.
-pub(super) fn agent_name(scope: &Scope) -> String {
-    let Scope::Agent { agent, .. } = scope else { return String::new() };
-    joined(&[agent, &scope.to_string()])
 }
 
 /// An organization in a period, with what each scope counted in it.
@@ -134,7 +128,7 @@ impl Api {
                     continue;
                 }
                 let registered = row.registered.as_deref();
-                chosen.offer((count, agent_name(scope)), || AgentInList {
+                chosen.offer((count, agent_sort_key(scope)), || AgentInList {
                     workspace_id: workspace.to_string(),
                     agent_id: agent.to_string(),
                     name,

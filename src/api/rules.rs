@@ -45,7 +45,7 @@ pub async fn limits(
                 continue;
             }
             if page.matches(&[Some(&shown.scope.to_string()), Some(&shown.limit.id)]) {
-                chosen.offer((in_use.used_permille, shown.name()), || limit_shown(&shown, in_use));
+                chosen.offer((in_use.used_permille, shown.sort_key()), || limit_shown(&shown, in_use));
             }
         }
         Ok(())

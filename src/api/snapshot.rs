@@ -11,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::future::Cache;
+use futures::future::ready;
+use moka::{Entry, future::Cache};
 use tokio::task::block_in_place;
 
-use super::{lists::agent_name, problem::Problem, utilisation::LimitInUse};
+use super::{page::joined, problem::Problem, utilisation::LimitInUse};
 use crate::{
     clock::Clock,
     domain::{
@@ -49,6 +50,8 @@ pub struct Snapshot {
     /// Starts of billing periods that were asked for.
     periods: Mutex<BTreeSet<Timestamp>>,
     limits: OnceLock<Vec<LimitInUse>>,
+    /// Somebody asked for the limits.
+    limits_asked: AtomicBool,
 }
 
 impl Snapshot {
@@ -60,6 +63,11 @@ impl Snapshot {
 
     /// Every limit of every scope, those that are used most first.
     pub fn limits_by_use(&self) -> &[LimitInUse] {
+        self.limits_asked.store(true, Ordering::Relaxed);
+        self.sorted_limits()
+    }
+
+    fn sorted_limits(&self) -> &[LimitInUse] {
         self.limits.get_or_init(|| LimitInUse::all_of(self))
     }
 }
@@ -73,25 +81,38 @@ pub struct Counted {
     /// Of every scope that counted anything, also of those that are no longer there.
     pub all: Vec<(Scope, Counters)>,
     agents: OnceLock<Vec<u32>>,
+    /// Somebody asked for the agents.
+    agents_asked: AtomicBool,
 }
 
 impl Counted {
     /// The places of agents among the rows in the order of the list: those with most credits first, then by name.
     pub fn agents_by_credits(&self) -> &[u32] {
+        self.agents_asked.store(true, Ordering::Relaxed);
+        self.sorted_agents()
+    }
+
+    fn sorted_agents(&self) -> &[u32] {
         self.agents.get_or_init(|| {
             let is_agent = |place: &u32| matches!(self.snapshot.rows[*place as usize].0, Scope::Agent { .. });
             let mut agents: Vec<u32> = (0..self.of_rows.len() as u32).filter(is_agent).collect();
             agents.sort_by_cached_key(|place| {
                 let place = *place as usize;
-                (Reverse(self.of_rows[place].get(Meter::CreditsMicro)), agent_name(&self.snapshot.rows[place].0))
+                (Reverse(self.of_rows[place].get(Meter::CreditsMicro)), agent_sort_key(&self.snapshot.rows[place].0))
             });
             agents
         })
     }
 }
 
+/// What agents that count alike are sorted by.
+pub fn agent_sort_key(scope: &Scope) -> String {
+    let Scope::Agent { agent, .. } = scope else { return String::new() };
+    joined(&[agent, &scope.to_string()])
+}
+
 /// Who asks for an organization that nobody has asked for lately waits until it is read. While it is asked for, it is read anew
-/// before it is too old, with all that was asked for of it, and nobody waits.
+/// before it is too old, with all that was asked for of the last one, and nobody waits.
 #[derive(Clone)]
 pub struct Snapshots {
     reader: Reader,
@@ -104,7 +125,7 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Reads by `reader`.
+    /// Reads by `reader`; `clock` says in which window limits stand.
     pub fn new(reader: Reader, clock: Clock) -> Self {
         let rows = |held: &Option<Arc<Snapshot>>| held.as_ref().map_or(1, |snapshot| snapshot.rows.len() as u32 + 1);
         let held = Cache::builder().weigher(move |_, held| rows(held)).max_capacity(ROWS_MAX);
@@ -120,7 +141,7 @@ impl Snapshots {
         }
     }
 
-    /// An organization as it stood at most a second ago.
+    /// An organization as it stood at most a second ago, and the time that it took to read and to sort.
     ///
     /// # Errors
     /// [`Problem::not_found`] if there is none; [`Problem::unavailable`] if it cannot be read.
@@ -177,6 +198,7 @@ impl Snapshots {
             is_renewed: AtomicBool::new(false),
             periods: Mutex::default(),
             limits: OnceLock::new(),
+            limits_asked: AtomicBool::new(false),
         })))
     }
 
@@ -184,18 +206,26 @@ impl Snapshots {
     /// read, whoever asks next is told so.
     async fn renew(self, organization_id: String, last: Arc<Snapshot>) {
         let Ok(Some(next)) = self.read(&organization_id).await else { return };
-        if last.limits.get().is_some() {
-            block_in_place(|| next.limits_by_use());
+        if last.limits_asked.load(Ordering::Relaxed) {
+            block_in_place(|| next.sorted_limits());
         }
         let periods = last.periods.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for start in periods {
-            let counted = self.counted.get(&(last.number, start)).await;
-            let Ok(next) = self.counted_of(&next, &organization_id, start).await else { return };
-            if counted.is_some_and(|counted| counted.agents.get().is_some()) {
-                block_in_place(|| next.agents_by_credits());
+        for start in &periods {
+            let counted = self.counted.get(&(last.number, *start)).await;
+            let Ok(next) = self.counted_of(&next, &organization_id, *start).await else { return };
+            if counted.is_some_and(|counted| counted.agents_asked.load(Ordering::Relaxed)) {
+                block_in_place(|| next.sorted_agents());
             }
         }
-        self.held.insert(organization_id, Some(next)).await;
+        // Where this took long, somebody may have read a newer one meanwhile.
+        let newest = |held: Option<Entry<String, Option<Arc<Snapshot>>>>| {
+            let held = held.and_then(Entry::into_value);
+            ready(Some(held.filter(|held| held.number > next.number).unwrap_or(next)))
+        };
+        self.held.entry(organization_id).and_upsert_with(newest).await;
+        for start in periods {
+            self.counted.invalidate(&(last.number, start)).await;
+        }
     }
 }
 
@@ -216,7 +246,7 @@ fn count(snapshot: Arc<Snapshot>, older: &[(Scope, Counters)], start: Timestamp)
     drop(known);
     all.extend(gone);
     let of_rows = counted.into_iter().map(|counted| counted.unwrap_or(Counters::ZERO)).collect();
-    Counted { snapshot, of_rows, all, agents: OnceLock::new() }
+    Counted { snapshot, of_rows, all, agents: OnceLock::new(), agents_asked: AtomicBool::new(false) }
 }
 
 /// There is no such account.

@@ -34,7 +34,7 @@ pub struct Shown<'a> {
 
 impl Shown<'_> {
     /// What limits that are used alike are sorted by.
-    pub fn name(&self) -> String {
+    pub fn sort_key(&self) -> String {
         let scope = self.scope.to_string();
         let set_on = self.set_on.map_or_else(|| scope.clone(), Selector::describe);
         joined(&[&scope, &self.limit.id, &set_on])
@@ -54,11 +54,11 @@ impl LimitInUse {
                 let used = used(snapshot, row, limit);
                 let of_limit =
                     Self { used_permille: used_permille(limit, used), used, scope: place as u32, limit: nth as u32 };
-                (of_limit.shown(snapshot).name(), of_limit)
+                (of_limit.shown(snapshot).sort_key(), of_limit)
             }));
         }
-        all.sort_unstable_by(|(a_name, a), (b_name, b)| {
-            (Reverse(a.used_permille), a_name).cmp(&(Reverse(b.used_permille), b_name))
+        all.sort_unstable_by(|(a_key, a), (b_key, b)| {
+            (Reverse(a.used_permille), a_key).cmp(&(Reverse(b.used_permille), b_key))
         });
         all.into_iter().map(|(_, limit)| limit).collect()
     }

@@ -25,9 +25,13 @@ mod stages;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
 
 use self::{
-    cases::{Case, Load, Setting, Told, What},
+    cases::{Case, Rate, Setting, Told, What},
     compare::CompareArguments,
     figures::{Figures, print_json, print_table},
     fill::{Format, Shape},
@@ -42,6 +46,9 @@ use crate::{
 
 /// How long a case may take before the bench gives up.
 const CASE_WAIT: Duration = Duration::from_secs(900);
+
+/// How long the broker may take to tell its topics.
+const BROKER_WAIT: Duration = Duration::from_secs(10);
 
 /// The first of so many parts of the events warms up: until most accounts are in memory, the kernel's clearing of that
 /// memory costs as much as the counting, once.
@@ -101,8 +108,14 @@ pub async fn bench(config: &Config, arguments: &BenchArguments) -> Result<(), Fa
             bench.run(case, round).await?;
         }
     }
+    bench.remove_topics().await?;
     let figures = bench.figures.figures();
-    if arguments.json { print_json(&figures) } else { Ok(print_table(&figures)) }
+    if arguments.json {
+        print_json(&figures)
+    } else {
+        print_table(&figures)
+    }
+    Ok(())
 }
 
 /// A run of the bench.
@@ -138,22 +151,26 @@ impl<'a> Bench<'a> {
                 stages::measure(&config, &Told::Prices.commands(), self.load.events, &mut self.figures)
             }
             What::Service(setting) => self.service(case.name, setting, round).await,
-            What::Steady(shape, load) => self.steady(case.name, shape, load, round).await,
+            What::Steady(shape, rate) => self.steady(case.name, shape, rate, round).await,
         }
     }
 
     async fn service(&mut self, case: &'static str, setting: Setting, round: u32) -> Result<(), Failure> {
+        if !leave_out(setting.left_out) {
+            eprintln!("{case} needs a build with the feature `faults`, and is passed over");
+            return Ok(());
+        }
+        leave_out(LeftOut::Nothing);
         let usage = self.filled(setting.shape, setting.format).await?.topics.usage;
         let (mut config, said) = self.told(setting.told).await?;
         apart(&mut config, &format!("{case}-{round}"));
         config.work.workers = Some(setting.workers);
         backlog::obey(&config, said).await?;
         config.topics.usage = usage;
-        if !leave_out(setting.left_out) {
-            eprintln!("{case} needs a build with the feature `faults`, and is passed over");
-            return Ok(());
-        }
-        let backlog = backlog::Backlog { case, events: self.load.events, broker_pid: self.arguments.broker_pid };
+        leave_out(setting.left_out);
+        let (events, broker_pid) = (self.load.events, self.arguments.broker_pid);
+        let has_ids = setting.left_out == LeftOut::Nothing;
+        let backlog = backlog::Backlog { case, events, has_ids, broker_pid };
         let measured = if setting.cold {
             backlog.cold(&config, &mut self.figures).await
         } else {
@@ -163,20 +180,31 @@ impl<'a> Bench<'a> {
         measured
     }
 
-    async fn steady(&mut self, case: &'static str, shape: Shape, load: Load, round: u32) -> Result<(), Failure> {
+    async fn steady(&mut self, case: &'static str, shape: Shape, rate: Rate, round: u32) -> Result<(), Failure> {
         let full = self.figures.median("full", "wall_events_per_s").map(|thousandths| thousandths / 2_000);
-        let events_per_s = match load {
-            Load::Light => 0,
-            Load::Half => self.arguments.rate.or(full).ok_or("half load is that of the case full, or --rate")?,
+        let events_per_s = match rate {
+            Rate::Light => 0,
+            Rate::Half => self.arguments.rate.or(full).ok_or("half load is that of the case full, or --rate")?,
         };
         let mut config = self.config.clone();
         apart(&mut config, &format!("{case}-{round}"));
         config.topics = config.topics.under(&format!("{case}-{round}"));
         config.topics.usage.truncate(1);
         topics::ensure(&config).await?;
-        let Self { load, arguments, figures, .. } = self;
-        let (organizations, pauses) = (load.organizations, arguments.pauses);
-        pauses::measure(&config, &Steady { case, shape, organizations, events_per_s, pauses }, figures).await
+        let Self { load: warm_up, arguments, figures, .. } = self;
+        let (warm_up, pauses) = (*warm_up, arguments.pauses);
+        pauses::measure(&config, &Steady { case, shape, warm_up, events_per_s, pauses }, figures).await
+    }
+
+    /// Removes every topic of this run from the broker.
+    async fn remove_topics(&self) -> Result<(), Failure> {
+        let (admin, name): (AdminClient<DefaultClientContext>, _) =
+            (self.config.client()?.create()?, &self.config.redis.prefix);
+        let all = tokio::task::block_in_place(|| admin.inner().fetch_metadata(None, BROKER_WAIT))?;
+        let topics = all.topics().iter().map(|topic| topic.name());
+        let ours: Vec<&str> = topics.filter(|topic| topic.contains(name.as_str())).collect();
+        admin.delete_topics(&ours, &AdminOptions::new()).await?;
+        Ok(())
     }
 
     /// The configuration that reads a usage topic, filled as it is wanted.

@@ -1,5 +1,7 @@
 //! CloudEvents 1.0 in structured JSON: events and control records read, Avro values turned into JSON.
 
+use std::borrow::Cow;
+
 use apache_avro::types::Value;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
@@ -20,8 +22,10 @@ use crate::domain::{
 /// The attributes of a CloudEvent that we read. Others are allowed and passed over, as the specification asks.
 #[derive(Deserialize)]
 struct CloudEvent<'a> {
-    specversion: String,
-    r#type: String,
+    #[serde(borrow)]
+    specversion: Cow<'a, str>,
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
     source: String,
     id: String,
     time: Option<String>,
@@ -54,7 +58,7 @@ struct UsageData {
 /// A [`Reason`] for every text that is none.
 pub fn read_usage(payload: &[u8]) -> Result<OwnedUsageEvent, Reason> {
     let cloud_event = read_cloud_event(payload)?;
-    let kind = match cloud_event.r#type.as_str() {
+    let kind = match &*cloud_event.r#type {
         "bursar.run.v1" => Kind::Run,
         "bursar.token.v1" => Kind::Token,
         other => {

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """How fast the API answers beside a running replay, what that costs the workers, and how soon a change is live.
 
-    tests/latency/run.py        (BURSAR_BIN=target/release/bursar; needs `hey` and `kcat`, two Debian packages; some 3 minutes)
+    tests/latency/run.py        (BURSAR_BIN=target/release/bursar; needs `hey` and `kcat`, two Debian packages; some 5 minutes)
 
 An organization of some 10,000 agents; a replay that goes on all the time; 500 requests/s at a fixed rate of each route, one
-after the other. The workers' CPU is that of their threads. A figure for people: it asserts nothing about time.
+after the other; then many more events, in turn without requests and with. The workers' CPU is that of their threads.
+Figures for people: they assert nothing about time.
 """
 
+import datetime
 import json
 import os
 import pathlib
@@ -32,6 +34,7 @@ PRICES = {"effective_from": "2020-01-01T00:00:00Z",
           "default_prices": {"input_micro": 3_000_000, "output_micro": 15_000_000}}
 SECONDS, CALLERS, EACH_PER_S = 15, 10, 50
 CHANGES = 100
+HEAVY_PER_S, HEAVY_TIMES = 40_000, 3
 
 
 def replay(house, speed, seed):
@@ -112,6 +115,40 @@ def live(house):
     return statistics.median(waits), waits[int(len(waits) * 0.99) - 1]
 
 
+def heavy(house, over):
+    """Sends events of the organization at a high rate, until it is over."""
+    event = ('org-1\t{"specversion":"1.0","type":"bursar.token.v1","source":"heavy","id":"%d","time":"NOW",'
+             '"data":{"organization_id":"org-1","workspace_id":"ws-1","agent_id":"heavy-%d","request_model":"m",'
+             '"input_tokens":1000,"output_tokens":10}}\n')
+    kcat = subprocess.Popen(["kcat", "-P", "-b", house.kafka, "-t", "usage.events", "-K", "\t", "-X", "linger.ms=5"],
+                            stdin=subprocess.PIPE)
+    began, sent = time.monotonic(), 0
+    while not over.is_set():
+        wanted = int((time.monotonic() - began) * HEAVY_PER_S)
+        line = event.replace("NOW", datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"))
+        kcat.stdin.write("".join(line % (number, number % 8_000) for number in range(sent, wanted)).encode())
+        sent = wanted
+        time.sleep(0.01)
+    kcat.stdin.close()
+    kcat.wait()
+
+
+def cost_of_requests(house):
+    """CPU of the workers per event at a high rate, in turn without and with requests."""
+    over = threading.Event()
+    sender = threading.Thread(target=heavy, args=(house, over), daemon=True)
+    sender.start()
+    time.sleep(5)
+    route = f"http://{house.api}/v1/organizations/org-1/agents"
+    for _ in range(HEAVY_TIMES):
+        rate, without_us, _ = per_event(house, lambda: time.sleep(SECONDS))
+        busy, with_us, (asked, _, p99, _) = per_event(house, lambda: ask(route))
+        print(f"heavy: {rate:.0f} events/s, workers {without_us:.2f} us per event; "
+              f"with {asked:.0f} requests/s (p99 {p99:.1f} ms) {busy:.0f} events/s, {with_us:.2f} us", flush=True)
+    over.set()
+    sender.join()
+
+
 def main():
     directory = tempfile.mkdtemp(prefix="bursar-latency-")
     house = House(directory)
@@ -150,6 +187,8 @@ def main():
         print(f"live: {CHANGES} changes, p50 {p50:.0f} ms, p99 {p99:.0f} ms after the event was produced")
         rate, cpu_us, _ = per_event(house, lambda: time.sleep(SECONDS))
         print(f"no requests: {rate:.0f} events/s, workers {cpu_us:.2f} us per event")
+        over.set()
+        cost_of_requests(house)
     except BaseException:
         print((house.directory / "bursar.log").read_text()[-2_000:], file=sys.stderr)
         raise

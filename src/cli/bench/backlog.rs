@@ -18,6 +18,8 @@ pub struct Backlog {
     pub case: &'static str,
     /// Events in the topic.
     pub events: u64,
+    /// Whether events have ids.
+    pub has_ids: bool,
     /// The process of the broker.
     pub broker_pid: Option<u32>,
 }
@@ -36,7 +38,8 @@ async fn start(config: &Config) -> Result<Service, Failure> {
     Ok(Service::start(config, Arc::new(AtomicBool::new(false))).await?)
 }
 
-async fn wait_for(service: &Service, consumed: u64, look_every: Duration) -> Result<(), Failure> {
+/// Waits until so many records are consumed.
+pub async fn wait_for(service: &Service, consumed: u64, look_every: Duration) -> Result<(), Failure> {
     let began = Instant::now();
     while service.metrics.consumed.get() < consumed {
         tokio::time::sleep(look_every).await;
@@ -62,11 +65,14 @@ impl Backlog {
         let (stored, case) = (redis.stored(config).await?, self.case);
         figures.add(case, "redis_bytes_per_event", memory / self.events.max(1), "B");
         figures.add(case, "redis_bytes_per_agent", stored.account_bytes / stored.agents.max(1), "B");
-        figures.add(case, "redis_bytes_per_id", stored.id_bytes / stored.ids.max(1), "B");
+        // Where they have none, those of control records say nothing.
+        if self.has_ids {
+            figures.add(case, "redis_bytes_per_id", stored.id_bytes / stored.ids.max(1), "B");
+        }
         redis.remove_all(config).await
     }
 
-    /// One process counts the first half and ends; another one goes on, with all accounts to be loaded.
+    /// A service counts the first half and ends; another one goes on, with all accounts to be loaded.
     pub async fn cold(&self, config: &Config, figures: &mut Figures) -> Result<(), Failure> {
         let redis = RedisProbe::open(config).await?;
         let first = start(config).await?;
@@ -74,6 +80,9 @@ impl Backlog {
         let metrics = first.metrics.clone();
         first.stop().await?;
         let left = self.events.saturating_sub(metrics.consumed.get());
+        if left == 0 {
+            return Err(format!("{} takes more events than {}", self.case, self.events).into());
+        }
         let began = Instant::now();
         let second = start(config).await?;
         wait_for(&second, 1, Duration::from_millis(1)).await?;

@@ -75,10 +75,12 @@ impl BareReader {
     }
 
     /// Reads on and returns the payloads of a batch.
+    ///
+    /// # Panics
+    /// If this reader has no batches.
     pub fn payloads(&mut self) -> Vec<Vec<u8>> {
-        let Self::Batch(consumer) = self else { return Vec::new() };
-        let mut batch = Batch::new(BATCH);
-        let _ = consumer.take(Lane::Usage, Duration::from_millis(10), &mut batch).now_or_never();
+        let Self::Batch(consumer) = self else { panic!("payloads are read in batches") };
+        let batch = take_batch(consumer);
         let whole = batch.iter().filter(|message| message.error().is_none());
         whole.map(|message| message.payload().to_vec()).collect()
     }
@@ -88,12 +90,17 @@ impl BareReader {
         match self {
             Self::Poll(consumer) => u64::from(matches!(consumer.poll(Duration::from_millis(10)), Some(Ok(_)))),
             Self::Batch(consumer) => {
-                let mut batch = Batch::new(BATCH);
-                let _ = consumer.take(Lane::Usage, Duration::from_millis(10), &mut batch).now_or_never();
+                let batch = take_batch(consumer);
                 batch.iter().filter(|message| message.error().is_none()).count() as u64
             }
         }
     }
+}
+
+fn take_batch(consumer: &mut Consumer) -> Batch {
+    let mut batch = Batch::new(BATCH);
+    let _ = consumer.take(Lane::Usage, Duration::from_millis(10), &mut batch).now_or_never();
+    batch
 }
 
 /// Reads all events with a bare reader.

@@ -25,12 +25,12 @@ pub enum What {
     /// Bursar, until the backlog is worked off.
     Service(Setting),
     /// Bursar at a steady load: from an event that reaches a cap to the pause.
-    Steady(Shape, Load),
+    Steady(Shape, Rate),
 }
 
 /// How much is sent while pauses are measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Load {
+pub enum Rate {
     /// Only what pauses.
     Light,
     /// Half of what `full` took from the backlog, or what `--rate` says.
@@ -101,9 +101,9 @@ pub const CASES: [Case; 17] = [
     Case { name: "registry", what: What::Service(Setting { format: Format::Registry, ..FULL }) },
     Case { name: "json", what: What::Service(Setting { format: Format::Json, ..FULL }) },
     Case { name: "cold", what: What::Service(Setting { cold: true, ..FULL }) },
-    Case { name: "light_load", what: What::Steady(Shape::Uniform, Load::Light) },
-    Case { name: "half_load", what: What::Steady(Shape::Zipf, Load::Half) },
-    Case { name: "half_load_hot", what: What::Steady(Shape::Hot, Load::Half) },
+    Case { name: "light_load", what: What::Steady(Shape::Uniform, Rate::Light) },
+    Case { name: "half_load", what: What::Steady(Shape::Zipf, Rate::Half) },
+    Case { name: "half_load_hot", what: What::Steady(Shape::Hot, Rate::Half) },
 ];
 
 /// The cases of those names, in their order; all if none is named.

@@ -46,7 +46,7 @@ pub fn compare(arguments: &CompareArguments) -> Result<(), Failure> {
         ]);
     }
     println!("{table}");
-    println!("\"apart\": the slowest round of one is faster than the fastest of the other.");
+    println!("\"apart\": no round of one lies between the rounds of the other.");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The load: what the topic is filled with, and the single events whose pauses are waited for.
+//! The load: what topics are filled with, and what organizations are told before.
 
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub const USERS: u32 = 10;
 const SPAN_MS: i64 = 3_600_000;
 /// Events are up to this much out of order.
 const DISORDER_MS: i64 = 2_000;
+
 /// How much, over how many.
 #[derive(Clone, Copy)]
 pub struct Load {
@@ -146,7 +147,7 @@ pub fn say_to_all(config: &Config, load: Load, commands: &[Json]) -> Result<u64,
 /// A producer that keeps the events of an organization together, as gateways do.
 pub fn producer(config: &Config) -> Result<ThreadedProducer<DefaultProducerContext>, Failure> {
     let mut client = config.client()?;
-    client.set("partitioner", "murmur2_random").set("linger.ms", "1").set("compression.type", "lz4");
+    client.set("partitioner", "murmur2_random").set("linger.ms", "5").set("compression.type", "lz4");
     client.set("queue.buffering.max.messages", "500000");
     Ok(client.create()?)
 }

@@ -18,8 +18,9 @@ use rdkafka::{Offset, producer::Producer};
 use serde_json::json;
 
 use super::{
+    backlog::wait_for,
     figures::Figures,
-    fill::{AGENTS, Names, Organizations, Shape, USERS, WORKSPACES, producer, send},
+    fill::{self, AGENTS, Format, Names, Organizations, Shape, USERS, WORKSPACES, producer, send},
     probe::RedisProbe,
 };
 use crate::{
@@ -28,7 +29,6 @@ use crate::{
     config::Config,
     contract::{Kind, json::cloud_event, usage::write},
     domain::event::Tokens,
-    ingest::positions::Start,
     notify::reader::{TopicReader, data_of},
     service::Service,
 };
@@ -48,30 +48,26 @@ pub struct Steady {
     pub case: &'static str,
     /// How other events fall upon organizations.
     pub shape: Shape,
-    /// How many of them.
-    pub organizations: u32,
+    /// How many events come before, so that accounts are in memory, and over how many organizations.
+    pub warm_up: fill::Load,
     /// Other events in a second.
     pub events_per_s: u64,
     /// Pauses.
     pub pauses: u32,
 }
 
-/// Starts a service, sends the load and measures each pause.
+/// Starts a service, waits until it has counted what warms it up, sends the load and measures each pause.
 pub async fn measure(config: &Config, steady: &Steady, figures: &mut Figures) -> Result<(), Failure> {
-    let mut config = config.clone();
-    config.kafka.group_id = format!("{}-{}", config.kafka.group_id, steady.case);
-    config.redis.prefix = format!("{}-{}", config.redis.prefix, steady.case);
-    config.kafka.start = Start::Latest;
-    say_limits(&config, steady)?;
-    let service = Service::start(&config, Arc::new(AtomicBool::new(false))).await?;
-    while service.metrics.partitions.get() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    say_limits(&config, steady)?;
-    while service.metrics.consumed.get() < u64::from(steady.pauses) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let (waits, sent) = tokio::task::block_in_place(|| send_and_wait(&config, steady))?;
+    let said = tokio::task::block_in_place(|| {
+        say_limits(config, steady)?;
+        fill::say_to_all(config, steady.warm_up, &fill::prices())
+    })?;
+    let service = Service::start(config, Arc::new(AtomicBool::new(false))).await?;
+    let said = said + u64::from(steady.pauses);
+    wait_for(&service, said, Duration::from_millis(10)).await?;
+    tokio::task::block_in_place(|| fill::fill(config, steady.warm_up, steady.shape, Format::Avro))?;
+    wait_for(&service, said + steady.warm_up.events, Duration::from_millis(10)).await?;
+    let (waits, sent) = tokio::task::block_in_place(|| send_and_wait(config, steady))?;
     let case = steady.case;
     figures.add(case, "events_per_s", sent, "1/s");
     figures.add(case, "pauses", waits.len(), "");
@@ -84,8 +80,8 @@ pub async fn measure(config: &Config, steady: &Steady, figures: &mut Figures) ->
         figures.add_thousandths(case, measure, waits.value_at_percentile(percentile), "ms");
     }
     service.stop().await?;
-    let redis = RedisProbe::open(&config).await?;
-    redis.remove_all(&config).await
+    let redis = RedisProbe::open(config).await?;
+    redis.remove_all(config).await
 }
 
 fn organization(number: u32) -> String {
@@ -152,7 +148,7 @@ fn hear(reader: &TopicReader, pauses: u32, all_sent: &AtomicBool) -> HashMap<Str
 /// Sends what was to be sent by now, again and again, until the last event that reaches a cap.
 fn send_load(config: &Config, steady: &Steady, begin: Instant) -> Result<u64, Failure> {
     let (producer, topic) = (producer(config)?, &config.topics.usage[0]);
-    let organizations = Organizations::new(steady.shape, steady.organizations);
+    let organizations = Organizations::new(steady.shape, steady.warm_up.organizations);
     let mut random = StdRng::seed_from_u64(7);
     let (mut payload, mut sent, mut capped) = (Vec::with_capacity(160), 0, 0);
     while capped < steady.pauses {

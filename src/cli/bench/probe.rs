@@ -25,7 +25,7 @@ pub struct Stored {
     pub ids: u64,
 }
 
-/// Accounts that are looked at for the sizes; the sum is scaled up. Every account is looked at if there are fewer.
+/// Accounts that are looked at for the sizes; every account, if there are fewer.
 const SAMPLE: usize = 20_000;
 
 impl RedisProbe {

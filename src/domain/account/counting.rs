@@ -63,7 +63,7 @@ pub(super) struct Labels {
 #[derive(Clone, Copy)]
 struct Kept {
     /// Its position in the row; `None` if it is stored apart.
-    row: Option<usize>,
+    position: Option<usize>,
     /// Whether anything was counted in it before.
     was_there: bool,
 }
@@ -280,7 +280,7 @@ impl Counting<'_> {
         let kept = match row.windows.place(kind, window.start) {
             Place::Row(position) => {
                 row.windows.add(position, amounts);
-                Kept { row: Some(position), was_there: true }
+                Kept { position: Some(position), was_there: true }
             }
             Place::New => self.count_in_new(row, (kind, window), amounts),
             Place::Older => self.count_in_older((kind, window), amounts),
@@ -304,7 +304,7 @@ impl Counting<'_> {
             self.older.insert(key, Some(left.counters));
         }
         row.windows.add(position, amounts);
-        Kept { row: Some(position), was_there: false }
+        Kept { position: Some(position), was_there: false }
     }
 
     fn count_in_older(&mut self, (kind, window): (WindowKind, Window), amounts: &Amounts<'_>) -> Kept {
@@ -315,7 +315,7 @@ impl Counting<'_> {
         let counters = counters.as_mut().expect("older windows are loaded before the event is decided");
         let was_there = *counters != Counters::ZERO;
         counters.add(amounts.charge);
-        Kept { row: None, was_there }
+        Kept { position: None, was_there }
     }
 
     fn hold_limits(
@@ -323,7 +323,7 @@ impl Counting<'_> {
         row: &ScopeRow,
         (kind, window): (WindowKind, Window),
         charge: &Counters,
-        Kept { row: position, was_there }: Kept,
+        Kept { position, was_there }: Kept,
     ) {
         let older = match position {
             Some(_) => None,

@@ -15,6 +15,7 @@ use crate::domain::{
     limit::Limit,
     meter::{Counters, Meter},
     payment::{Means, Mode, Payment, Source, Split},
+    pool::Pool,
     scope::{Scope, ScopeKind},
     signal::{RequestKind, RequestSignal, Signal},
     time::Timestamp,
@@ -101,11 +102,7 @@ impl Account {
         let pool = owner.map(|owner| self.pool(owner));
         let pool_total_micro = pool.map_or(0, |pool| pool.left_micro(period, event_time));
         if let Some(pool) = pool.filter(|_| is_on(Source::Pool)) {
-            means.pool_micro = pool_total_micro;
-            if let (Some(cap_micro), Some(user)) = (pool.user_cap_micro, user) {
-                let drawn = self.count_of(user, WindowKind::Period, period, Meter::PoolCreditsMicro);
-                means.pool_micro = means.pool_micro.min(cap_micro.saturating_sub(drawn)).max(0);
-            }
+            means.pool_micro = pool_total_micro.min(self.pool_left_for(user, pool, period)).max(0);
         }
         if let Some(pool) = pool.filter(|_| is_on(Source::Prepaid) && !late) {
             means.prepaid_micro = pool.prepaid_left_micro(event_time);
@@ -138,6 +135,13 @@ impl Account {
         })
     }
 
+    /// What a pool still pays for a user in a period, where it bounds that.
+    fn pool_left_for(&self, user: Option<ScopeIndex>, pool: &Pool, period: Window) -> i64 {
+        let (Some(cap_micro), Some(user)) = (pool.user_cap_micro, user) else { return i64::MAX };
+        let drawn = self.count_of(user, WindowKind::Period, period, Meter::PoolCreditsMicro);
+        cap_micro.saturating_sub(drawn)
+    }
+
     /// The workspace, if it has a pool; else the organization, if that has one. `scopes` begin with the organization, and
     /// where there is a workspace, that is next; what lies behind them has no pool and need not be looked at.
     pub(super) fn owner_of_nearest_pool(&self, scopes: &[ScopeIndex]) -> Option<ScopeIndex> {
@@ -145,7 +149,7 @@ impl Account {
         scopes[..owners].iter().rev().copied().find(|index| self.scopes.row(*index).pool.is_some())
     }
 
-    pub(super) fn pool(&self, owner: ScopeIndex) -> &crate::domain::pool::Pool {
+    pub(super) fn pool(&self, owner: ScopeIndex) -> &Pool {
         self.scopes.row(owner).pool.as_ref().expect("the owner was found by its pool")
     }
 
