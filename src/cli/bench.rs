@@ -75,9 +75,9 @@ pub struct BenchArguments {
     /// Pauses that are measured at each steady load.
     #[arg(long, default_value_t = 1_000)]
     pauses: u32,
-    /// Events per second at half load, instead of half of what `full` takes from the backlog.
-    #[arg(long)]
-    rate: Option<u64>,
+    /// Events per second of the steady cases. What sends them is on this machine too, and needs as much of it as Bursar.
+    #[arg(long, default_value_t = 10_000)]
+    rate: u64,
     /// Only these cases, separated by commas.
     #[arg(long, value_delimiter = ',')]
     cases: Vec<String>,
@@ -181,10 +181,9 @@ impl<'a> Bench<'a> {
     }
 
     async fn steady(&mut self, case: &'static str, shape: Shape, rate: Rate, round: u32) -> Result<(), Failure> {
-        let full = self.figures.median("full", "wall_events_per_s").map(|thousandths| thousandths / 2_000);
         let events_per_s = match rate {
             Rate::Light => 0,
-            Rate::Half => self.arguments.rate.or(full).ok_or("half load is that of the case full, or --rate")?,
+            Rate::AsTold => self.arguments.rate,
         };
         let mut config = self.config.clone();
         apart(&mut config, &format!("{case}-{round}"));

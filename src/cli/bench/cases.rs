@@ -33,8 +33,8 @@ pub enum What {
 pub enum Rate {
     /// Only what pauses.
     Light,
-    /// Half of what `full` took from the backlog, or what `--rate` says.
-    Half,
+    /// What `--rate` says.
+    AsTold,
 }
 
 /// How Bursar runs in a case.
@@ -102,8 +102,8 @@ pub const CASES: [Case; 17] = [
     Case { name: "json", what: What::Service(Setting { format: Format::Json, ..FULL }) },
     Case { name: "cold", what: What::Service(Setting { cold: true, ..FULL }) },
     Case { name: "light_load", what: What::Steady(Shape::Uniform, Rate::Light) },
-    Case { name: "half_load", what: What::Steady(Shape::Zipf, Rate::Half) },
-    Case { name: "half_load_hot", what: What::Steady(Shape::Hot, Rate::Half) },
+    Case { name: "steady", what: What::Steady(Shape::Zipf, Rate::AsTold) },
+    Case { name: "steady_hot", what: What::Steady(Shape::Hot, Rate::AsTold) },
 ];
 
 /// The cases of those names, in their order; all if none is named.

@@ -98,13 +98,6 @@ impl Figures {
         }
     }
 
-    /// The median of a figure, in thousandths of its unit.
-    pub fn median(&self, case: &str, measure: &str) -> Option<u64> {
-        let series = self.all.iter().find(|series| series.case == case && series.measure == measure)?;
-        let [_, median, _] = series.spread();
-        Some(median)
-    }
-
     /// Medians and ranges.
     pub fn figures(&self) -> Vec<Figure> {
         let figure = |series: &Series| {

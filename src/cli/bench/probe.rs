@@ -34,18 +34,20 @@ impl RedisProbe {
         Ok(Self { connection: Connection::open(&config.redis()?).await? })
     }
 
-    /// CPU that the server has used, in microseconds.
+    /// CPU that the primaries have used, in microseconds.
     pub async fn cpu_us(&self) -> Result<u64, Failure> {
-        let info: InfoDict = self.connection.query(cmd("INFO").arg("cpu")).await?;
-        let seconds = |field: &str| info.get::<String>(field).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+        let all: Vec<InfoDict> = self.connection.query_all(cmd("INFO").arg("cpu")).await?;
+        let figures =
+            all.iter().flat_map(|info| ["used_cpu_user", "used_cpu_sys"].map(|field| info.get::<String>(field)));
         // A figure for people: nothing is decided by it.
-        Ok(((seconds("used_cpu_user") + seconds("used_cpu_sys")) * 1e6) as u64)
+        let seconds: f64 = figures.flatten().filter_map(|text| text.parse::<f64>().ok()).sum();
+        Ok((seconds * 1e6) as u64)
     }
 
-    /// Memory that the server uses, in bytes.
+    /// Memory that the primaries use, in bytes.
     pub async fn memory_bytes(&self) -> Result<u64, Failure> {
-        let info: InfoDict = self.connection.query(cmd("INFO").arg("memory")).await?;
-        Ok(info.get("used_memory").unwrap_or(0))
+        let all: Vec<InfoDict> = self.connection.query_all(cmd("INFO").arg("memory")).await?;
+        Ok(all.iter().filter_map(|info| info.get::<u64>("used_memory")).sum())
     }
 
     /// Sizes of what is stored, by Redis's own MEMORY USAGE.
