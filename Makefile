@@ -9,10 +9,10 @@ TRACES ?= data/azure-llm-2023-conv-3000.csv
 check:
 	scripts/timed "formatting" cargo fmt --check
 	scripts/timed "lints" cargo clippy --locked --all-targets --features faults -- -D warnings
+	scripts/timed "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 	scripts/timed "unit and scenario tests" cargo test --locked --features faults --lib --test scenarios -- --skip n1_through
 
 test: servers check
-	scripts/timed "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 	scripts/timed "contract tests (ledger on memory and Redis)" cargo test --locked --features faults --test ledger
 	scripts/timed "scenarios through the service (real Kafka and Redis)" cargo test --locked --features faults --test scenarios -- n1_through
 	scripts/timed "process tests (real Kafka and Redis)" cargo test --locked --features faults --test process

@@ -4,9 +4,9 @@
 //! cases ─► fill the topic that a case reads ─► tell organizations what it needs ─► backlog or steady load ─► figures
 //! ```
 //!
-//! - [`cases`] says what there is; [`fill`] makes the topics, [`registry`] knows their schema.
-//! - [`bare`] only reads, [`stages`] works in memory on accounts that are [`alone`], [`backlog`] and [`pauses`] run Bursar.
-//! - [`probe`] asks Redis; [`figures`] gathers, [`compare`] holds two runs side by side.
+//! - `cases` says what there is; [`fill`] makes the topics, `registry` knows their schema.
+//! - `bare` only reads, `stages` works in memory on accounts that are [`alone`], `backlog` and `pauses` run Bursar.
+//! - `probe` asks Redis; `figures` gathers, `compare` holds two runs side by side.
 //!
 //! CPU is that of this process; Redis's is its own account of itself (`INFO cpu`), the broker's is that of its process.
 
