@@ -148,45 +148,54 @@ fn read_cursor(text: &str) -> Result<SortKey, Problem> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pages_follow_each_other_without_gap_or_overlap() {
-        let items = |page: &mut Page<i32>| {
-            (0..10).for_each(|n| page.offer((Some(i64::from(n % 3)), format!("{n}")), || n));
-            Ok(())
-        };
+    /// What is on all pages of three, one after the other.
+    fn all_pages(offers: impl Fn(&mut Page<i64>, &PageQuery)) -> Vec<i64> {
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
             let query = PageQuery { cursor, limit: Some(3), search: None };
-            let (page, next) = query.choose(items).expect("a page");
-            seen.extend(page);
-            cursor = next;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        assert_eq!(seen, [2, 5, 8, 1, 4, 7, 0, 3, 6, 9]);
-        // What is passed over by its count alone would not have been shown.
-        let (mut seen, mut cursor) = (Vec::new(), None);
-        loop {
-            let query = PageQuery { cursor, limit: Some(3), search: None };
-            let offers = |page: &mut Page<i32>| {
-                for n in 0..10 {
-                    let count = Some(i64::from(n % 3));
-                    if page.may_show(count, &query) {
-                        page.offer((count, format!("{n}")), || n);
-                    }
-                }
+            let offered = |page: &mut Page<i64>| {
+                offers(page, &query);
                 Ok(())
             };
-            let (page, next) = query.choose(offers).expect("a page");
+            let (page, next) = query.choose(offered).expect("a page");
             seen.extend(page);
             cursor = next;
             if cursor.is_none() {
-                break;
+                return seen;
             }
         }
-        assert_eq!(seen, [2, 5, 8, 1, 4, 7, 0, 3, 6, 9]);
-        let wrong = |query: PageQuery| query.choose(items).expect_err("it is wrong").status().as_u16();
+    }
+
+    #[test]
+    fn pages_follow_each_other_without_gap_or_overlap() {
+        let expected = [2, 5, 8, 1, 4, 7, 0, 3, 6, 9];
+        let offer = |page: &mut Page<i64>, n: i64| page.offer((Some(n % 3), format!("{n}")), || n);
+        assert_eq!(all_pages(|page, _| (0..10).for_each(|n| offer(page, n))), expected);
+        // What is passed over by its count alone would not have been shown.
+        let of_those_that_may = |page: &mut Page<i64>, query: &PageQuery| {
+            for n in 0..10 {
+                if page.may_show(Some(n % 3), query) {
+                    offer(page, n);
+                }
+            }
+        };
+        assert_eq!(all_pages(of_those_that_may), expected);
+        // In their order, nobody has to go on once there are more.
+        let in_order = |page: &mut Page<i64>, _: &PageQuery| {
+            for n in expected {
+                if page.has_more() {
+                    break;
+                }
+                offer(page, n);
+            }
+        };
+        assert_eq!(all_pages(in_order), expected);
+    }
+
+    #[test]
+    fn a_page_or_a_cursor_that_is_none_is_refused() {
+        let wrong =
+            |query: PageQuery| query.choose(|_: &mut Page<i64>| Ok(())).expect_err("it is wrong").status().as_u16();
         assert_eq!(wrong(PageQuery { limit: Some(0), ..PageQuery::default() }), 400);
         assert_eq!(wrong(PageQuery { cursor: Some("x".to_owned()), ..PageQuery::default() }), 400);
     }

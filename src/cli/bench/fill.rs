@@ -74,15 +74,8 @@ pub fn fill(config: &Config, load: Load, shape: Shape, format: Format) -> Result
     let (mut payload, mut bytes) = (Vec::with_capacity(160), 0);
     for number in 0..load.events {
         let organization = organizations.draw(&mut random);
-        let agent = random.random_range(0..AGENTS);
+        let names = Names::drawn(organization, format!("{number:012}"), &mut random);
         let in_order = start.plus_ms((i128::from(number) * i128::from(SPAN_MS) / i128::from(load.events)) as i64);
-        let names = Names {
-            id: format!("{number:012}"),
-            organization: format!("org-{organization:05}"),
-            workspace: format!("ws-{}", agent % WORKSPACES),
-            agent: format!("agent-{agent:02}"),
-            user: format!("user-{}", random.random_range(0..USERS)),
-        };
         payload.clear();
         let tokens = Tokens {
             input: random.random_range(10..5_000),
@@ -185,6 +178,18 @@ pub struct Names {
 }
 
 impl Names {
+    /// Any agent and any user of an organization.
+    pub fn drawn(organization: usize, id: String, random: &mut StdRng) -> Self {
+        let agent = random.random_range(0..AGENTS);
+        Self {
+            id,
+            organization: format!("org-{organization:05}"),
+            workspace: format!("ws-{}", agent % WORKSPACES),
+            agent: format!("agent-{agent:02}"),
+            user: format!("user-{}", random.random_range(0..USERS)),
+        }
+    }
+
     /// A token event of theirs.
     pub fn event(&self, event_time: Timestamp, tokens: Tokens) -> UsageEvent<'_> {
         let usage = Usage::Tokens { request_model: "large-2026-01", tokens };

@@ -20,7 +20,7 @@ use serde_json::json;
 use super::{
     backlog::wait_for,
     figures::Figures,
-    fill::{self, AGENTS, Format, Names, Organizations, Shape, USERS, WORKSPACES, producer, send},
+    fill::{self, Format, Names, Organizations, Shape, producer, send},
     probe::RedisProbe,
 };
 use crate::{
@@ -155,8 +155,13 @@ fn send_load(config: &Config, steady: &Steady, begin: Instant) -> Result<u64, Fa
         std::thread::sleep(TICK);
         let since = begin.elapsed();
         while capped < steady.pauses && to_be_sent(capped) <= since {
-            let names = Names { organization: organization(capped), ..names_of(0, "capped", &mut random) };
-            let names = Names { workspace: "ws".to_owned(), agent: "agent".to_owned(), ..names };
+            let names = Names {
+                id: "capped".to_owned(),
+                organization: organization(capped),
+                workspace: "ws".to_owned(),
+                agent: "agent".to_owned(),
+                user: "user".to_owned(),
+            };
             payload.clear();
             write(&names.event(Clock::System.now(), Tokens { input: 1, ..Tokens::default() }), &mut payload);
             send(&producer, topic, &names.organization, &payload)?;
@@ -164,7 +169,7 @@ fn send_load(config: &Config, steady: &Steady, begin: Instant) -> Result<u64, Fa
         }
         let wanted = since.as_millis() * u128::from(steady.events_per_s) / 1_000;
         while u128::from(sent) < wanted {
-            let names = names_of(organizations.draw(&mut random), &sent.to_string(), &mut random);
+            let names = Names::drawn(organizations.draw(&mut random), sent.to_string(), &mut random);
             payload.clear();
             let tokens = Tokens { input: random.random_range(10..5_000), ..Tokens::default() };
             write(&names.event(Clock::System.now(), tokens), &mut payload);
@@ -175,15 +180,4 @@ fn send_load(config: &Config, steady: &Steady, begin: Instant) -> Result<u64, Fa
     let took = begin.elapsed();
     producer.flush(Duration::from_secs(30))?;
     Ok(super::figures::per_second(sent, took))
-}
-
-fn names_of(organization: usize, id: &str, random: &mut StdRng) -> Names {
-    let agent = random.random_range(0..AGENTS);
-    Names {
-        id: id.to_owned(),
-        organization: format!("org-{organization:05}"),
-        workspace: format!("ws-{}", agent % WORKSPACES),
-        agent: format!("agent-{agent:02}"),
-        user: format!("user-{}", random.random_range(0..USERS)),
-    }
 }
