@@ -41,7 +41,7 @@ impl Stage {
     fn decide(&mut self, from: usize, upto: usize) {
         let decoded: Vec<_> =
             self.payloads[from..upto].iter().map(|payload| self.decoder.usage(payload).expect("an event")).collect();
-        let events: Vec<_> = decoded.iter().map(|decoded| (decoded.event(), decoded.event().event_id())).collect();
+        let events: Vec<_> = decoded.iter().map(|decoded| (*decoded.event(), decoded.event().event_id())).collect();
         let charged = self.account.prepare(&events);
         self.account.decide(&events, &charged);
     }

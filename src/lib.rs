@@ -40,7 +40,7 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`domain`] uses nothing of the others but [`faults`]; arrows go down this list.
+//! [`domain`] uses nothing of the others but [`faults`] and [`prefetch`]; arrows go down this list.
 //!
 //! - [`domain`]: what usage means. Events, prices, windows, who pays, limits, pauses, and the account that decides. The
 //!   specification is `docs/specification.md`; `tests/scenarios` shows every behaviour in plain text.
@@ -55,6 +55,7 @@
 //! - [`service`]: puts all of it together; [`config`], [`topics`] and [`clock`] are what it needs for that.
 //! - [`cli`]: the program.
 //! - [`faults`]: what tests break; constant, and so absent, in every other build.
+//! - [`prefetch`]: asks the processor for what is looked at next.
 
 pub mod api;
 pub mod cli;
@@ -69,5 +70,6 @@ pub mod ledger;
 pub mod notify;
 pub mod observe;
 pub mod outlook;
+pub mod prefetch;
 pub mod service;
 pub mod topics;

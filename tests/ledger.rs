@@ -55,7 +55,7 @@ fn what_is_committed_is_loaded() {
     on_both("loaded", |ledger| async move {
         let older = OlderKey { kind: WindowKind::Hour, start: at(7), scope: "ws:a".into() };
         let first = Changes {
-            fields: vec![("org".into(), b"row \0 bytes".to_vec()), ("settings".into(), b"s".to_vec())],
+            fields: [("org", &b"row \0 bytes"[..]), ("settings", b"s")].into_iter().collect(),
             older: vec![(older.clone(), b"old".to_vec())],
             seen: SeenChanges { append: vec![(at(5), b"0123456789".to_vec())], ..SeenChanges::default() },
             signals: vec![(3, b"three".to_vec()), (12, b"twelve".to_vec())],
@@ -98,7 +98,7 @@ fn u_1_u_2_a_refused_commit_writes_nothing() {
         assert_eq!(commit(&*ledger, changes(None, b"h1")).await, Committed::Written);
         for expected in [None, Some(&b"h0"[..])] {
             let late = Changes {
-                fields: vec![("org".into(), b"wrong".to_vec())],
+                fields: [("org", b"wrong")].into_iter().collect(),
                 seen: SeenChanges { append: vec![(at(5), b"0123456789".to_vec())], ..SeenChanges::default() },
                 signals: vec![(1, b"wrong".to_vec())],
                 ..changes(expected, b"h2")
@@ -118,7 +118,7 @@ fn u_1_u_2_a_refused_commit_writes_nothing() {
 #[test]
 fn a_commit_of_the_largest_size_is_written_whole() {
     on_both("large", |ledger| async move {
-        let fields = (0..1_000).map(|n| (format!("user:{n}").into(), vec![b'x'; 110])).collect();
+        let fields = (0..1_000).map(|n| (format!("user:{n}"), vec![b'x'; 110])).collect();
         let signals = (0..9_000).map(|n| (n, b"s".to_vec())).collect();
         assert_eq!(commit(&*ledger, Changes { fields, signals, ..changes(None, b"h1") }).await, Committed::Written);
         let forget = (0..8_999).collect();
@@ -134,8 +134,8 @@ fn a_commit_of_the_largest_size_is_written_whole() {
 #[test]
 fn a_load_of_any_size_is_answered() {
     on_both("wide", |ledger| async move {
-        let fields = [("user:9999".into(), b"row".to_vec())];
-        commit(&*ledger, Changes { fields: fields.into(), ..changes(None, b"h1") }).await;
+        let fields = [("user:9999", b"row")];
+        commit(&*ledger, Changes { fields: fields.into_iter().collect(), ..changes(None, b"h1") }).await;
         let needs = Needs { scopes: (0..10_000).map(|n| format!("user:{n}").into()).collect(), ..Needs::default() };
         let loaded = ledger.load(&[("acme".into(), needs)]).await.expect("the ledger answers").remove(0);
         assert_eq!((loaded.scopes.len(), loaded.scopes[9_999].as_deref()), (10_000, Some(&b"row"[..])));
@@ -293,7 +293,7 @@ fn a_server_that_evicts_is_refused() {
 #[test]
 fn a_walk_reaches_every_row() {
     on_both("walked", |ledger| async move {
-        let fields = (0..700).map(|n| (format!("agent:w/{n}").into(), n.to_string().into_bytes())).collect();
+        let fields = (0..700).map(|n| (format!("agent:w/{n}"), n.to_string().into_bytes())).collect();
         assert_eq!(commit(&*ledger, Changes { fields, ..changes(None, b"h1") }).await, Committed::Written);
         let (mut cursor, mut seen) = (None, std::collections::BTreeSet::new());
         loop {

@@ -1,6 +1,6 @@
 //! Whom usage is charged to.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,23 @@ impl Scope {
         }
     }
 
+    /// The pieces of its name. A slash within a workspace's name is written `%2F`, so that the first slash always ends it.
+    pub fn pieces(&self) -> [Cow<'_, str>; 4] {
+        let none = Cow::Borrowed("");
+        match self {
+            Self::Organization => [Cow::Borrowed("org"), none.clone(), none.clone(), none],
+            Self::Workspace(name) => [Cow::Borrowed("ws:"), Cow::Borrowed(name), none.clone(), none],
+            Self::User(name) => [Cow::Borrowed("user:"), Cow::Borrowed(name), none.clone(), none],
+            Self::Agent { workspace, agent } => {
+                let workspace = match workspace.contains(['/', '%']) {
+                    true => Cow::Owned(workspace.replace('%', "%25").replace('/', "%2F")),
+                    false => Cow::Borrowed(&**workspace),
+                };
+                [Cow::Borrowed("agent:"), workspace, Cow::Borrowed("/"), Cow::Borrowed(agent)]
+            }
+        }
+    }
+
     /// Reads what [`fmt::Display`] writes.
     ///
     /// # Errors
@@ -83,18 +100,9 @@ impl Scope {
 }
 
 impl fmt::Display for Scope {
-    /// The scope's name in Redis, in signals and on the command line: `org`, `ws:W`, `agent:W/A`, `user:U`. A slash
-    /// within a workspace's name is written `%2F`, so that the first slash always ends it.
+    /// The scope's name in Redis, in signals and on the command line: `org`, `ws:W`, `agent:W/A`, `user:U`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Organization => f.write_str("org"),
-            Self::Workspace(name) => write!(f, "ws:{name}"),
-            Self::User(name) => write!(f, "user:{name}"),
-            Self::Agent { workspace, agent } if workspace.contains(['/', '%']) => {
-                write!(f, "agent:{}/{agent}", workspace.replace('%', "%25").replace('/', "%2F"))
-            }
-            Self::Agent { workspace, agent } => write!(f, "agent:{workspace}/{agent}"),
-        }
+        self.pieces().iter().try_for_each(|piece| f.write_str(piece))
     }
 }
 

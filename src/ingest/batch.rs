@@ -6,7 +6,13 @@ use std::{ffi::CStr, slice, sync::Arc};
 
 use rdkafka::bindings as native;
 
-use crate::domain::{event::EVENT_TIMES_MS, time::Timestamp};
+use crate::{
+    domain::{event::EVENT_TIMES_MS, time::Timestamp},
+    prefetch::prefetch,
+};
+
+/// So many messages ahead the processor is asked for the next one.
+const AHEAD: usize = 8;
 
 /// Messages taken from a source, given back when dropped.
 pub struct Batch {
@@ -58,8 +64,14 @@ impl Batch {
 
     /// The messages, in the order of their partitions.
     pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
-        // SAFETY: librdkafka filled in the pointers, and they live until they are given back.
-        let fetched = self.fetched.iter().map(|message| Message::Fetched(unsafe { &**message }));
+        let fetched = self.fetched.iter().enumerate().map(|(nth, message)| {
+            if let Some(soon) = self.fetched.get(nth + AHEAD) {
+                // SAFETY: as below.
+                prefetch(unsafe { &**soon });
+            }
+            // SAFETY: librdkafka filled in the pointers, and they live until they are given back.
+            Message::Fetched(unsafe { &**message })
+        });
         fetched.chain(self.made.iter().map(Message::Made))
     }
 
@@ -84,7 +96,11 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        for message in &self.fetched {
+        for (nth, message) in self.fetched.iter().enumerate() {
+            if let Some(soon) = self.fetched.get(nth + AHEAD) {
+                // SAFETY: it is given back after this one.
+                prefetch(unsafe { &**soon });
+            }
             // SAFETY: each was taken once and is given back once.
             unsafe { native::rd_kafka_message_destroy(*message) }
         }

@@ -241,7 +241,8 @@ impl Stored {
             return Committed::Refused;
         }
         self.head = Some(changes.head.clone());
-        self.fields.extend(changes.fields.iter().cloned());
+        let text = |name: &[u8]| std::str::from_utf8(name).expect("fields have names").into();
+        self.fields.extend(changes.fields.iter().map(|(name, value)| (text(name), value.to_vec())));
         self.older.extend(changes.older.iter().cloned());
         self.outbox.extend(changes.signals.iter().cloned());
         for number in &changes.forget {

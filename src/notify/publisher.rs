@@ -159,6 +159,10 @@ impl KafkaSink {
     fn new(config: &ClientConfig, topics: OutputTopics, wait: Duration) -> Result<Self, KafkaError> {
         let mut config = config.clone();
         config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");
+        if config.get("linger.ms").is_none() {
+            // What there is is sent together anyway, and a pause that waits for company comes later.
+            config.set("linger.ms", "0");
+        }
         let producer: FutureProducer = config.create()?;
         let partitions = partitions_of(producer.client(), &topics.pauses, wait)?;
         let pause_partitions = i32::try_from(partitions.len()).unwrap_or(i32::MAX);

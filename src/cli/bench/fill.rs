@@ -290,7 +290,7 @@ mod tests {
         for format in [Format::Avro, Format::Registry, Format::Json] {
             let mut payload = Vec::new();
             encode(&event, format, &mut payload);
-            assert_eq!(decoder.usage(&payload).expect("an event").event(), event, "{format:?}");
+            assert_eq!(*decoder.usage(&payload).expect("an event").event(), event, "{format:?}");
         }
     }
 }

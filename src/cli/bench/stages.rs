@@ -65,7 +65,7 @@ fn take(payloads: &[Vec<u8>], decoder: &Decoder, accounts: &mut Accounts, comman
     let began = thread_cpu_time();
     let decoded: Vec<Decoded<'_>> =
         payloads.iter().map(|payload| decoder.usage(payload).expect("the topic holds events")).collect();
-    let events: Vec<Event<'_>> = decoded.iter().map(|decoded| (decoded.event(), decoded.event().event_id())).collect();
+    let events: Vec<Event<'_>> = decoded.iter().map(|decoded| (*decoded.event(), decoded.event().event_id())).collect();
     let decode = thread_cpu_time() - began;
     let mut groups: HashMap<usize, Vec<Event<'_>>> = HashMap::new();
     for event in events {

@@ -23,7 +23,7 @@ impl Account {
         let causes = row.pauses.causes.clone();
         self.attend(index);
         let slot = self.scopes.slot(index);
-        let identity = caused_by.identity(&self.organization_id, &slot.field);
+        let identity = caused_by.identity(&self.organization_id, &slot.field());
         let scope = slot.scope.clone();
         let record_time = moment.record_time;
         self.decided.push(Signal::Pause(PauseChanged { identity, scope, causes, generation, record_time }));
@@ -55,7 +55,7 @@ impl Account {
     pub(super) fn paused_scope(&self, index: ScopeIndex) -> PausedScope {
         let row = self.scopes.row(index);
         let causes_json = (!row.pauses.causes.is_empty()).then(|| paused_json(&row.pauses));
-        PausedScope { scope: self.scopes.slot(index).field.clone(), causes_json, look_at: look_at(row) }
+        PausedScope { scope: self.scopes.slot(index).field(), causes_json, look_at: look_at(row) }
     }
 
     /// Holds the pauses topic against the account: if what was read there of a scope is not its last change, the

@@ -76,7 +76,6 @@ struct Counting<'a> {
     older: &'a mut hashbrown::HashMap<OlderKey, Option<Counters>>,
     older_changed: &'a mut Vec<OlderKey>,
     scope: &'a Scope,
-    field: &'a str,
     moment: Moment,
     effects: Effects,
 }
@@ -101,7 +100,7 @@ impl Account {
 
     /// What counting in a scope needs, beside its row.
     fn counting(&mut self, index: ScopeIndex, moment: Moment) -> (Counting<'_>, &mut ScopeRow) {
-        let (scope, field, followed, row) = self.scopes.parts_mut(index);
+        let (scope, followed, row) = self.scopes.parts_mut(index);
         let counting = Counting {
             settings: &self.settings,
             followed,
@@ -109,7 +108,6 @@ impl Account {
             older: &mut self.older,
             older_changed: &mut self.older_changed,
             scope,
-            field,
             moment,
             effects: Effects::default(),
         };
@@ -230,7 +228,7 @@ impl Account {
 
     /// The counters of a window that the row does not keep any more.
     pub(super) fn older_counters(&self, index: ScopeIndex, kind: WindowKind, start: Timestamp) -> Option<&Counters> {
-        let scope = self.scopes.slot(index).field.clone();
+        let scope = self.scopes.slot(index).field();
         self.older.get(&super::OlderKey { kind, start, scope }).and_then(Option::as_ref)
     }
 
@@ -359,7 +357,7 @@ impl Counting<'_> {
     }
 
     fn older_key(&self, kind: WindowKind, start: Timestamp) -> OlderKey {
-        OlderKey { kind, start, scope: self.field.into() }
+        OlderKey { kind, start, scope: self.scope.to_string().into() }
     }
 }
 

@@ -253,7 +253,7 @@ impl Account {
         moment: Moment,
         policy: &Policy,
     ) -> usize {
-        let place = |account: &Self, index: ScopeIndex, at: Timestamp| (at, account.scopes.slot(index).field.clone());
+        let place = |account: &Self, index: ScopeIndex, at: Timestamp| (at, account.scopes.slot(index).field());
         let page_end = scopes.last().map(|(index, at)| place(self, *index, *at));
         let mut still_within: usize = 0;
         for (index, _) in scopes {

@@ -223,7 +223,7 @@ impl Account {
                 limit.is_spend_limit() && limit.cap.is_some_and(|cap| used >= cap)
             };
             let own = row.limits.iter().filter(|limit| leaves_no_room(limit));
-            binding.extend(own.map(|limit| format!("{} on {}", limit.id, slot.field).into()));
+            binding.extend(own.map(|limit| format!("{} on {}", limit.id, slot.scope).into()));
             let rules = self.settings.rules_with_selectors(slot.scope.kind(), row.seat_type());
             let rules = rules.filter(|(_, limit)| leaves_no_room(limit));
             binding.extend(rules.map(|(selector, limit)| format!("{} on {}", limit.id, selector.describe()).into()));
@@ -360,7 +360,7 @@ impl Account {
         let may_ask = reload.may_ask(day.start) && amount_micro > 0;
         let slot = self.scopes.slot(owner);
         let last = reload.last.clone().unwrap_or_default();
-        let identity = super::identity(&self.organization_id, &["reload", &slot.field, &last]);
+        let identity = super::identity(&self.organization_id, &["reload", &slot.field(), &last]);
         let scope = slot.scope.clone();
         let pool = self.scopes.row_mut(owner).pool.as_mut().expect("it was looked at above");
         let reload = pool.reload.as_mut().expect("it was looked at above");

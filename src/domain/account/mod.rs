@@ -37,10 +37,10 @@ pub mod windows;
 use hashbrown::HashMap;
 
 use self::{
-    changes::{Changes, Head, Loaded, Needs, OlderKey, Stamp},
+    changes::{Changes, Fields, Head, Loaded, Needs, OlderKey, Stamp},
     due::Sweep,
     layout::{LayoutError, pack, unpack},
-    packing::pack_row,
+    packing::put_row,
     row::ScopeRow,
     scopes::{ScopeIndex, Scopes, SlotState},
     seen::SeenIds,
@@ -226,7 +226,7 @@ impl Account {
         let slot = self.scopes.slot_mut(index);
         if matches!(slot.state, SlotState::Unknown) {
             slot.state = SlotState::Requested;
-            needs.scopes.push(slot.field.clone());
+            needs.scopes.push(slot.field());
         }
     }
 
@@ -299,17 +299,20 @@ impl Account {
             forget: self.take_forgotten(),
             ..Changes::default()
         };
-        for index in self.scopes.take_dirty() {
-            changes.fields.push((self.scopes.slot(index).field.clone(), pack_row(self.scopes.row(index))));
+        changes.fields = Fields::with_capacity(self.scopes.dirty().len() + 1);
+        for index in self.scopes.dirty() {
+            let (scope, row) = (&self.scopes.slot(*index).scope, self.scopes.row(*index));
+            changes.fields.add(&scope.pieces(), |packed| put_row(packed, row));
         }
+        self.scopes.forget_dirty();
         if std::mem::take(&mut self.settings_changed) {
-            changes.fields.push(("settings".into(), pack(&self.settings)));
+            changes.fields.push("settings", &pack(&self.settings));
         }
         if std::mem::take(&mut self.calendar_changed) {
-            changes.fields.push(("calendar".into(), pack(&self.calendar)));
+            changes.fields.push("calendar", &pack(&self.calendar));
         }
         if let Some(directory) = changes.seen.directory.take() {
-            changes.fields.push(("segments".into(), directory));
+            changes.fields.push("segments", &directory);
         }
         self.take_older(&mut changes);
         for index in std::mem::take(&mut self.pauses_changed) {

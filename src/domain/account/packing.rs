@@ -20,28 +20,35 @@ const NIL: u8 = 0xc0;
 /// A marker and eight bytes.
 const COUNT_BYTES_MAX: usize = 9;
 
-/// Packs a row in the current layout: a list of its fields without what is empty at its end, for most rows are counters
+/// Writes a row in the current layout: a list of its fields without what is empty at its end, for most rows are counters
 /// and nothing else.
-pub fn pack_row(row: &ScopeRow) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(64 + row.windows.len() * (HEAD_BYTES + row.windows.width() * COUNT_BYTES));
-    put_list(&mut packed, 2);
-    put(&mut packed, &LAYOUT);
+pub fn put_row(packed: &mut Vec<u8>, row: &ScopeRow) {
+    packed.reserve(64 + row.windows.len() * (HEAD_BYTES + row.windows.width() * COUNT_BYTES));
+    put_list(packed, 2);
+    put(packed, &LAYOUT);
     let fields = fields_there(row);
-    put_list(&mut packed, fields);
+    put_list(packed, fields);
     for field in 0..fields {
         match field {
-            0 => put_windows(&mut packed, &row.windows),
-            1 => put_all(&mut packed, &row.limits),
-            2 => put_if_there(&mut packed, row.pool.as_ref()),
-            3 => put_pauses(&mut packed, &row.pauses),
-            4 => put(&mut packed, &row.rules_revision),
-            5 => put_if_there(&mut packed, row.member.as_ref()),
-            6 => put_if_there(&mut packed, row.registered.as_ref()),
-            7 => put_parts(&mut packed, &row.parts),
-            8 => put_all(&mut packed, &row.overshoots),
-            _ => put_models(&mut packed, &row.models),
+            0 => put_windows(packed, &row.windows),
+            1 => put_all(packed, &row.limits),
+            2 => put_if_there(packed, row.pool.as_ref()),
+            3 => put_pauses(packed, &row.pauses),
+            4 => put(packed, &row.rules_revision),
+            5 => put_if_there(packed, row.member.as_ref()),
+            6 => put_if_there(packed, row.registered.as_ref()),
+            7 => put_parts(packed, &row.parts),
+            8 => put_all(packed, &row.overshoots),
+            _ => put_models(packed, &row.models),
         }
     }
+}
+
+/// A row, packed by itself.
+#[cfg(test)]
+pub fn pack_row(row: &ScopeRow) -> Vec<u8> {
+    let mut packed = Vec::new();
+    put_row(&mut packed, row);
     packed
 }
 

@@ -1,9 +1,14 @@
 //! The scopes of one account, each under a small number, so that an event finds its rows by one look-up per scope.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{row::ScopeRow, settings::RulePlaces};
-use crate::domain::{event::UsageEvent, scope::Scope, window::WindowKind};
+use crate::{
+    domain::{event::UsageEvent, scope::Scope, window::WindowKind},
+    prefetch::prefetch,
+};
 
 /// The number of a scope within its account, as long as that is in memory.
 pub type ScopeIndex = u32;
@@ -16,8 +21,6 @@ pub const ORGANIZATION: ScopeIndex = 0;
 pub struct ScopeSlot {
     /// Which scope.
     pub scope: Scope,
-    /// The name of its field in the account.
-    pub field: Box<str>,
     /// What is known of its row.
     pub state: SlotState,
     /// The rules that it follows, as far as they were looked up.
@@ -61,16 +64,41 @@ pub enum SlotState {
 #[derive(Debug)]
 pub struct Scopes {
     slots: Vec<ScopeSlot>,
-    workspaces: HashMap<Box<str>, Workspace>,
-    users: HashMap<Box<str>, ScopeIndex>,
+    /// The numbers of all but the organization, found by their names.
+    numbers: HashTable<ScopeIndex>,
+    hasher: DefaultHashBuilder,
     dirty: Vec<ScopeIndex>,
 }
 
-#[derive(Debug)]
-struct Workspace {
-    /// `None` for agents that belong to the organization itself.
-    index: Option<ScopeIndex>,
-    agents: HashMap<Box<str>, ScopeIndex>,
+/// A scope's name, as an event or a record says it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Name<'a> {
+    Organization,
+    Workspace(&'a str),
+    Agent(&'a str, &'a str),
+    User(&'a str),
+}
+
+impl<'a> From<&'a Scope> for Name<'a> {
+    fn from(scope: &'a Scope) -> Self {
+        match scope {
+            Scope::Organization => Self::Organization,
+            Scope::Workspace(id) => Self::Workspace(id),
+            Scope::Agent { workspace, agent } => Self::Agent(workspace, agent),
+            Scope::User(id) => Self::User(id),
+        }
+    }
+}
+
+impl From<Name<'_>> for Scope {
+    fn from(name: Name<'_>) -> Self {
+        match name {
+            Name::Organization => Self::Organization,
+            Name::Workspace(id) => Self::Workspace(id.into()),
+            Name::Agent(workspace, agent) => Self::Agent { workspace: workspace.into(), agent: agent.into() },
+            Name::User(id) => Self::User(id.into()),
+        }
+    }
 }
 
 /// The scopes that an event is charged to: organization, then workspace, agent and user where it names them.
@@ -105,10 +133,12 @@ impl ChargedScopes {
 
 impl Default for Scopes {
     fn default() -> Self {
-        let mut scopes =
-            Self { slots: Vec::new(), workspaces: HashMap::new(), users: HashMap::new(), dirty: Vec::new() };
-        scopes.add(Scope::Organization);
-        scopes
+        Self {
+            slots: vec![ScopeSlot::new(Scope::Organization)],
+            numbers: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            dirty: Vec::new(),
+        }
     }
 }
 
@@ -122,35 +152,25 @@ impl Scopes {
     pub fn charged_to(&mut self, workspace: Option<&str>, agent: Option<&str>, user: Option<&str>) -> ChargedScopes {
         let [workspace, agent, user] = [workspace, agent, user].map(|name| name.filter(|id| !id.is_empty()));
         ChargedScopes::of(
-            workspace.map(|id| self.workspace(id)),
-            agent.map(|id| self.agent(workspace.unwrap_or_default(), id)),
-            user.map(|id| self.user(id)),
+            workspace.map(|id| self.number(Name::Workspace(id))),
+            agent.map(|id| self.number(Name::Agent(workspace.unwrap_or_default(), id))),
+            user.map(|id| self.number(Name::User(id))),
         )
     }
 
     /// The number of any scope; a new one if it was not named before.
     pub fn index(&mut self, scope: &Scope) -> ScopeIndex {
-        match scope {
-            Scope::Organization => ORGANIZATION,
-            Scope::Workspace(id) => self.workspace(id),
-            Scope::Agent { workspace, agent } => self.agent(workspace, agent),
-            Scope::User(id) => self.user(id),
-        }
+        self.number(scope.into())
     }
 
     /// The number of any scope, if it was named before.
     pub fn known(&self, scope: &Scope) -> Option<ScopeIndex> {
-        match scope {
-            Scope::Organization => Some(ORGANIZATION),
-            Scope::Workspace(id) => self.known_workspace(id),
-            Scope::Agent { workspace, agent } => self.workspaces.get(workspace)?.agents.get(agent).copied(),
-            Scope::User(id) => self.users.get(id).copied(),
-        }
+        self.find(scope.into())
     }
 
     /// The number of a workspace, if it was named before.
     pub fn known_workspace(&self, id: &str) -> Option<ScopeIndex> {
-        self.workspaces.get(id).and_then(|workspace| workspace.index)
+        self.find(Name::Workspace(id))
     }
 
     /// Whether the row of a scope is here.
@@ -166,50 +186,41 @@ impl Scopes {
         })
     }
 
-    fn workspace(&mut self, id: &str) -> ScopeIndex {
-        if let Some(Workspace { index: Some(index), .. }) = self.workspaces.get(id) {
-            return *index;
+    fn find(&self, name: Name<'_>) -> Option<ScopeIndex> {
+        if name == Name::Organization {
+            return Some(ORGANIZATION);
         }
-        let index = self.add(Scope::Workspace(id.into()));
-        self.workspaces.entry_ref(id).or_insert_with(Workspace::empty).index = Some(index);
-        index
+        let is_meant = |index: &ScopeIndex| Name::from(&self.slots[*index as usize].scope) == name;
+        self.numbers.find(self.hasher.hash_one(name), is_meant).copied()
     }
 
-    fn agent(&mut self, workspace: &str, agent: &str) -> ScopeIndex {
-        let known = self.workspaces.get(workspace).and_then(|workspace| workspace.agents.get(agent));
-        if let Some(index) = known {
-            return *index;
-        }
-        let index = self.add(Scope::Agent { workspace: workspace.into(), agent: agent.into() });
-        self.workspaces.entry_ref(workspace).or_insert_with(Workspace::empty).agents.insert(agent.into(), index);
-        index
+    fn number(&mut self, name: Name<'_>) -> ScopeIndex {
+        self.find(name).unwrap_or_else(|| self.add(name))
     }
 
-    fn user(&mut self, id: &str) -> ScopeIndex {
-        if let Some(index) = self.users.get(id) {
-            return *index;
-        }
-        let index = self.add(Scope::User(id.into()));
-        self.users.insert(id.into(), index);
-        index
-    }
-
-    fn add(&mut self, scope: Scope) -> ScopeIndex {
+    fn add(&mut self, name: Name<'_>) -> ScopeIndex {
         let index = ScopeIndex::try_from(self.slots.len()).expect("memory ends long before 2^32 scopes");
-        let field = scope.to_string().into();
         if self.slots.len() == self.slots.capacity() {
             // A quarter more, for slots are large and accounts many: what is not filled is memory all the same.
             self.slots.reserve_exact(self.slots.len() / 4 + 4);
         }
-        self.slots.push(ScopeSlot {
-            scope,
-            field,
-            state: SlotState::Unknown,
-            followed: Followed::default(),
-            dirty: false,
-            pauses_changed: false,
-        });
+        self.slots.push(ScopeSlot::new(name.into()));
+        let Self { slots, numbers, hasher, .. } = self;
+        let hash_of = |index: &ScopeIndex| hasher.hash_one(Name::from(&slots[*index as usize].scope));
+        numbers.insert_unique(hasher.hash_one(name), index, hash_of);
         index
+    }
+
+    /// Asks the processor for the slot of a scope.
+    pub fn prefetch(&self, index: ScopeIndex) {
+        prefetch(self.slot(index));
+    }
+
+    /// Asks the processor for what lies behind the slot of a scope.
+    pub fn prefetch_row(&self, index: ScopeIndex) {
+        if let SlotState::Loaded(row) = &self.slot(index).state {
+            row.windows.prefetch();
+        }
     }
 
     /// The slot of a scope.
@@ -227,7 +238,7 @@ impl Scopes {
         match &self.slot(index).state {
             SlotState::Loaded(row) => row,
             SlotState::Unknown | SlotState::Requested => {
-                panic!("row {} is used before it was loaded", self.slot(index).field)
+                panic!("row {} is used before it was loaded", self.slot(index).scope)
             }
         }
     }
@@ -238,18 +249,18 @@ impl Scopes {
         let slot = &mut self.slots[index as usize];
         match &mut slot.state {
             SlotState::Loaded(row) => row,
-            SlotState::Unknown | SlotState::Requested => panic!("row {} is used before it was loaded", slot.field),
+            SlotState::Unknown | SlotState::Requested => panic!("row {} is used before it was loaded", slot.scope),
         }
     }
 
-    /// A scope, its field, the rules that it follows, and its row to change, which was loaded and counts as changed from
+    /// A scope, the rules that it follows, and its row to change, which was loaded and counts as changed from
     /// now on.
-    pub fn parts_mut(&mut self, index: ScopeIndex) -> (&Scope, &str, &Followed, &mut ScopeRow) {
+    pub fn parts_mut(&mut self, index: ScopeIndex) -> (&Scope, &Followed, &mut ScopeRow) {
         self.mark_dirty(index);
-        let ScopeSlot { scope, field, state, followed, .. } = &mut self.slots[index as usize];
+        let ScopeSlot { scope, state, followed, .. } = &mut self.slots[index as usize];
         match state {
-            SlotState::Loaded(row) => (scope, field, followed, row),
-            SlotState::Unknown | SlotState::Requested => panic!("row {field} is used before it was loaded"),
+            SlotState::Loaded(row) => (scope, followed, row),
+            SlotState::Unknown | SlotState::Requested => panic!("row {scope} is used before it was loaded"),
         }
     }
 
@@ -261,13 +272,11 @@ impl Scopes {
         }
     }
 
-    /// The scopes whose rows have changed since the last call, which then count as unchanged.
-    pub fn take_dirty(&mut self) -> Vec<ScopeIndex> {
-        let dirty = std::mem::take(&mut self.dirty);
-        for index in &dirty {
-            self.slots[*index as usize].dirty = false;
+    /// From now on no row counts as changed.
+    pub fn forget_dirty(&mut self) {
+        for index in self.dirty.drain(..) {
+            self.slots[index as usize].dirty = false;
         }
-        dirty
     }
 
     /// The scopes whose rows have changed.
@@ -286,8 +295,20 @@ impl Scopes {
     }
 }
 
-impl Workspace {
-    fn empty() -> Self {
-        Self { index: None, agents: HashMap::new() }
+impl ScopeSlot {
+    /// The name of its field in the account.
+    pub fn field(&self) -> Box<str> {
+        self.scope.to_string().into()
+    }
+
+    /// A scope of which nothing is known.
+    fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            state: SlotState::Unknown,
+            followed: Followed::default(),
+            dirty: false,
+            pauses_changed: false,
+        }
     }
 }

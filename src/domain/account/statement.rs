@@ -70,7 +70,7 @@ impl Account {
         moment: Moment,
     ) {
         let slot = self.scopes.slot(index);
-        let parts = ["correction", &slot.field, &period.start.ms().to_string(), cause];
+        let parts = ["correction", &slot.field(), &period.start.ms().to_string(), cause];
         self.decided.push(Signal::Statement(Box::new(StatementLine {
             identity: super::identity(&self.organization_id, &parts),
             scope: slot.scope.clone(),

@@ -31,19 +31,25 @@ use crate::{
 const CONTRIBUTORS: usize = 5;
 
 impl Account {
-    /// Asks for what is missing to decide `event`, and returns the scopes that it is charged to. To be called again
-    /// after a load, until nothing is missing: what the base says decides what else is needed.
-    pub fn needs_for_usage(&mut self, event: &UsageEvent<'_>, needs: &mut Needs) -> ChargedScopes {
-        self.need_base(needs);
+    /// The scopes that `event` is charged to.
+    pub fn name_scopes(&mut self, event: &UsageEvent<'_>) -> ChargedScopes {
         let charged = self.scopes.charged(event);
+        charged.as_slice().iter().for_each(|index| self.scopes.prefetch(*index));
+        charged
+    }
+
+    /// Asks for what is missing to decide an event of `event_time` that is charged to these scopes. To be called again
+    /// after a load, until nothing is missing: what the base says decides what else is needed.
+    pub fn needs_for_usage(&mut self, event_time: Timestamp, charged: ChargedScopes, needs: &mut Needs) {
+        self.need_base(needs);
         for index in charged.as_slice() {
             self.need_row(*index, needs);
+            self.scopes.prefetch_row(*index);
         }
         if self.is_loaded() {
-            self.need_segment(event.event_time, needs);
-            self.need_older_windows(event.event_time, charged, needs);
+            self.need_segment(event_time, needs);
+            self.need_older_windows(event_time, charged, needs);
         }
-        charged
     }
 
     pub(super) fn need_segment(&self, time: Timestamp, needs: &mut Needs) {
@@ -62,7 +68,7 @@ impl Account {
                 let slot = self.scopes.slot(*index);
                 let SlotState::Loaded(row) = &slot.state else { continue };
                 if row.windows.place(kind, start) == Place::Older {
-                    let key = OlderKey { kind, start, scope: slot.field.clone() };
+                    let key = OlderKey { kind, start, scope: slot.field() };
                     if !self.older.contains_key(&key) {
                         self.older.insert(key.clone(), None);
                         needs.older.push(key);

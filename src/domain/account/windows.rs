@@ -10,10 +10,13 @@ use super::{
     columns::{Amounts, Columns},
     counting::COUNTED,
 };
-use crate::domain::{
-    meter::{Counters, Meter},
-    time::Timestamp,
-    window::{SESSION_MS, Window, WindowKind, session_from},
+use crate::{
+    domain::{
+        meter::{Counters, Meter},
+        time::Timestamp,
+        window::{SESSION_MS, Window, WindowKind, session_from},
+    },
+    prefetch::prefetch,
 };
 
 /// What a scope used in one window. A window is told by its kind and its start; its end stands in the calendar.
@@ -104,6 +107,12 @@ impl Windows {
     /// The starts of the windows of a kind.
     pub fn starts(&self, kind: WindowKind) -> impl Iterator<Item = Timestamp> + '_ {
         self.heads.iter().filter(move |(code, _)| code.0 == kind).map(|(_, start)| *start)
+    }
+
+    /// Asks the processor for all windows.
+    pub fn prefetch(&self) {
+        prefetch(&self.heads[..]);
+        prefetch(&self.counts[..]);
     }
 
     /// Where the window of `kind` that begins at `start` is kept.

@@ -4,7 +4,7 @@
 
 mod registry;
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use apache_avro::{Schema, from_avro_datum, types::Value};
 
@@ -31,10 +31,10 @@ pub enum Decoded<'a> {
 
 impl Decoded<'_> {
     /// The event.
-    pub fn event(&self) -> UsageEvent<'_> {
+    pub fn event(&self) -> Cow<'_, UsageEvent<'_>> {
         match self {
-            Self::Borrowed(event) => *event,
-            Self::Owned(event) => event.borrow().expect("an event was checked when it was decoded"),
+            Self::Borrowed(event) => Cow::Borrowed(event),
+            Self::Owned(event) => Cow::Owned(event.borrow().expect("an event was checked when it was decoded")),
         }
     }
 }

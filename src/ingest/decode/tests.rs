@@ -50,16 +50,16 @@ fn c11_all_formats_give_the_same_event() {
     let decoder = Decoder::new(false);
     let avro = written(&token_event());
     let json = decoder.usage(TOKEN_JSON.as_bytes()).expect("the example decodes");
-    assert_eq!(json.event(), token_event());
-    assert_eq!(decoder.usage(&avro).expect("Avro decodes").event(), token_event());
+    assert_eq!(*json.event(), token_event());
+    assert_eq!(*decoder.usage(&avro).expect("Avro decodes").event(), token_event());
     let run = UsageEvent {
         id: "run-1",
         usage: Usage::Run { phase: RunPhase::Completed },
         trigger: Some("schedule"),
         ..token_event()
     };
-    assert_eq!(decoder.usage(&written(&run)).expect("Avro decodes").event(), run);
-    assert_eq!(decoder.usage(RUN_JSON.as_bytes()).expect("the example decodes").event(), run);
+    assert_eq!(*decoder.usage(&written(&run)).expect("Avro decodes").event(), run);
+    assert_eq!(*decoder.usage(RUN_JSON.as_bytes()).expect("the example decodes").event(), run);
 }
 
 #[test]
@@ -195,7 +195,7 @@ proptest! {
         let bytes = written(&event);
         let decoder = Decoder::new(false);
         let decoded = decoder.usage(&bytes).expect("it decodes");
-        prop_assert_eq!(decoded.event(), event);
+        prop_assert_eq!(*decoded.event(), event);
         prop_assert!(decoder.usage(&bytes[..bytes.len() - cut]).is_err());
     }
 }

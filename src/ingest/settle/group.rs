@@ -12,7 +12,11 @@ use crate::{
     domain::reason::Reason,
     faults::taste,
     ledger::InputPartition,
+    prefetch::prefetch,
 };
+
+/// So many items are looked at together, so that the processor fetches what one needs while it works on others.
+const AHEAD: usize = 8;
 
 /// The work of a batch, grouped by account.
 #[derive(Default)]
@@ -88,22 +92,48 @@ impl Group {
     pub(super) fn needs(&mut self, items: &mut [Item<'_>]) -> Needs {
         let mut needs = Needs::default();
         let account = self.account.as_mut().expect("an open group has its account");
-        for (nth, number) in self.items[self.settled..].iter().enumerate() {
-            let item = &mut items[*number as usize];
-            match &item.work {
-                Work::Usage(decoded, _) => item.charged = account.needs_for_usage(&decoded.event(), &mut needs),
-                Work::Control(control) => {
-                    if nth == 0 {
-                        account.needs_for_control(&control.record, &mut needs);
-                    }
-                    break;
-                }
-                Work::Correction { scope, .. } => {
-                    account.needs_for_correction(scope, &mut needs);
+        let rest = &self.items[self.settled..];
+        let control = rest.iter().find_map(|number| match &items[*number as usize].work {
+            Work::Control(control) => Some((*number, control)),
+            _ => None,
+        });
+        if let Some((number, control)) = control
+            && rest.first() == Some(&number)
+        {
+            account.needs_for_control(&control.record, &mut needs);
+            return needs;
+        }
+        let upto = control.and_then(|(first, _)| rest.iter().position(|number| *number == first)).unwrap_or(rest.len());
+        let mut pieces = rest[..upto].chunks(AHEAD).peekable();
+        while let Some(piece) = pieces.next() {
+            let next = pieces.peek().copied().unwrap_or_default();
+            next.iter().for_each(|number| prefetch(&items[*number as usize]));
+            for number in piece {
+                let item = &mut items[*number as usize];
+                if let Work::Usage(decoded, _) = &item.work {
+                    item.charged = account.name_scopes(&decoded.event());
                 }
             }
+            for number in piece {
+                match &items[*number as usize] {
+                    Item { work: Work::Usage(decoded, _), charged, .. } => {
+                        account.needs_for_usage(decoded.event().event_time, *charged, &mut needs);
+                    }
+                    Item { work: Work::Correction { scope, .. }, .. } => {
+                        account.needs_for_correction(scope, &mut needs);
+                    }
+                    Item { work: Work::Control(_), .. } => {}
+                }
+            }
+            next.iter().for_each(|number| items[*number as usize].prefetch_texts());
         }
         needs
+    }
+
+    /// Asks the processor for what [`Group::needs`] looks at first.
+    pub(super) fn prefetch(&self, items: &[Item<'_>]) {
+        self.account.iter().for_each(|account| prefetch(&**account));
+        self.items[self.settled..].iter().take(AHEAD).for_each(|number| prefetch(&items[*number as usize]));
     }
 
     /// Decides as many items as one commit may hold, and returns up to which.

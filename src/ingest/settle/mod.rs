@@ -39,6 +39,7 @@ use crate::{
             changes::{Needs, Stamp},
             scopes::ChargedScopes,
         },
+        event::Usage,
         ids::EventId,
         reason::Reason,
         scope::Scope,
@@ -47,6 +48,7 @@ use crate::{
     faults::{Defence, Step, holds, reach},
     ledger::{Committed, Fence, InputPartition, Ledger, LedgerError},
     observe::metrics::Metrics,
+    prefetch::prefetch,
 };
 
 /// Accounts whose commits travel together while the next ones decide.
@@ -98,6 +100,18 @@ impl<'m> Item<'m> {
     /// Something still to be decided.
     pub fn new(work: Work<'m>, position: Option<usize>, offset: i64, record_time: Timestamp) -> Self {
         Self { work, position, offset, record_time, charged: ChargedScopes::default(), is_left_over: false }
+    }
+
+    /// Asks the processor for the texts of an event that are looked at to decide it.
+    fn prefetch_texts(&self) {
+        if let Work::Usage(Decoded::Borrowed(event), _) = &self.work {
+            let model = match event.usage {
+                Usage::Tokens { request_model, .. } => Some(request_model),
+                Usage::Run { .. } => None,
+            };
+            let texts = [event.workspace_id, event.agent_id, event.user_id, event.product, event.trigger, model];
+            texts.into_iter().flatten().for_each(prefetch);
+        }
     }
 }
 
@@ -211,7 +225,10 @@ impl Settler {
         round: &mut Round,
     ) -> Vec<(usize, Needs)> {
         let mut asking = Vec::new();
-        for number in numbers {
+        for (nth, number) in numbers.iter().enumerate() {
+            if let Some(next) = numbers.get(nth + 1) {
+                groups[*next].prefetch(items);
+            }
             let group = &mut groups[*number];
             if let Some(why) = self.quarantine.holds(&group.organization_id) {
                 round.total.add(group.park(items, &why));

@@ -106,8 +106,8 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, retention: Retention) -> Cm
         call.arg(ttl_ms);
     }
     call.arg(changes.fields.len());
-    for (field, value) in &changes.fields {
-        call.arg(&**field).arg(&value[..]);
+    for (field, value) in changes.fields.iter() {
+        call.arg(field).arg(value);
     }
     call.arg(changes.signals.len());
     for (number, signal) in &changes.signals {
@@ -135,10 +135,9 @@ pub fn commit(keys: &AccountKeys, changes: &Changes, retention: Retention) -> Cm
 
 /// About how many bytes a step has, so that its call is built without growing again and again.
 fn commit_bytes(changes: &Changes) -> usize {
-    let fields = changes.fields.iter().map(|(field, value)| field.len() + value.len());
     let ids = changes.seen.append.iter().map(|(_, ids)| ids.len());
     let signals = changes.signals.iter().map(|(_, signal)| signal.len());
-    fields.chain(ids).chain(signals).map(|bytes| bytes + 16).sum()
+    changes.fields.bytes() + ids.chain(signals).map(|bytes| bytes + 16).sum::<usize>()
 }
 
 /// Reads fence and progress at a tag.

@@ -124,7 +124,7 @@ impl Account {
                     && counted.get(*meter).saturating_add(charge.get(*meter)) < 0
             };
             if let Some(meter) = Meter::ALL[..Meter::STORED].iter().find(|meter| below(meter)) {
-                let scope = &self.scopes.slot(*index).field;
+                let scope = &self.scopes.slot(*index).scope;
                 return Err(format!("{scope} has {} {} in that period", counted.get(*meter), meter.name()));
             }
         }

@@ -144,7 +144,7 @@ impl Account {
             let member = account.scopes.row(creator).member.as_ref();
             member.is_some_and(|member| member.built.iter().any(|(of, at)| &**of == name && *at == period.start))
         };
-        let name = workspace.map(|workspace| self.scopes.slot(workspace).field.clone());
+        let name = workspace.map(|workspace| self.scopes.slot(workspace).field());
         let new_in_organization = !built_before(self, "org");
         let new_in_workspace = name.as_ref().is_some_and(|name| !built_before(self, name));
         let member = self.scopes.row_mut(creator).member.get_or_insert_default();
