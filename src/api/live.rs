@@ -270,9 +270,9 @@ impl Ear {
         let Listener { caller, organization_id, workspace_id } = &self.listener;
         let own = |role: &Role| match role {
             Role::WorkspaceAdmin(of, workspace) if **of == **organization_id => {
-                Some(Scope::Workspace(workspace.clone()))
+                Some(Scope::Workspace((&**workspace).into()))
             }
-            Role::Member(of, user) if **of == **organization_id => Some(Scope::User(user.clone())),
+            Role::Member(of, user) if **of == **organization_id => Some(Scope::User((&**user).into())),
             _ => None,
         };
         let scope = match workspace_id {

@@ -2,7 +2,12 @@
 
 use std::{borrow::Cow, fmt};
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+
+/// The name of a workspace, an agent or a user. Names of up to 24 bytes lie in the scope itself: a scope is found by its
+/// name, for every event, and a name elsewhere would have to be fetched.
+pub type Name = CompactString;
 
 /// The kinds of scope. An event is charged to one scope of each kind that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,16 +41,16 @@ pub enum Scope {
     /// The organization itself.
     Organization,
     /// A workspace.
-    Workspace(Box<str>),
+    Workspace(Name),
     /// An agent of a workspace; the same agent id in two workspaces is two agents.
     Agent {
         /// The workspace that the agent belongs to; empty for an agent of the organization itself.
-        workspace: Box<str>,
+        workspace: Name,
         /// The agent within the workspace.
-        agent: Box<str>,
+        agent: Name,
     },
     /// A user.
-    User(Box<str>),
+    User(Name),
 }
 
 impl Scope {
@@ -64,14 +69,14 @@ impl Scope {
         let none = Cow::Borrowed("");
         match self {
             Self::Organization => [Cow::Borrowed("org"), none.clone(), none.clone(), none],
-            Self::Workspace(name) => [Cow::Borrowed("ws:"), Cow::Borrowed(name), none.clone(), none],
-            Self::User(name) => [Cow::Borrowed("user:"), Cow::Borrowed(name), none.clone(), none],
+            Self::Workspace(name) => [Cow::Borrowed("ws:"), Cow::Borrowed(name.as_str()), none.clone(), none],
+            Self::User(name) => [Cow::Borrowed("user:"), Cow::Borrowed(name.as_str()), none.clone(), none],
             Self::Agent { workspace, agent } => {
                 let workspace = match workspace.contains(['/', '%']) {
                     true => Cow::Owned(workspace.replace('%', "%25").replace('/', "%2F")),
-                    false => Cow::Borrowed(&**workspace),
+                    false => Cow::Borrowed(workspace.as_str()),
                 };
-                [Cow::Borrowed("agent:"), workspace, Cow::Borrowed("/"), Cow::Borrowed(agent)]
+                [Cow::Borrowed("agent:"), workspace, Cow::Borrowed("/"), Cow::Borrowed(agent.as_str())]
             }
         }
     }

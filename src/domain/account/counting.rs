@@ -3,7 +3,7 @@
 use super::{
     Account, OlderKey, Policy,
     ceiling::{Ceiling, Effects, Step},
-    columns::Amounts,
+    columns::{Amounts, Columns},
     funding::Payer,
     row::ScopeRow,
     scopes::{ChargedScopes, Followed, ScopeIndex},
@@ -90,8 +90,9 @@ impl Account {
 
     /// Counts a charge in all of its scopes, whose rules are followed, and draws the consequences.
     pub(super) fn charge_scopes(&mut self, charged: ChargedScopes, charging: &Charging<'_>) {
+        let mut amounts = Amounts::new(&charging.charge, Columns::default());
         for index in charged.as_slice() {
-            self.charge_scope(*index, charging);
+            self.charge_scope(*index, charging, &mut amounts);
         }
         if let Some((payer, split)) = charging.paid {
             self.after_payment(payer, &split, charging.moment);
@@ -114,19 +115,19 @@ impl Account {
         (counting, row)
     }
 
-    fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>) {
+    fn charge_scope(&mut self, index: ScopeIndex, charging: &Charging<'_>, amounts: &mut Amounts<'_>) {
         self.bring_up_to_date(index, charging.moment);
         let more = self.windows_where_used(index, charging);
         let (mut counting, row) = self.counting(index, charging.moment);
-        let amounts = row.windows.amounts(&charging.charge, charging.mask);
+        row.windows.lay_out(amounts, charging.mask);
         for window in charging.windows {
             // A refund concerns the period: nobody knows which of its hours it gives back.
             if !charging.is_refund || window.0 == WindowKind::Period {
-                counting.count(row, *window, &amounts);
+                counting.count(row, *window, amounts);
             }
         }
         for window in more.into_iter().flatten() {
-            counting.count(row, window, &amounts);
+            counting.count(row, window, amounts);
         }
         let holds_agents = matches!(counting.scope.kind(), ScopeKind::Organization | ScopeKind::Workspace);
         if holds_agents && charging.first_runs.contains(&true) {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::domain::{
     pause::{Cause as PauseCause, CauseKind},
-    scope::Scope,
+    scope::{Name, Scope},
     time::{MINUTE_MS, SECOND_MS, Timestamp},
     window::{Window, WindowKind, local_hour, window_at},
 };
@@ -115,11 +115,11 @@ impl Account {
     }
 
     /// The workspace of an agent, or the one in which a user wanted for money.
-    pub(super) fn workspace_named_by(&self, index: ScopeIndex) -> Option<Box<str>> {
+    pub(super) fn workspace_named_by(&self, index: ScopeIndex) -> Option<Name> {
         let name = match &self.scopes.slot(index).scope {
             Scope::Agent { workspace, .. } => Some(workspace.clone()),
             Scope::User(_) if self.scopes.is_loaded(index) => {
-                self.scopes.row(index).member.as_ref().and_then(|member| member.wanting_in.clone())
+                self.scopes.row(index).member.as_ref().and_then(|member| member.wanting_in.as_deref().map(Name::from))
             }
             _ => None,
         };

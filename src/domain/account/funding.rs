@@ -284,7 +284,7 @@ impl Account {
         if payer.user == Some(scope) {
             let workspace = payer.workspace.map(|workspace| self.scopes.slot(workspace).scope.clone());
             let name = match workspace {
-                Some(Scope::Workspace(name)) => Some(name),
+                Some(Scope::Workspace(name)) => Some((&*name).into()),
                 _ => None,
             };
             self.scopes.row_mut(scope).member.get_or_insert_default().wanting_in = name;

@@ -54,6 +54,7 @@ use crate::{
         time::Timestamp,
     },
     faults::{Defence, holds, once},
+    prefetch::prefetch,
 };
 
 /// At most this many signals are forgotten by one commit.
@@ -173,6 +174,15 @@ impl Account {
             sweep: None,
             newest_before: Timestamp::MIN,
         }
+    }
+
+    /// Asks the processor for what every event of this account is held against.
+    pub fn prefetch_settings(&self) {
+        let Settings { rate_cards, payments, labels, models, .. } = &self.settings;
+        prefetch(&rate_cards[..]);
+        prefetch(&payments[..]);
+        prefetch(&labels[..]);
+        prefetch(&models[..]);
     }
 
     /// Notes that a batch has ended.

@@ -72,14 +72,14 @@ pub struct Scopes {
 
 /// A scope's name, as an event or a record says it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Name<'a> {
+enum Named<'a> {
     Organization,
     Workspace(&'a str),
     Agent(&'a str, &'a str),
     User(&'a str),
 }
 
-impl<'a> From<&'a Scope> for Name<'a> {
+impl<'a> From<&'a Scope> for Named<'a> {
     fn from(scope: &'a Scope) -> Self {
         match scope {
             Scope::Organization => Self::Organization,
@@ -90,13 +90,13 @@ impl<'a> From<&'a Scope> for Name<'a> {
     }
 }
 
-impl From<Name<'_>> for Scope {
-    fn from(name: Name<'_>) -> Self {
+impl From<Named<'_>> for Scope {
+    fn from(name: Named<'_>) -> Self {
         match name {
-            Name::Organization => Self::Organization,
-            Name::Workspace(id) => Self::Workspace(id.into()),
-            Name::Agent(workspace, agent) => Self::Agent { workspace: workspace.into(), agent: agent.into() },
-            Name::User(id) => Self::User(id.into()),
+            Named::Organization => Self::Organization,
+            Named::Workspace(id) => Self::Workspace(id.into()),
+            Named::Agent(workspace, agent) => Self::Agent { workspace: workspace.into(), agent: agent.into() },
+            Named::User(id) => Self::User(id.into()),
         }
     }
 }
@@ -152,9 +152,9 @@ impl Scopes {
     pub fn charged_to(&mut self, workspace: Option<&str>, agent: Option<&str>, user: Option<&str>) -> ChargedScopes {
         let [workspace, agent, user] = [workspace, agent, user].map(|name| name.filter(|id| !id.is_empty()));
         ChargedScopes::of(
-            workspace.map(|id| self.number(Name::Workspace(id))),
-            agent.map(|id| self.number(Name::Agent(workspace.unwrap_or_default(), id))),
-            user.map(|id| self.number(Name::User(id))),
+            workspace.map(|id| self.number(Named::Workspace(id))),
+            agent.map(|id| self.number(Named::Agent(workspace.unwrap_or_default(), id))),
+            user.map(|id| self.number(Named::User(id))),
         )
     }
 
@@ -170,7 +170,7 @@ impl Scopes {
 
     /// The number of a workspace, if it was named before.
     pub fn known_workspace(&self, id: &str) -> Option<ScopeIndex> {
-        self.find(Name::Workspace(id))
+        self.find(Named::Workspace(id))
     }
 
     /// Whether the row of a scope is here.
@@ -186,19 +186,19 @@ impl Scopes {
         })
     }
 
-    fn find(&self, name: Name<'_>) -> Option<ScopeIndex> {
-        if name == Name::Organization {
+    fn find(&self, name: Named<'_>) -> Option<ScopeIndex> {
+        if name == Named::Organization {
             return Some(ORGANIZATION);
         }
-        let is_meant = |index: &ScopeIndex| Name::from(&self.slots[*index as usize].scope) == name;
+        let is_meant = |index: &ScopeIndex| Named::from(&self.slots[*index as usize].scope) == name;
         self.numbers.find(self.hasher.hash_one(name), is_meant).copied()
     }
 
-    fn number(&mut self, name: Name<'_>) -> ScopeIndex {
+    fn number(&mut self, name: Named<'_>) -> ScopeIndex {
         self.find(name).unwrap_or_else(|| self.add(name))
     }
 
-    fn add(&mut self, name: Name<'_>) -> ScopeIndex {
+    fn add(&mut self, name: Named<'_>) -> ScopeIndex {
         let index = ScopeIndex::try_from(self.slots.len()).expect("memory ends long before 2^32 scopes");
         if self.slots.len() == self.slots.capacity() {
             // A quarter more, for slots are large and accounts many: what is not filled is memory all the same.
@@ -206,7 +206,7 @@ impl Scopes {
         }
         self.slots.push(ScopeSlot::new(name.into()));
         let Self { slots, numbers, hasher, .. } = self;
-        let hash_of = |index: &ScopeIndex| hasher.hash_one(Name::from(&slots[*index as usize].scope));
+        let hash_of = |index: &ScopeIndex| hasher.hash_one(Named::from(&slots[*index as usize].scope));
         numbers.insert_unique(hasher.hash_one(name), index, hash_of);
         index
     }
@@ -220,6 +220,8 @@ impl Scopes {
     pub fn prefetch_row(&self, index: ScopeIndex) {
         if let SlotState::Loaded(row) = &self.slot(index).state {
             row.windows.prefetch();
+            prefetch(&row.parts[..]);
+            prefetch(&row.models[..]);
         }
     }
 
@@ -312,3 +314,4 @@ impl ScopeSlot {
         }
     }
 }
+

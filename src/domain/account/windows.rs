@@ -203,10 +203,21 @@ impl Windows {
     /// column.
     #[inline]
     pub fn amounts<'a>(&mut self, charge: &'a Counters, mask: u32) -> Amounts<'a> {
+        let mut amounts = Amounts::new(charge, self.columns);
+        self.lay_out(&mut amounts, mask);
+        amounts
+    }
+
+    /// Lays a charge of the meters in `mask` out as it is added to windows of this row, unless it is so already: rows that
+    /// an event is charged to mostly have the same columns.
+    #[inline]
+    pub fn lay_out(&mut self, amounts: &mut Amounts<'_>, mask: u32) {
         if mask & !self.columns.mask() != 0 {
             self.widen(mask);
         }
-        Amounts::new(charge, self.columns)
+        if amounts.columns != self.columns {
+            *amounts = amounts.laid_out(self.columns);
+        }
     }
 
     /// Adds a charge to a window. It was checked before that it fits the hour, the day and the period (see

@@ -104,6 +104,7 @@ impl Group {
             return needs;
         }
         let upto = control.and_then(|(first, _)| rest.iter().position(|number| *number == first)).unwrap_or(rest.len());
+        account.prefetch_settings();
         let mut pieces = rest[..upto].chunks(AHEAD).peekable();
         while let Some(piece) = pieces.next() {
             let next = pieces.peek().copied().unwrap_or_default();
@@ -147,7 +148,12 @@ impl Group {
         let account = self.account.as_mut().expect("an open group has its account");
         let mut tally = Settled::default();
         let mut upto = self.settled;
-        for number in &self.items[self.settled..] {
+        let rest = &self.items[self.settled..];
+        for (nth, number) in rest.iter().enumerate() {
+            // The items of a large group have left the cache since they were looked at.
+            if let Some(soon) = rest.get(nth + AHEAD) {
+                prefetch(&items[*soon as usize]);
+            }
             let item = &items[*number as usize];
             let first = upto == self.settled;
             let moment = Moment::of(item.record_time, present);

@@ -96,6 +96,13 @@ pub struct Item<'m> {
     is_left_over: bool,
 }
 
+/// An empty list in the same memory. That of a large batch is some 30 MB, and to get and return it each time costs more than
+/// to keep it.
+pub fn emptied<'m>(mut items: Vec<Item<'_>>) -> Vec<Item<'m>> {
+    items.clear();
+    items.into_iter().map(|_| unreachable!("the list was cleared")).collect()
+}
+
 impl<'m> Item<'m> {
     /// Something still to be decided.
     pub fn new(work: Work<'m>, position: Option<usize>, offset: i64, record_time: Timestamp) -> Self {

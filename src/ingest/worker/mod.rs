@@ -30,7 +30,7 @@ use super::{
     holdings::Holdings,
     patience::Patience,
     positions::Start,
-    settle::{Groups, Item, Settled, Settler, Work},
+    settle::{Groups, Item, Settled, Settler, Work, emptied},
     source::{Lane, Rebalance, Source},
 };
 use crate::{
@@ -112,6 +112,8 @@ pub struct Worker {
     registry: Option<Registry>,
     settler: Settler,
     accounts: Accounts,
+    /// The memory of the last batch's items.
+    spare: Vec<Item<'static>>,
     /// Organizations with signals that are acknowledged and still stored.
     to_forget: BTreeSet<Box<str>>,
     /// How often a partition was stuck lately.
@@ -127,6 +129,7 @@ impl Worker {
             registry: options.registry.clone().map(Registry::new),
             settler: Settler::new(Arc::clone(&around.ledger), options.policy, around.metrics.clone(), random),
             accounts: Accounts::new(options.rows_held_max),
+            spare: Vec::new(),
             to_forget: BTreeSet::new(),
             times_stuck: 0,
             options,
@@ -226,7 +229,8 @@ impl Worker {
         if !batch.is_empty() {
             reach(Step::Taken);
         }
-        let mut items = Vec::with_capacity(batch.len());
+        let mut items = emptied(std::mem::take(&mut self.spare));
+        items.reserve(batch.len());
         let mut groups = Groups::default();
         self.decode_usage(&batch, asked_at, tenure, &mut items, &mut groups, &mut dead).await?;
         self.drain(Lane::Usage, &batch, asked_at, tenure)?;
@@ -242,6 +246,7 @@ impl Worker {
         }
         self.add_corrections(tenure, &mut items, &mut groups);
         if items.is_empty() && dead.is_empty() {
+            self.spare = emptied(items);
             tenure.positions.end_batch();
             return self.idle(tenure).await;
         }
@@ -250,6 +255,7 @@ impl Worker {
         let consumed = decoded + dead.len() as u64;
         self.around.metrics.batch_records.observe(consumed as f64);
         self.settle(tenure, &mut items, groups, dead, consumed, &batch).await?;
+        self.spare = emptied(items);
         tenure.positions.end_batch();
         self.decoder.end_batch();
         tenure.last_batch = Instant::now();

@@ -277,7 +277,7 @@ impl Account {
                 let open = self.settings.requests.open.iter().find(|open| open.id == *request_id);
                 open.map(|open| user(&open.user_id)).into_iter().collect()
             }
-            Command::RegisterWorkspace { workspace_id } => vec![Scope::Workspace(workspace_id.clone())],
+            Command::RegisterWorkspace { workspace_id } => vec![Scope::Workspace((&**workspace_id).into())],
             Command::RegisterAgent { scope } => {
                 let workspace = match scope {
                     Scope::Agent { workspace, .. } if !workspace.is_empty() => {

@@ -106,7 +106,7 @@ impl Account {
         if let Some(registered) = &self.scopes.row(index).registered {
             return Err(format!("{scope} was registered by {} before", registered.created_by));
         }
-        let creator = self.scopes.index(&Scope::User(said.record.actor.clone()));
+        let creator = self.scopes.index(&Scope::User((&*said.record.actor).into()));
         if let Err(message) = self.may_create(creator, &said.record.actor) {
             let kind =
                 RequestKind::CreationRefused { actor: said.record.actor.clone(), message: message.clone().into() };

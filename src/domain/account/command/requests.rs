@@ -54,7 +54,7 @@ impl Account {
         let (id, user_id, since) = (request_id.into(), user_id.into(), said.moment.record_time);
         let request = OpenRequest { id, user_id, seat_type, since, wants: wants.clone() };
         let kind = RequestKind::Opened(pending(&request));
-        self.tell(Scope::User(request.user_id.clone()), kind, said);
+        self.tell(Scope::User((&*request.user_id).into()), kind, said);
         self.settings.requests.open.push(request);
         self.settings_changed = true;
         if self.settings.requests.next_digest.is_none() {
@@ -72,7 +72,7 @@ impl Account {
     /// Grants what was asked for in this very step, and says which limits still leave no room.
     pub(super) fn approve(&mut self, request_id: &str, cap: Option<i64>, said: &Said<'_>) -> Answer {
         let request = self.open_request(request_id)?;
-        let scope = Scope::User(request.user_id.clone());
+        let scope = Scope::User((&*request.user_id).into());
         let index = self.scopes.index(&scope);
         match (&request.wants, cap) {
             (Wants::HigherLimit, Some(cap)) => {
@@ -111,7 +111,7 @@ impl Account {
         self.close_request(request_id);
         let (actor, reason) = (said.record.actor.clone(), said.record.reason.clone());
         let kind = RequestKind::Declined { request_id: request.id, actor, reason };
-        self.tell(Scope::User(request.user_id), kind, said);
+        self.tell(Scope::User((&*request.user_id).into()), kind, said);
         Ok(String::new())
     }
 
