@@ -186,7 +186,7 @@ impl Stage {
     fn decide(&mut self, event: &UsageEvent<'_>, moment: Moment) -> Outcome {
         let mut charged = Default::default();
         self.load(|account, needs| {
-            charged = account.name_scopes(event);
+            charged = account.name_scopes(event, event.event_id());
             account.needs_for_usage(event.event_time, charged, needs);
         });
         self.account.decide_usage(event, event.event_id(), charged, moment, &POLICY)

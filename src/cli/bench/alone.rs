@@ -75,7 +75,7 @@ impl Alone {
         let mut charged = Vec::with_capacity(events.len());
         self.load(|account, needs| {
             charged.clear();
-            charged.extend(events.iter().map(|(event, _)| account.name_scopes(event)));
+            charged.extend(events.iter().map(|(event, id)| account.name_scopes(event, *id)));
             for ((event, _), charged) in events.iter().zip(&charged) {
                 account.needs_for_usage(event.event_time, *charged, needs);
             }

@@ -12,7 +12,7 @@
 //! - [`command`] does what an admin says; `due` what time brings.
 //! - [`attention`] keeps pauses, and when a scope has to be looked at.
 //! - [`ceiling`] knows when a limit or pool announces and pauses.
-//! - [`seen`] remembers which events were applied.
+//! - [`seen`] remembers which events were applied, `id_table` holds their ids.
 //! - [`row`], [`settings`], [`scopes`], [`changes`], [`layout`], `packing` are the state and how it is stored.
 
 pub mod attention;
@@ -23,6 +23,7 @@ pub mod command;
 mod counting;
 mod due;
 mod funding;
+mod id_table;
 pub mod layout;
 mod packing;
 pub mod row;
@@ -177,8 +178,10 @@ impl Account {
     }
 
     /// Asks the processor for what every event of this account is held against.
-    pub fn prefetch_settings(&self) {
+    pub fn prefetch(&self) {
         let Settings { rate_cards, payments, labels, models, .. } = &self.settings;
+        self.scopes.prefetch(scopes::ORGANIZATION);
+        self.scopes.prefetch_names();
         prefetch(&rate_cards[..]);
         prefetch(&payments[..]);
         prefetch(&labels[..]);

@@ -13,6 +13,9 @@ use crate::{
 /// The number of a scope within its account, as long as that is in memory.
 pub type ScopeIndex = u32;
 
+/// More names than these are asked for one by one.
+const NAMES_PREFETCHED: usize = 48;
+
 /// The organization itself always has the first number.
 pub const ORGANIZATION: ScopeIndex = 0;
 
@@ -186,6 +189,7 @@ impl Scopes {
         })
     }
 
+    #[inline]
     fn find(&self, name: Named<'_>) -> Option<ScopeIndex> {
         if name == Named::Organization {
             return Some(ORGANIZATION);
@@ -194,10 +198,12 @@ impl Scopes {
         self.numbers.find(self.hasher.hash_one(name), is_meant).copied()
     }
 
+    #[inline]
     fn number(&mut self, name: Named<'_>) -> ScopeIndex {
         self.find(name).unwrap_or_else(|| self.add(name))
     }
 
+    #[cold]
     fn add(&mut self, name: Named<'_>) -> ScopeIndex {
         let index = ScopeIndex::try_from(self.slots.len()).expect("memory ends long before 2^32 scopes");
         if self.slots.len() == self.slots.capacity() {
@@ -214,6 +220,11 @@ impl Scopes {
     /// Asks the processor for the slot of a scope.
     pub fn prefetch(&self, index: ScopeIndex) {
         prefetch(self.slot(index));
+    }
+
+    /// Asks the processor for the names of scopes, if they are few.
+    pub fn prefetch_names(&self) {
+        self.slots.iter().take(NAMES_PREFETCHED).for_each(|slot| prefetch(&slot.scope));
     }
 
     /// Asks the processor for what lies behind the slot of a scope.

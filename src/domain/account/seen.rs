@@ -5,23 +5,17 @@
 //! newest one is full or long; older ones only grow by late events. The list of segments is small (8 bytes for some
 //! thousand ids), is stored in the field `segments`, and is all that has to be known to say which segments exist.
 
-use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
+use super::id_table::{ID_BYTES, IdTable, packed};
 use crate::domain::{
     ids::EventId,
     time::{MINUTE_MS, Timestamp},
 };
 
 /// A segment with this many ids is followed by a new one: its load stays small (some 30 KB), and no event falls to a
-/// chance collision with one of millions. So many, and those that come late, have room in a table of 4,096 places, with
-/// 15 bytes for each.
+/// chance collision with one of millions. So many fill a table of 4,096 places, with 13.3 bytes for each.
 const SEGMENT_IDS: usize = 3_072;
-
-/// Bytes of one id, in Redis and in memory: 8 of the fingerprint, 2 of the content check, little endian.
-const ID_BYTES: usize = 10;
-
-type PackedId = [u8; ID_BYTES];
 
 /// A segment is written to its exact size when events are this far past its end; until then Redis may keep room.
 const SEAL_AFTER_MS: i64 = MINUTE_MS;
@@ -54,36 +48,9 @@ struct Directory {
 
 #[derive(Debug, Default)]
 struct Segment {
-    /// By their fingerprints, which are hashes.
-    ids: HashTable<PackedId>,
+    ids: IdTable,
     /// Ids not yet committed, as they will be appended.
     appended: Vec<u8>,
-}
-
-impl Segment {
-    /// Adds an id that is not there.
-    fn add(&mut self, id: PackedId) {
-        self.ids.insert_unique(fingerprint_of(&id), id, fingerprint_of);
-    }
-
-    /// The content check under which a fingerprint is known.
-    fn check_of(&self, fingerprint: u64) -> Option<u16> {
-        let id = self.ids.find(fingerprint, |id| fingerprint_of(id) == fingerprint)?;
-        Some(u16::from_le_bytes([id[8], id[9]]))
-    }
-}
-
-fn packed(id: EventId) -> PackedId {
-    let (fingerprint, check) = (id.fingerprint.0.to_le_bytes(), id.check.0.to_le_bytes());
-    let mut packed = [0; ID_BYTES];
-    packed[..8].copy_from_slice(&fingerprint);
-    packed[8..].copy_from_slice(&check);
-    packed
-}
-
-fn fingerprint_of(id: &PackedId) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *id;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The ids of one account, as far as they are in memory.
@@ -143,22 +110,30 @@ impl SeenIds {
             return Err(super::layout::LayoutError::Corrupt { what: "segment of ids", why });
         }
         let (ids, _) = stored.as_chunks::<ID_BYTES>();
-        let mut segment = Segment { ids: HashTable::with_capacity(ids.len()), appended: Vec::new() };
+        let mut segment = Segment { ids: IdTable::with_capacity(ids.len()), appended: Vec::new() };
         // Each was fresh when it was appended.
-        ids.iter().for_each(|id| segment.add(*id));
+        ids.iter().for_each(|id| segment.ids.insert(*id));
         if let Ok(position) = self.directory.starts.binary_search(&start) {
             self.segments[position] = Some(segment);
         }
         Ok(())
     }
 
+    /// Asks the processor for where an event will be looked up.
+    pub fn prefetch(&self, event_time: Timestamp, id: EventId) {
+        if let Some(segment) = self.covering(event_time).and_then(|position| self.segments[position].as_ref()) {
+            segment.ids.prefetch(&packed(id.fingerprint.0, id.check.0));
+        }
+    }
+
     /// Looks an event up. Its segment has to be loaded (see [`SeenIds::missing`]).
     pub fn look_up(&self, event_time: Timestamp, id: EventId) -> Sighting {
         let Some(position) = self.covering(event_time) else { return Sighting::Fresh };
         let segment = self.segments[position].as_ref().expect("the segment was loaded before the event is decided");
-        match segment.check_of(id.fingerprint.0) {
+        let id = packed(id.fingerprint.0, id.check.0);
+        match segment.ids.find(&id) {
             None => Sighting::Fresh,
-            Some(known) if known == id.check.0 => Sighting::Duplicate,
+            Some(known) if known == id => Sighting::Duplicate,
             Some(_) => Sighting::Reused,
         }
     }
@@ -169,8 +144,8 @@ impl SeenIds {
         self.cut(event_time, newest_event_time, horizon_ms);
         let position = self.covering(event_time).expect("there is a segment after the cut");
         let segment = self.segments[position].as_mut().expect("the segment was loaded before the event is decided");
-        let id = packed(id);
-        segment.add(id);
+        let id = packed(id.fingerprint.0, id.check.0);
+        segment.ids.insert(id);
         segment.appended.extend_from_slice(&id);
     }
 

@@ -32,9 +32,12 @@ const CONTRIBUTORS: usize = 5;
 
 impl Account {
     /// The scopes that `event` is charged to.
-    pub fn name_scopes(&mut self, event: &UsageEvent<'_>) -> ChargedScopes {
+    pub fn name_scopes(&mut self, event: &UsageEvent<'_>, id: Option<EventId>) -> ChargedScopes {
         let charged = self.scopes.charged(event);
         charged.as_slice().iter().for_each(|index| self.scopes.prefetch(*index));
+        if let Some(id) = id {
+            self.seen.prefetch(event.event_time, id);
+        }
         charged
     }
 

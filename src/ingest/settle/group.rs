@@ -104,15 +104,14 @@ impl Group {
             return needs;
         }
         let upto = control.and_then(|(first, _)| rest.iter().position(|number| *number == first)).unwrap_or(rest.len());
-        account.prefetch_settings();
         let mut pieces = rest[..upto].chunks(AHEAD).peekable();
         while let Some(piece) = pieces.next() {
             let next = pieces.peek().copied().unwrap_or_default();
             next.iter().for_each(|number| prefetch(&items[*number as usize]));
             for number in piece {
                 let item = &mut items[*number as usize];
-                if let Work::Usage(decoded, _) = &item.work {
-                    item.charged = account.name_scopes(&decoded.event());
+                if let Work::Usage(decoded, id) = &item.work {
+                    item.charged = account.name_scopes(&decoded.event(), *id);
                 }
             }
             for number in piece {
@@ -134,7 +133,17 @@ impl Group {
     /// Asks the processor for what [`Group::needs`] looks at first.
     pub(super) fn prefetch(&self, items: &[Item<'_>]) {
         self.account.iter().for_each(|account| prefetch(&**account));
-        self.items[self.settled..].iter().take(AHEAD).for_each(|number| prefetch(&items[*number as usize]));
+        self.first_items(items).for_each(prefetch);
+    }
+
+    /// Asks the processor for what lies behind that.
+    pub(super) fn prefetch_further(&self, items: &[Item<'_>]) {
+        self.account.iter().for_each(|account| account.prefetch());
+        self.first_items(items).for_each(Item::prefetch_texts);
+    }
+
+    fn first_items<'i, 'm>(&self, items: &'i [Item<'m>]) -> impl Iterator<Item = &'i Item<'m>> {
+        self.items[self.settled..].iter().take(AHEAD).map(|number| &items[*number as usize])
     }
 
     /// Decides as many items as one commit may hold, and returns up to which.

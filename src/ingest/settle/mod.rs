@@ -233,8 +233,11 @@ impl Settler {
     ) -> Vec<(usize, Needs)> {
         let mut asking = Vec::new();
         for (nth, number) in numbers.iter().enumerate() {
+            if let Some(soon) = numbers.get(nth + 2) {
+                groups[*soon].prefetch(items);
+            }
             if let Some(next) = numbers.get(nth + 1) {
-                groups[*next].prefetch(items);
+                groups[*next].prefetch_further(items);
             }
             let group = &mut groups[*number];
             if let Some(why) = self.quarantine.holds(&group.organization_id) {
