@@ -20,7 +20,7 @@ use crate::{
     domain::{
         account::row::ScopeRow,
         meter::{Counters, Meter},
-        scope::{Scope, ScopeKind},
+        scope::{Name, Scope, ScopeKind},
         time::Timestamp,
         window::{Window, WindowKind},
     },
@@ -278,7 +278,7 @@ impl Api {
 }
 
 /// The name of a product, trigger or model.
-fn name_of(names: &[Box<str>], number: u8) -> String {
+fn name_of(names: &[Name], number: u8) -> String {
     names.get(usize::from(number)).map_or("other", |name| name).to_owned()
 }
 

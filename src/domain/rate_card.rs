@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     event::{RunPhase, Tokens, Usage},
     reason::Reason,
+    scope::Name,
     time::Timestamp,
 };
 
@@ -36,7 +37,7 @@ pub struct RateCard {
     /// From when on, by event time.
     pub effective_from: Timestamp,
     /// Prices by the name of the model.
-    pub models: BTreeMap<Box<str>, Prices>,
+    pub models: BTreeMap<Name, Prices>,
     /// The prices of every other model; without them an unknown model is rejected.
     pub default_prices: Option<Prices>,
     /// Charged when a run completes, in micro-credits.

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-/// The name of a workspace, an agent or a user. Names of up to 24 bytes lie in the scope itself: a scope is found by its
-/// name, for every event, and a name elsewhere would have to be fetched.
+/// The name of a workspace, an agent, a user, a product or a model. Names of up to 24 bytes lie where they stand: they are
+/// compared for every event, and what lies elsewhere would have to be fetched.
 pub type Name = CompactString;
 
 /// The kinds of scope. An event is charged to one scope of each kind that it names.

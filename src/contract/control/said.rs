@@ -14,7 +14,7 @@ use crate::domain::{
     payment::{Mode, Source},
     pool::GrantKind,
     rate_card::{Prices, RateCard},
-    scope::ScopeKind,
+    scope::{Name, ScopeKind},
     time::{MINUTE_MS, Timestamp},
     window::WindowKind,
 };
@@ -38,7 +38,7 @@ pub(super) enum Said {
     SetRateCard {
         effective_from: Option<String>,
         #[serde(default)]
-        models: BTreeMap<Box<str>, Prices>,
+        models: BTreeMap<Name, Prices>,
         default_prices: Option<Prices>,
         #[serde(default)]
         completed_run_micro: i64,

@@ -53,6 +53,12 @@ struct Segment {
     appended: Vec<u8>,
 }
 
+impl Segment {
+    fn is_full(&self) -> bool {
+        self.ids.len() >= SEGMENT_IDS
+    }
+}
+
 /// The ids of one account, as far as they are in memory.
 #[derive(Debug, Default)]
 pub struct SeenIds {
@@ -157,7 +163,7 @@ impl SeenIds {
             Some(newest) => {
                 let start = *self.directory.starts.last().expect("starts and segments are as many");
                 let cut = newest_event_time.plus_ms(1).max(start.plus_ms(1));
-                let full = newest.as_ref().is_some_and(|segment| segment.ids.len() >= SEGMENT_IDS);
+                let full = newest.as_ref().is_some_and(Segment::is_full);
                 let long = event_time.since_ms(start) > horizon_ms / 4;
                 if event_time < cut || !(full || long) {
                     return;
@@ -165,8 +171,11 @@ impl SeenIds {
                 cut
             }
         };
+        // What follows a full segment will be full.
+        let follows_full = self.segments.last().and_then(Option::as_ref).is_some_and(Segment::is_full);
+        let room = if follows_full { SEGMENT_IDS } else { 0 };
         self.directory.starts.push(begins_at);
-        self.segments.push(Some(Segment::default()));
+        self.segments.push(Some(Segment { ids: IdTable::with_capacity(room), appended: Vec::new() }));
         self.directory_changed = true;
     }
 

@@ -8,7 +8,7 @@ use crate::domain::{
     organization::{AgentCreation, Plan, Requests, SeatType, Unit},
     payment::Payment,
     rate_card::RateCard,
-    scope::ScopeKind,
+    scope::{Name, ScopeKind},
     time::{HOUR_MS, MINUTE_MS, Timestamp},
     window::{Window, WindowKind, Zone, nested, window_at},
 };
@@ -59,10 +59,10 @@ pub struct Settings {
     /// How many workspaces have a pool.
     pub workspace_pools: u32,
     /// Names of products and triggers, by number.
-    pub labels: Vec<Box<str>>,
+    pub labels: Vec<Name>,
     /// Names of models, by number.
     #[serde(default)]
-    pub models: Vec<Box<str>>,
+    pub models: Vec<Name>,
 }
 
 /// Places of rules among [`Settings::every`], a bit for each: to look at them, nothing else has to be fetched.
@@ -162,8 +162,8 @@ impl Settings {
 }
 
 /// The number of a name, added if there is room, else that of [`OTHER`]; and whether it is new.
-fn number_among(names: &mut Vec<Box<str>>, name: &str) -> (u8, bool) {
-    let find = |names: &[Box<str>], name: &str| names.iter().position(|known| &**known == name);
+fn number_among(names: &mut Vec<Name>, name: &str) -> (u8, bool) {
+    let find = |names: &[Name], name: &str| names.iter().position(|known| *known == name);
     let known = find(names, name);
     let name = if known.is_some() || names.len() < LABELS_MAX - 1 { name } else { OTHER };
     let known = known.or_else(|| find(names, name));
