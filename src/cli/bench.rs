@@ -39,7 +39,7 @@ use self::{
 };
 use super::Failure;
 use crate::{
-    config::Config,
+    config::{Config, GroupProtocol},
     faults::{LeftOut, leave_out},
     topics,
 };
@@ -151,7 +151,10 @@ impl<'a> Bench<'a> {
                 stages::measure(&config, &Told::Prices.commands(), self.load.events, &mut self.figures)
             }
             What::Service(setting) => self.service(case.name, setting, round).await,
-            What::Steady(shape, rate) => self.steady(case.name, shape, rate, round).await,
+            What::Steady(shape, rate) => self.steady(case.name, shape, rate, None, round).await,
+            What::Rebalance(protocol) => {
+                self.steady(case.name, Shape::Uniform, Rate::Light, Some(protocol), round).await
+            }
         }
     }
 
@@ -180,7 +183,14 @@ impl<'a> Bench<'a> {
         measured
     }
 
-    async fn steady(&mut self, case: &'static str, shape: Shape, rate: Rate, round: u32) -> Result<(), Failure> {
+    async fn steady(
+        &mut self,
+        case: &'static str,
+        shape: Shape,
+        rate: Rate,
+        rebalanced_by: Option<GroupProtocol>,
+        round: u32,
+    ) -> Result<(), Failure> {
         let events_per_s = match rate {
             Rate::Light => 0,
             Rate::AsTold => self.arguments.rate,
@@ -189,10 +199,12 @@ impl<'a> Bench<'a> {
         apart(&mut config, &format!("{case}-{round}"));
         config.topics = config.topics.under(&format!("{case}-{round}"));
         config.topics.usage.truncate(1);
+        config.kafka.group_protocol = rebalanced_by.unwrap_or(config.kafka.group_protocol);
         topics::ensure(&config).await?;
         let Self { load: warm_up, arguments, figures, .. } = self;
         let (warm_up, pauses) = (*warm_up, arguments.pauses);
-        pauses::measure(&config, &Steady { case, shape, warm_up, events_per_s, pauses }, figures).await
+        let rebalances = rebalanced_by.is_some();
+        pauses::measure(&config, &Steady { case, shape, warm_up, events_per_s, pauses, rebalances }, figures).await
     }
 
     /// Removes every topic of this run from the broker.

@@ -12,14 +12,18 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::sections::{
-    ApiConfig, ClockSource, KafkaConfig, LogFormat, ObserveConfig, RedisConfig, RegistryConfig, RulesConfig,
-    TopicsConfig, WorkConfig,
+    ApiConfig, ClockSource, GroupProtocol, KafkaConfig, LogFormat, ObserveConfig, RedisConfig, RegistryConfig,
+    RulesConfig, TopicsConfig, WorkConfig,
 };
 use crate::{
     domain::time::{DAY_MS, HOUR_MS},
     ingest::decode::RegistryOptions,
     ledger::redis::RedisOptions,
 };
+
+/// Properties that librdkafka refuses with the protocol of KIP-848: the brokers decide them.
+const OF_CLASSIC: [&str; 4] =
+    ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type"];
 
 /// The documented configuration with every default; `bursar check-config --example` prints it.
 pub const EXAMPLE: &str = include_str!("example.toml");
@@ -183,6 +187,13 @@ impl Config {
             let bounds = "api.tls_certificate_file and api.tls_key_file belong together";
             return Err(out_of_bounds("api.tls_key_file", "set without the other", bounds));
         }
+        let is_of_classic = |property: &&str| self.kafka.properties.contains_key(*property);
+        if self.kafka.group_protocol == GroupProtocol::Consumer
+            && let Some(property) = OF_CLASSIC.iter().find(|property| is_of_classic(property))
+        {
+            let bounds = "with kafka.group_protocol = \"consumer\" the brokers have that setting";
+            return Err(out_of_bounds("kafka.properties", property, bounds));
+        }
         let prefix = &self.redis.prefix;
         if prefix.is_empty() || prefix.contains(['{', '}', '*', '?', '[', ']', '\\']) {
             return Err(out_of_bounds(
@@ -225,7 +236,6 @@ impl Config {
             ("queued.min.messages", "100000"),
             ("queued.max.messages.kbytes", "32768"),
             ("fetch.wait.max.ms", "100"),
-            ("session.timeout.ms", "10000"),
             // New partitions are read soon; without this only after five minutes.
             ("topic.metadata.refresh.interval.ms", "10000"),
         ];
@@ -234,13 +244,24 @@ impl Config {
                 consumer.set(property, value);
             }
         }
+        match self.kafka.group_protocol {
+            GroupProtocol::Classic => {
+                if !self.kafka.properties.contains_key("session.timeout.ms") {
+                    consumer.set("session.timeout.ms", "10000");
+                }
+                consumer.set("group.protocol", "classic").set("partition.assignment.strategy", "range");
+            }
+            GroupProtocol::Consumer => {
+                // Range has a partition of control and of usage go together.
+                consumer.set("group.protocol", "consumer").set("group.remote.assignor", "range");
+            }
+        }
         consumer
             .set("group.id", &self.kafka.group_id)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
-            .set("partition.assignment.strategy", "range");
+            .set("auto.offset.reset", "error");
         Ok(consumer)
     }
 

@@ -21,6 +21,7 @@ use crate::{
 pub struct KafkaConfig {
     pub brokers: String,
     pub group_id: String,
+    pub group_protocol: GroupProtocol,
     pub start: Start,
     pub create_topics: bool,
     pub partitions: i32,
@@ -32,11 +33,22 @@ pub struct KafkaConfig {
     pub sasl_password_file: Option<String>,
 }
 
+/// How members share the partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupProtocol {
+    /// All members stop at every change, and one of them says who gets what. Every broker has it.
+    Classic,
+    /// The broker says who gets what, and only those are concerned who get or give (KIP-848; brokers from 4.0).
+    Consumer,
+}
+
 impl Default for KafkaConfig {
     fn default() -> Self {
         Self {
             brokers: "localhost:9092".to_owned(),
             group_id: "bursar".to_owned(),
+            group_protocol: GroupProtocol::Classic,
             start: Start::Earliest,
             create_topics: false,
             partitions: 16,

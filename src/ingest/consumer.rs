@@ -5,16 +5,20 @@
 //! [`Consumer::assign`] once the worker knows from the ledger where to begin. Partition queues are forwarded before the
 //! assignment is answered, so no message can come by another way.
 //!
+//! With `group.protocol=consumer` the group says only what changes. Each change stops all fetching and is answered at
+//! once; the worker is told all that is held after it, and begins anew. No partition may be fetched further over a
+//! change: the client pauses it and goes on one message too far if its end had been read (librdkafka #4844).
+//!
 //! All `unsafe` of the hot path is here and in [`super::batch`]: the batch call of librdkafka has no safe wrapper, and
 //! costs less than half of polling one message at a time.
 
 #![allow(unsafe_code, reason = "librdkafka's batch queue has no safe wrapper")]
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeSet,
     ffi::CString,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -25,10 +29,10 @@ use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList, bindings as native,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
     types::RDKafkaRespErr,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     batch::Batch,
@@ -39,10 +43,38 @@ use crate::{faults::sticks, ledger::InputPartition};
 /// How long the client may take to move its positions.
 const SEEK_WAIT: Duration = Duration::from_secs(10);
 
-/// Records rebalances instead of answering them.
+/// What the group has said.
+#[derive(Default)]
+struct Membership {
+    /// All partitions that are held; kept only if the group says what changes.
+    held: BTreeSet<InputPartition>,
+    /// The last of what the worker does not know yet.
+    news: Option<Rebalance>,
+}
+
+/// Records rebalances; what is to be answered before the worker knows of it, it answers.
 pub struct Recorder {
-    pending: Mutex<VecDeque<Rebalance>>,
+    /// Whether the group says what changes, not all that is held (`group.protocol=consumer`).
+    is_incremental: bool,
+    membership: Mutex<Membership>,
     closing: AtomicBool,
+    /// Why the client has left the group for good.
+    fatal: OnceLock<RDKafkaErrorCode>,
+}
+
+impl Recorder {
+    fn new(config: &ClientConfig) -> Self {
+        Self {
+            is_incremental: config.get("group.protocol") == Some("consumer"),
+            membership: Mutex::default(),
+            closing: AtomicBool::new(false),
+            fatal: OnceLock::new(),
+        }
+    }
+
+    fn membership(&self) -> MutexGuard<'_, Membership> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Recorder {
@@ -53,18 +85,48 @@ impl ClientContext for Recorder {
 
 impl ConsumerContext for Recorder {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::SeqCst) {
-            // Nobody will answer any more.
-            let answer = if assigned { consumer.assign(&TopicPartitionList::new()) } else { consumer.unassign() };
-            if let Err(error) = answer {
-                warn!(%error, "a rebalance could not be answered while closing");
+        let is_assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let answer = match (self.closing.load(Ordering::SeqCst), self.is_incremental, is_assigned) {
+            // Nobody will answer any more. While the client closes, both protocols take this for an answer.
+            (true, _, true) => consumer.assign(&TopicPartitionList::new()),
+            (true, _, false) => consumer.unassign(),
+            (false, false, _) => Ok(()),
+            (false, true, false) => stop_fetching(consumer, true),
+            (false, true, true) => {
+                stop_fetching(consumer, true).and_then(|()| consumer.incremental_assign(&TopicPartitionList::new()))
             }
-            return;
+        };
+        if let Err(error) = answer {
+            warn!(%error, is_assigned, "a rebalance could not be answered");
         }
-        let rebalance = if assigned { Rebalance::Assigned(input_partitions(partitions)) } else { Rebalance::Revoked };
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
+        let partitions = input_partitions(partitions);
+        let mut membership = self.membership();
+        membership.news = Some(match (self.is_incremental, is_assigned) {
+            (false, true) => Rebalance::Assigned(partitions),
+            (false, false) => Rebalance::Revoked,
+            (true, _) => membership.change(is_assigned, partitions),
+        });
     }
+}
+
+impl Membership {
+    /// Adds or removes partitions, and returns all that is held then.
+    fn change(&mut self, is_assigned: bool, partitions: Vec<InputPartition>) -> Rebalance {
+        if is_assigned {
+            self.held.extend(partitions);
+        } else {
+            for partition in &partitions {
+                self.held.remove(partition);
+            }
+        }
+        if self.held.is_empty() { Rebalance::Revoked } else { Rebalance::Assigned(self.held.iter().cloned().collect()) }
+    }
+}
+
+/// Takes all partitions out of the client's assignment. If it waits for a revocation to be answered, this is the answer,
+/// also if there was nothing to take out.
+fn stop_fetching(client: &BaseConsumer<Recorder>, is_incremental: bool) -> Result<(), KafkaError> {
+    if is_incremental { client.incremental_unassign(&client.assignment()?) } else { client.unassign() }
 }
 
 fn input_partitions(list: &TopicPartitionList) -> Vec<InputPartition> {
@@ -93,23 +155,33 @@ impl Consumer {
     /// # Errors
     /// [`KafkaError`] if the configuration is refused.
     pub fn join(config: &ClientConfig, control_topic: &str, usage_topics: &[&str]) -> Result<Self, KafkaError> {
-        let recorder = Recorder { pending: Mutex::new(VecDeque::new()), closing: AtomicBool::new(false) };
-        let client = BaseConsumer::from_config_and_context(config, recorder)?;
+        let client = BaseConsumer::from_config_and_context(config, Recorder::new(config))?;
         let topics: Vec<&str> = std::iter::once(control_topic).chain(usage_topics.iter().copied()).collect();
         client.subscribe(&topics)?;
         let (control, usage) = (Queue::new(&client), Queue::new(&client));
         let mut asking = config.clone();
         asking.remove("group.id");
+        asking.remove("group.protocol");
+        asking.remove("group.remote.assignor");
         asking.remove("statistics.interval.ms");
         let (partition_queues, control_topic, asking) = (Vec::new(), control_topic.into(), asking.create()?);
         Ok(Self { control, usage, partition_queues, control_topic, client, asking })
     }
 }
 
-impl Source for Consumer {
-    fn poll_membership(&self) -> Option<Rebalance> {
+impl Consumer {
+    /// Serves what the client has to say, up to a rebalance.
+    fn serve(&self) {
         while let Some(polled) = self.client.poll(Duration::ZERO) {
             match polled {
+                // The client has dropped everything, says nothing more, and does not join again.
+                Err(KafkaError::MessageConsumptionFatal(code)) => {
+                    error!(%code, "the consumer group is left for good");
+                    let recorder = self.client.context();
+                    if recorder.fatal.set(code).is_ok() {
+                        recorder.membership().news = Some(Rebalance::Revoked);
+                    }
+                }
                 Err(error) => debug!(%error, "Kafka"),
                 Ok(message) => {
                     use rdkafka::Message;
@@ -118,10 +190,35 @@ impl Source for Consumer {
                 }
             }
         }
+    }
+
+    /// Fails if the client has left the group for good.
+    fn check(&self) -> Result<(), SourceError> {
+        match self.client.context().fatal.get() {
+            None => Ok(()),
+            Some(code) => Err(SourceError::because(format!("the consumer group is left for good: {code}"))),
+        }
+    }
+
+    fn stop_fetching(&self) -> Result<(), KafkaError> {
+        stop_fetching(&self.client, self.client.context().is_incremental)
+    }
+}
+
+impl Source for Consumer {
+    fn poll_membership(&self) -> Option<Rebalance> {
+        let mut news = None;
+        loop {
+            self.serve();
+            match self.client.context().membership().news.take() {
+                // Another may already wait behind it: a revocation is followed by an assignment.
+                Some(newer) => news = Some(newer),
+                None => break,
+            }
+        }
         // What this one logs, and the tokens that it asks for, come by its queue.
         while self.asking.poll(Duration::ZERO).is_some() {}
-        let mut pending = self.client.context().pending.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *pending).pop_back()
+        news
     }
 
     fn assign(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
@@ -133,24 +230,28 @@ impl Source for Consumer {
         }
         let fetched: Vec<_> =
             begin_at.iter().filter(|(input, _)| !sticks(&input.topic, input.partition)).cloned().collect();
-        Ok(self.client.assign(&offset_list(&fetched)?)?)
+        let fetched = offset_list(&fetched)?;
+        let is_incremental = self.client.context().is_incremental;
+        let assigned =
+            if is_incremental { self.client.incremental_assign(&fetched) } else { self.client.assign(&fetched) };
+        Ok(assigned?)
     }
 
     fn seek(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
+        self.check()?;
         let sought = self.client.seek_partitions(offset_list(begin_at)?, SEEK_WAIT)?;
-        for entry in sought.elements() {
-            entry.error()?;
-        }
-        Ok(())
+        // Fetching begins only when no commit of offsets is in flight, and what has not begun cannot be moved.
+        if sought.elements().iter().all(|entry| entry.error().is_ok()) { Ok(()) } else { self.assign(begin_at) }
     }
 
     fn unassign(&mut self) -> Result<(), SourceError> {
+        self.check()?;
         self.partition_queues.clear();
-        self.client.unassign()?;
+        self.stop_fetching()?;
         // The first call only asks for fetching to stop. The stop takes the forwarding of a partition's queue away, also
         // one that was set anew meanwhile, and then its messages would lie where nobody takes them. The second call is
         // served behind the stops.
-        Ok(self.client.unassign()?)
+        Ok(self.stop_fetching()?)
     }
 
     /// Blocks the thread, which is the worker's own.
@@ -233,7 +334,7 @@ impl Drop for Consumer {
     /// Leaves the group in good order: what closing asks is answered at once.
     fn drop(&mut self) {
         self.client.context().closing.store(true, Ordering::SeqCst);
-        if let Err(error) = self.client.unassign() {
+        if let Err(error) = self.stop_fetching() {
             debug!(%error, "nothing to give up");
         }
         info!("leaving the consumer group");

@@ -25,12 +25,18 @@ const WHILE_WRITING: [Step; 5] =
     [Step::Loaded, Step::Decided, Step::FlightWritten, Step::Committed, Step::BeforeProgress];
 
 /// A member stops past its session in the midst of its work, and is woken when another has its partitions.
-fn wake(name: &str, at: Step, nth: u64, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
+fn wake(
+    name: &str,
+    by: Protocol,
+    (at, nth): (Step, u64),
+    off: Option<Defence>,
+    within: Duration,
+) -> Result<Duration, String> {
     Servers::shared();
     let mut stage = Stage::new(name);
     stage.set("WORK__BATCH_RECORDS", "50");
     stage.set("WORK__WORKERS", "1");
-    stage.expire_soon();
+    by.set(&mut stage);
     stage.switch_off(off);
     let load = Load::new(EVENTS);
     let first = stage.run();
@@ -58,15 +64,26 @@ fn e9_u_1_a_member_wakes_after_its_session() {
         let at = WHILE_WRITING[nth as usize % WHILE_WRITING.len()];
         // Some steps are not reached more often by this load.
         let reached = 4 + nth % 10;
-        let took = wake(&format!("e9-{nth}"), at, reached, None, Duration::from_secs(60));
+        let took = wake(&format!("e9-{nth}"), Protocol::Classic, (at, reached), None, Duration::from_secs(60));
         let took = took.expect("nothing is counted twice, and every pause is right");
         println!("E9 woken at {at:?}:{reached}, settled in {} ms", took.as_millis());
     }
 }
 
 #[test]
+fn e9_u_1_a_member_wakes_after_its_session_by_the_brokers_protocol() {
+    let times = std::env::var("SOAK").map_or(1, |_| 10);
+    for nth in 1..=times {
+        let at = WHILE_WRITING[nth as usize % WHILE_WRITING.len()];
+        let took = wake(&format!("e9-848-{nth}"), Protocol::Consumer, (at, 4 + nth), None, Duration::from_secs(60));
+        println!("E9 with KIP-848 settled in {} ms", took.expect("nothing is counted twice").as_millis());
+    }
+}
+
+#[test]
 fn e9_control_run_fails() {
-    let settled = wake("e9-off", Step::Decided, 5, Some(Defence::Ids), Duration::from_secs(15));
+    let off = Some(Defence::Ids);
+    let settled = wake("e9-off", Protocol::Classic, (Step::Decided, 5), off, Duration::from_secs(15));
     println!("E9 without ids: {settled:?}");
     assert!(settled.is_err(), "without ids nothing is counted twice: it is not tested");
 }
@@ -120,6 +137,17 @@ fn e14_sigterm_under_load() {
 }
 
 #[test]
+fn e14_members_leave_at_once_by_the_brokers_protocol() {
+    Servers::shared();
+    let mut stage = Stage::new("e14-848");
+    stage.set("WORK__WORKERS", "1");
+    Protocol::Consumer.set(&mut stage);
+    let (took, _next, in_time) = hand_on(&stage, stage.run());
+    println!("E14 with KIP-848: the end took {} ms", took.as_millis());
+    assert!(in_time, "the next member had to wait for its partitions");
+}
+
+#[test]
 fn e14_control_run_fails() {
     Servers::shared();
     let mut stage = Stage::new("e14-off");
@@ -129,16 +157,34 @@ fn e14_control_run_fails() {
     assert!(!in_time, "without good order the partitions are handed on as well: not tested");
 }
 
+/// Who shares out the partitions: the members themselves, or the brokers (KIP-848).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Classic,
+    Consumer,
+}
+
+impl Protocol {
+    /// Has members join by it, and those that end without a word leave after 3 s.
+    fn set(self, stage: &mut Stage) {
+        match self {
+            Self::Classic => stage.expire_soon(),
+            // The brokers of the tests say so.
+            Self::Consumer => stage.set("KAFKA__GROUP_PROTOCOL", "consumer"),
+        }
+    }
+}
+
 /// Eight members on 32 partitions, under load: in turn one dies between its commits and its progress (or is killed, if it
 /// does not come so far), and one is ended.
-pub fn restarts(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
+pub fn restarts(name: &str, by: Protocol, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
     Servers::shared();
     let mut stage = Stage::new(name);
     stage.switch_off(off);
     stage.set("KAFKA__PARTITIONS", "32");
     stage.set("WORK__WORKERS", "1");
     stage.set("WORK__BATCH_RECORDS", "500");
-    stage.expire_soon();
+    by.set(&mut stage);
     let mut members: Vec<Member> = (0..8).map(|nth| launch(&mut stage, nth % 2 == 0)).collect();
     // The topics are there; and until the last has joined, nothing is read for long, which grants have to outlive.
     let is_ready = |member: &Member| member.get("/readyz").is_some_and(|page| page.starts_with("ready"));
@@ -176,8 +222,16 @@ fn launch(stage: &mut Stage, dies: bool) -> Member {
 #[test]
 fn e8_u_1_many_members_many_restarts() {
     for run in crate::runs(5) {
-        let took = restarts(&format!("e8{run}"), None, Duration::from_secs(60)).expect("nothing is lost");
-        println!("E8 settled in {} ms", took.as_millis());
+        let took = restarts(&format!("e8{run}"), Protocol::Classic, None, Duration::from_secs(60));
+        println!("E8 settled in {} ms", took.expect("nothing is lost").as_millis());
+    }
+}
+
+#[test]
+fn e8_u_1_many_members_many_restarts_by_the_brokers_protocol() {
+    for run in crate::runs(5) {
+        let took = restarts(&format!("e8-848{run}"), Protocol::Consumer, None, Duration::from_secs(60));
+        println!("E8 with KIP-848 settled in {} ms", took.expect("nothing is lost").as_millis());
     }
 }
 

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use crate::{
     dependencies::enlarge,
     load::Load,
-    members::{kill_publishers, restarts},
+    members::{Protocol, kill_publishers, restarts},
     nodes::Node,
     proxy::Proxy,
     support::{Member, Servers, Stage, wait_until},
@@ -18,7 +18,8 @@ use crate::{
 #[test]
 #[ignore = "make soak"]
 fn e8_control_run_fails() {
-    restarts("e8-off", Some(Defence::Ids), Duration::from_secs(20)).expect_err("without ids all is right: not tested");
+    restarts("e8-off", Protocol::Classic, Some(Defence::Ids), Duration::from_secs(20))
+        .expect_err("without ids all is right: not tested");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{
     bare::Way,
     fill::{Format, Shape, prices, prices_and_limits},
 };
-use crate::faults::LeftOut;
+use crate::{config::GroupProtocol, faults::LeftOut};
 
 /// One case.
 pub struct Case {
@@ -26,6 +26,8 @@ pub enum What {
     Service(Setting),
     /// Bursar at a steady load: from an event that reaches a cap to the pause.
     Steady(Shape, Rate),
+    /// The same, with nothing else; meanwhile a second member comes, and goes again.
+    Rebalance(GroupProtocol),
 }
 
 /// How much is sent while pauses are measured.
@@ -86,7 +88,7 @@ const FULL: Setting = Setting {
 };
 
 /// Every case, in the order in which they run.
-pub const CASES: [Case; 17] = [
+pub const CASES: [Case; 19] = [
     Case { name: "bare_poll", what: What::Bare(Way::Poll) },
     Case { name: "bare_batch", what: What::Bare(Way::Batch) },
     Case { name: "stages", what: What::Stages },
@@ -104,6 +106,8 @@ pub const CASES: [Case; 17] = [
     Case { name: "light_load", what: What::Steady(Shape::Uniform, Rate::Light) },
     Case { name: "steady", what: What::Steady(Shape::Zipf, Rate::AsTold) },
     Case { name: "steady_hot", what: What::Steady(Shape::Hot, Rate::AsTold) },
+    Case { name: "rebalance", what: What::Rebalance(GroupProtocol::Classic) },
+    Case { name: "rebalance_consumer", what: What::Rebalance(GroupProtocol::Consumer) },
 ];
 
 /// The cases of those names, in their order; all if none is named.

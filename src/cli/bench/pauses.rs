@@ -16,6 +16,7 @@ use hdrhistogram::Histogram;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rdkafka::{Offset, producer::Producer};
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use super::{
     backlog::wait_for,
@@ -54,6 +55,8 @@ pub struct Steady {
     pub events_per_s: u64,
     /// Pauses.
     pub pauses: u32,
+    /// Whether a second member comes after a third of the time, and goes after two thirds.
+    pub rebalances: bool,
 }
 
 /// Starts a service, waits until it has counted what warms it up, sends the load and measures each pause.
@@ -106,12 +109,19 @@ fn send_and_wait(config: &Config, steady: &Steady) -> Result<(Histogram<u64>, u6
     let reader = TopicReader::open(&config.client()?, &config.topics.pauses, Offset::End, Duration::from_secs(10))?;
     let begin = Instant::now() + Duration::from_millis(200);
     let all_sent = AtomicBool::new(false);
+    let (runtime, third) = (Handle::current(), to_be_sent(steady.pauses) / 3);
     std::thread::scope(|scope| {
         let heard = scope.spawn(|| hear(&reader, steady.pauses, &all_sent));
+        let other = steady
+            .rebalances
+            .then(|| scope.spawn(|| runtime.block_on(come_and_go(config, third)).map_err(|error| error.to_string())));
         let sent = send_load(config, steady, begin);
         all_sent.store(true, Ordering::Relaxed);
         let heard = heard.join().map_err(|_| "the reader of pauses panicked")?;
         let sent = sent?;
+        if let Some(other) = other {
+            other.join().map_err(|_| "the second member panicked")??;
+        }
         let mut waits = Histogram::new(3)?;
         for number in 0..steady.pauses {
             let at =
@@ -120,6 +130,14 @@ fn send_and_wait(config: &Config, steady: &Steady) -> Result<(Histogram<u64>, u6
         }
         Ok((waits, sent))
     })
+}
+
+/// A second member, that comes after `third` and goes after as much again.
+async fn come_and_go(config: &Config, third: Duration) -> Result<(), Failure> {
+    tokio::time::sleep(third).await;
+    let service = Service::start(config, Arc::new(AtomicBool::new(false))).await?;
+    tokio::time::sleep(third).await;
+    Ok(service.stop().await?)
 }
 
 /// When the event of an organization is to be sent, after the begin.

@@ -316,13 +316,6 @@ impl ScopeSlot {
 
     /// A scope of which nothing is known.
     fn new(scope: Scope) -> Self {
-        Self {
-            scope,
-            state: SlotState::Unknown,
-            followed: Followed::default(),
-            dirty: false,
-            pauses_changed: false,
-        }
+        Self { scope, state: SlotState::Unknown, followed: Followed::default(), dirty: false, pauses_changed: false }
     }
 }
-

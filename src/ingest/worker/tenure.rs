@@ -1,15 +1,21 @@
 //! What a worker has of its partitions, from one assignment to the next.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::Worker;
 use crate::{
     faults::{Defence, holds},
     ingest::{
-        Fatal, Interrupt, holdings::Holding, lanes::ControlLane, low_water::LowWater, positions::Positions,
-        silence::Silence, source::Lane,
+        Fatal, Interrupt,
+        holdings::Holding,
+        lanes::ControlLane,
+        low_water::LowWater,
+        positions::Positions,
+        silence::Silence,
+        source::{Lane, Rebalance},
     },
     ledger::InputPartition,
     observe::health::Dependency,
@@ -44,6 +50,7 @@ impl Worker {
             self.accounts.clear();
         }
         self.to_forget.clear();
+        self.check_pairs(partitions).await?;
         let begun = Positions::begin(
             partitions,
             &self.options.control_topic,
@@ -84,19 +91,43 @@ impl Worker {
         })
     }
 
+    /// Makes sure that the control records of what is held are held too, for usage waits for them. Range sees to it, but after
+    /// topics grew one after the other the brokers' own range may have them apart until members come or go.
+    async fn check_pairs(&self, partitions: &[InputPartition]) -> Result<(), Interrupt> {
+        let control_topic = &self.options.control_topic;
+        let is_control = |input: &&InputPartition| *input.topic == **control_topic;
+        let held: BTreeSet<i32> = partitions.iter().filter(is_control).map(|input| input.partition).collect();
+        let lone = partitions.iter().filter(|input| !held.contains(&input.partition));
+        let Some(first) = lone.map(|input| input.partition).min() else { return Ok(()) };
+        if first as usize >= self.count_partitions_of(control_topic).await? {
+            return Ok(());
+        }
+        let why = format!(
+            "partition {first} of usage is assigned here and that of {control_topic} is not: nothing is read until they are together"
+        );
+        warn!("{why}");
+        self.around.patience.health.lose(Dependency::Kafka, &why);
+        Err(Interrupt::Rebalanced(Rebalance::Revoked))
+    }
+
     /// How many partitions all topics have together, whoever reads them.
     async fn count_partitions(&self) -> Result<usize, Interrupt> {
-        let (mut count, mut waiting) = (0, None);
+        let mut count = 0;
         for topic in &self.options.topics {
-            count += loop {
-                let why = match self.source.partitions(topic, METADATA_WAIT) {
-                    Ok(0) => format!("{topic} has no partitions"),
-                    Ok(partitions) => break partitions,
-                    Err(error) => error.to_string(),
-                };
-                self.around.patience.wait_for(&*self.source, &mut waiting, Dependency::Kafka, &why).await?;
-            };
+            count += self.count_partitions_of(topic).await?;
         }
         Ok(count)
+    }
+
+    async fn count_partitions_of(&self, topic: &str) -> Result<usize, Interrupt> {
+        let mut waiting = None;
+        loop {
+            let why = match self.source.partitions(topic, METADATA_WAIT) {
+                Ok(0) => format!("{topic} has no partitions"),
+                Ok(partitions) => return Ok(partitions),
+                Err(error) => error.to_string(),
+            };
+            self.around.patience.wait_for(&*self.source, &mut waiting, Dependency::Kafka, &why).await?;
+        }
     }
 }
