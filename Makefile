@@ -1,8 +1,9 @@
 # check: the fast part. test: everything, on real servers that it starts itself. month: a month of life, recounted.
 # dashboards: every query of every panel, and alerts, on real Prometheus and Alertmanager.
+# store: what concerns Redis, on the server that BURSAR_REDIS_SERVER names: Redis 7 or 8, or Valkey.
 # instructions: how many instructions an event costs, by part; the same on every run.
 # soak: the simulation and the faults, many times over; hours.
-.PHONY: check test month dashboards instructions soak servers
+.PHONY: check test month dashboards store instructions soak servers
 
 TRACES ?= data/azure-llm-2023-conv-3000.csv
 
@@ -28,6 +29,12 @@ month:
 dashboards:
 	cargo test --locked --features faults --test process --no-run
 	scripts/timed "dashboards and alerts (real Prometheus and Alertmanager)" tests/dashboards/run.py
+
+store:
+	$${BURSAR_REDIS_SERVER:-redis-server} --version
+	cargo test --locked --features faults --test ledger
+	cargo test --locked --features faults --test scenarios -- n1_through
+	cargo test --locked --features faults --test faults -- cluster:: dependencies:: failover::
 
 instructions:
 	command -v valgrind >/dev/null || (apt-get update -qq && apt-get install -y -qq valgrind)

@@ -199,7 +199,7 @@ def of_operations():
         chart("Rewinds, stuck partitions, corrections, functions loaded",
               *((f"sum(increase(bursar_{name}_total[5m]))", name)
                 for name in ("rewinds", "stuck_partitions", "pause_corrections", "function_loads")), width=8),
-        chart("Rows in memory", ("sum(bursar_rows_held)", "rows"), width=8),
+        chart("Accounts in memory", ("sum(bursar_accounts_bytes)", "bytes"), width=8),
         chart("Overshoot of all organizations", (credits("sum(bursar_organization_overshoot_micro) or vector(0)"), "overshoot"),
               width=8),
         chart("Series of usage, and how long they take to read", ("sum(bursar_usage_series)", "series"),

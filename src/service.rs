@@ -212,7 +212,7 @@ impl Service {
             control_read_within: Duration::from_millis(u64::try_from(policy.rules_delay_ms).unwrap_or(0)),
             start: config.kafka.start,
             batch_records_max: config.work.batch_records(),
-            rows_held_max: config.work.rows_held(),
+            accounts_bytes_max: config.work.accounts_mib() << 20,
             policy,
             registry: config.registry()?,
         };

@@ -135,11 +135,11 @@ impl Config {
             "1 to 1000000: a batch is held in memory whole",
         )?;
         within(
-            "work.rows_held",
-            self.work.rows_held(),
-            1_000,
-            100_000_000,
-            "1000 to 100000000: some 700 bytes of memory each",
+            "work.accounts_mib",
+            self.work.accounts_mib(),
+            1,
+            1 << 20,
+            "1 to 1048576 MiB of accounts in memory, for each worker",
         )?;
         within("kafka.partitions", self.kafka.partitions, 1, 10_000, "1 to 10000")?;
         within("kafka.replication_factor", self.kafka.replication_factor, 1, 9, "1 to 9")?;
@@ -246,8 +246,11 @@ impl Config {
         }
         match self.kafka.group_protocol {
             GroupProtocol::Classic => {
-                if !self.kafka.properties.contains_key("session.timeout.ms") {
-                    consumer.set("session.timeout.ms", "10000");
+                // A member hears of a change with its next heartbeat, and until all have heard of it nobody reads.
+                for (property, value) in [("session.timeout.ms", "10000"), ("heartbeat.interval.ms", "500")] {
+                    if !self.kafka.properties.contains_key(property) {
+                        consumer.set(property, value);
+                    }
                 }
                 consumer.set("group.protocol", "classic").set("partition.assignment.strategy", "range");
             }
@@ -333,7 +336,7 @@ mod tests {
         for setting in [
             "workers",
             "batch_records",
-            "rows_held",
+            "accounts_mib",
             "url_file",
             "sasl_password_file",
             "password_file",

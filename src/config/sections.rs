@@ -262,7 +262,7 @@ pub enum ClockSource {
 pub struct WorkConfig {
     pub workers: Option<usize>,
     pub batch_records: Option<usize>,
-    pub rows_held: Option<usize>,
+    pub accounts_mib: Option<usize>,
 }
 
 impl WorkConfig {
@@ -276,9 +276,9 @@ impl WorkConfig {
         self.batch_records.unwrap_or(100_000)
     }
 
-    /// Rows that one worker holds at most.
-    pub fn rows_held(&self) -> usize {
-        self.rows_held.unwrap_or(1_000_000)
+    /// Memory for the accounts of one worker at most, in MiB.
+    pub fn accounts_mib(&self) -> usize {
+        self.accounts_mib.unwrap_or(512)
     }
 }
 

@@ -5,38 +5,38 @@ use hashbrown::HashMap;
 
 use crate::domain::account::Account;
 
-/// Accounts by organization, with a bound on the rows that they hold together. Boxed, because they go from here to the
+/// Accounts by organization, with a bound on the memory that they take together. Boxed, because they go from here to the
 /// groups of a batch and back, and are a thousand bytes each.
 pub struct Accounts {
     held: HashMap<Box<str>, Held>,
-    rows_max: usize,
-    rows: usize,
+    bytes_max: usize,
+    bytes: usize,
     batch: u64,
 }
 
 struct Held {
     account: Box<Account>,
-    rows: usize,
+    bytes: usize,
     last_used_in: u64,
 }
 
 impl Accounts {
-    /// No accounts, and room for `rows_max` rows.
-    pub fn new(rows_max: usize) -> Self {
-        Self { held: HashMap::new(), rows_max, rows: 0, batch: 0 }
+    /// No accounts, and room for `bytes_max` of them.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { held: HashMap::new(), bytes_max, bytes: 0, batch: 0 }
     }
 
     /// Drops everything.
     pub fn clear(&mut self) {
         self.held.clear();
-        self.rows = 0;
+        self.bytes = 0;
     }
 
     /// Takes an account out, to work on it; a new view if it is not held.
     pub fn take(&mut self, organization_id: &str) -> Box<Account> {
         match self.held.remove(organization_id) {
             Some(held) => {
-                self.rows -= held.rows;
+                self.bytes -= held.bytes;
                 held.account
             }
             None => Box::new(Account::new(organization_id)),
@@ -46,39 +46,39 @@ impl Accounts {
     /// Puts an account back.
     pub fn put(&mut self, mut account: Box<Account>) {
         account.end_batch();
-        let rows = account.rows();
-        self.rows += rows;
+        let bytes = account.bytes();
+        self.bytes += bytes;
         let organization_id = account.organization_id().into();
-        self.held.insert(organization_id, Held { account, rows, last_used_in: self.batch });
+        self.held.insert(organization_id, Held { account, bytes, last_used_in: self.batch });
     }
 
-    /// Ends a batch: if there are too many rows, the accounts go that were not used for longest. Signals that only
+    /// Ends a batch: if they take too much, the accounts go that were not used for longest. Signals that only
     /// wait to be forgotten are published once more when their account is next loaded, under the same identity.
     pub fn end_batch(&mut self) {
         self.batch += 1;
-        if self.rows <= self.rows_max {
+        if self.bytes <= self.bytes_max {
             return;
         }
         let mut by_use: Vec<(u64, usize, Box<str>)> = self
             .held
             .iter()
-            .map(|(organization_id, held)| (held.last_used_in, held.rows, organization_id.clone()))
+            .map(|(organization_id, held)| (held.last_used_in, held.bytes, organization_id.clone()))
             .collect();
         by_use.sort_unstable();
         // A quarter at once, so that this is done seldom.
-        let goal = self.rows_max / 4 * 3;
-        for (_, rows, organization_id) in by_use {
-            if self.rows <= goal {
+        let goal = self.bytes_max / 4 * 3;
+        for (_, bytes, organization_id) in by_use {
+            if self.bytes <= goal {
                 break;
             }
             self.held.remove(&organization_id);
-            self.rows -= rows;
+            self.bytes -= bytes;
         }
     }
 
-    /// How many rows are held.
-    pub fn rows(&self) -> usize {
-        self.rows
+    /// About how much memory they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn the_accounts_used_least_go_first() {
-        let mut accounts = Accounts::new(8);
+        let bytes_max = 8 * Account::new("o").bytes();
+        let mut accounts = Accounts::new(bytes_max);
         for batch in 0..9 {
             let account = accounts.take(&format!("o{batch}"));
             accounts.put(account);
@@ -96,7 +97,7 @@ mod tests {
             accounts.put(account);
             accounts.end_batch();
         }
-        assert!(accounts.rows() <= 8);
+        assert!(accounts.bytes() <= bytes_max);
         assert!(accounts.held.contains_key("hot") && accounts.held.contains_key("o8"));
         assert!(!accounts.held.contains_key("o0"));
     }

@@ -117,9 +117,14 @@ local function commit(keys, args)
     return key
   end
 
-  -- Lua's unpack fails at some thousand values, so lists are handed on in pieces.
-  local function hand_on(command, key, values_per_item)
+  -- Lua's unpack fails at some thousand values, so lists are handed on in pieces; a field and its value with the first.
+  local function hand_on(command, key, values_per_item, field, value)
     local last = next_arg + tonumber(take()) * values_per_item
+    if field then
+      local piece = math.min(last, next_arg + 1999)
+      redis.call(command, key, field, value, unpack(args, next_arg, piece))
+      next_arg = piece + 1
+    end
     while next_arg <= last do
       local piece = math.min(last, next_arg + 1999)
       redis.call(command, key, unpack(args, next_arg, piece))
@@ -140,8 +145,7 @@ local function commit(keys, args)
     local ids = redis.call('GET', key)
     if ids then redis.call('SET', key, ids, 'PX', ttl_ms) end
   end
-  redis.call('HSET', account, 'head', args[2])
-  hand_on('HSET', account, 2)
+  hand_on('HSET', account, 2, 'head', args[2])
   hand_on('HSET', keys[2], 2)
   for _ = 1, tonumber(take()) do
     local key = take_key()

@@ -58,8 +58,8 @@ pub struct Metrics {
     pub api_requests: IntCounterVec,
     /// Seconds until a request to the API was answered.
     pub api_seconds: Histogram,
-    /// Rows held in memory, over all workers.
-    pub rows_held: IntGauge,
+    /// About how much memory the accounts take that are held, over all workers, in bytes.
+    pub accounts_bytes: IntGauge,
     /// 1 while a dependency does not answer, by dependency.
     pub missing: IntGaugeVec,
     /// Partitions assigned to this process.
@@ -112,7 +112,7 @@ impl Metrics {
             corrections: made.counter("pause_corrections_total", "Corrections of the pauses topic"),
             api_requests: made.counters("api_requests_total", "Requests to the API", &["status"]),
             api_seconds: made.histogram("api_seconds", "Seconds until a request was answered", seconds.clone()),
-            rows_held: made.gauge("rows_held", "Rows of scopes held in memory"),
+            accounts_bytes: made.gauge("accounts_bytes", "About how much memory the accounts that are held take"),
             missing: made.gauges("dependency_missing", "1 while a dependency does not answer", &["dependency"]),
             partitions: made.gauge("partitions_assigned", "Partitions assigned to this process"),
             record_age_seconds: made.register(

@@ -55,7 +55,7 @@ impl Node {
 
     /// Starts it with the files it has.
     pub fn start_again(&mut self) {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(std::env::var("BURSAR_REDIS_SERVER").as_deref().unwrap_or("redis-server"));
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(&self.dir);
         command.args(&self.options).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("redis-server starts"));

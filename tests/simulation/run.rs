@@ -202,7 +202,7 @@ fn start(world: &Shared) -> Process {
         control_read_within: STEP * 2,
         start: Start::Earliest,
         batch_records_max: 100,
-        rows_held_max: 40,
+        accounts_bytes_max: 60_000,
         policy: Policy { horizon_ms: HORIZON_MS, early_ms: EARLY_MS, rules_delay_ms: 60_000, grace_ms: 900_000 },
         registry: None,
     };

@@ -57,6 +57,7 @@ impl Backlog {
     pub async fn warm(&self, config: &Config, figures: &mut Figures) -> Result<(), Failure> {
         let redis = RedisProbe::open(config).await?;
         let memory_before = redis.memory_bytes().await?;
+        figures.add(self.case, "resident_before_mib", resident_bytes() >> 20, "MiB");
         let service = start(config).await?;
         wait_for(&service, self.events / WARM_UP_SHARE, Duration::from_millis(1)).await?;
         self.measure(&service, self.events, &redis, figures).await?;

@@ -67,7 +67,7 @@ pub const SCHEMA_ID: u32 = 1;
 
 /// Fills the usage topic and returns the mean size of an event.
 pub fn fill(config: &Config, load: Load, shape: Shape, format: Format) -> Result<u64, Failure> {
-    let producer = producer(config)?;
+    let producer = producer(config, GATHERED_MS)?;
     let mut random = StdRng::seed_from_u64(7);
     let organizations = Organizations::new(shape, load.organizations);
     let start = Clock::System.now().plus_ms(-SPAN_MS);
@@ -119,7 +119,7 @@ pub fn prices_and_limits() -> Vec<Json> {
 
 /// Says commands to every organization. Returns how many records that are.
 pub fn say_to_all(config: &Config, load: Load, commands: &[Json]) -> Result<u64, Failure> {
-    let producer = producer(config)?;
+    let producer = producer(config, GATHERED_MS)?;
     let mut said = 0;
     for organization in 0..load.organizations {
         let organization = format!("org-{organization:05}");
@@ -137,10 +137,14 @@ pub fn say_to_all(config: &Config, load: Load, commands: &[Json]) -> Result<u64,
     Ok(said)
 }
 
-/// A producer that keeps the events of an organization together, as gateways do.
-pub fn producer(config: &Config) -> Result<ThreadedProducer<DefaultProducerContext>, Failure> {
+/// How long senders gather for whom a wait does not matter.
+pub const GATHERED_MS: u32 = 5;
+
+/// A producer that keeps the events of an organization together, as gateways do. It gathers for up to `linger_ms`.
+pub fn producer(config: &Config, linger_ms: u32) -> Result<ThreadedProducer<DefaultProducerContext>, Failure> {
     let mut client = config.client()?;
-    client.set("partitioner", "murmur2_random").set("linger.ms", "5").set("compression.type", "lz4");
+    client.set("partitioner", "murmur2_random").set("linger.ms", linger_ms.to_string());
+    client.set("compression.type", "lz4");
     client.set("queue.buffering.max.messages", "500000");
     Ok(client.create()?)
 }

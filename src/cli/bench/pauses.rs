@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use super::{
     backlog::wait_for,
     figures::Figures,
-    fill::{self, Format, Names, Organizations, Shape, producer, send},
+    fill::{self, Format, GATHERED_MS, Names, Organizations, Shape, producer, send},
     probe::RedisProbe,
 };
 use crate::{
@@ -93,7 +93,7 @@ fn organization(number: u32) -> String {
 
 /// A cap of one token on the agent of each organization.
 fn say_limits(config: &Config, steady: &Steady) -> Result<(), Failure> {
-    let producer = producer(config)?;
+    let producer = producer(config, GATHERED_MS)?;
     for number in 0..steady.pauses {
         let organization = organization(number);
         let data = json!({ "organization_id": organization, "actor": "bench", "set_limit": { "limit_id": "l",
@@ -165,7 +165,9 @@ fn hear(reader: &TopicReader, pauses: u32, all_sent: &AtomicBool) -> HashMap<Str
 
 /// Sends what was to be sent by now, again and again, until the last event that reaches a cap.
 fn send_load(config: &Config, steady: &Steady, begin: Instant) -> Result<u64, Failure> {
-    let (producer, topic) = (producer(config)?, &config.topics.usage[0]);
+    let topic = &config.topics.usage[0];
+    // What may pause somebody is worth a request of its own.
+    let (gathers, hurries) = (producer(config, GATHERED_MS)?, producer(config, 0)?);
     let organizations = Organizations::new(steady.shape, steady.warm_up.organizations);
     let mut random = StdRng::seed_from_u64(7);
     let (mut payload, mut sent, mut capped) = (Vec::with_capacity(160), 0, 0);
@@ -182,7 +184,7 @@ fn send_load(config: &Config, steady: &Steady, begin: Instant) -> Result<u64, Fa
             };
             payload.clear();
             write(&names.event(Clock::System.now(), Tokens { input: 1, ..Tokens::default() }), &mut payload);
-            send(&producer, topic, &names.organization, &payload)?;
+            send(&hurries, topic, &names.organization, &payload)?;
             capped += 1;
         }
         let wanted = since.as_millis() * u128::from(steady.events_per_s) / 1_000;
@@ -191,11 +193,12 @@ fn send_load(config: &Config, steady: &Steady, begin: Instant) -> Result<u64, Fa
             payload.clear();
             let tokens = Tokens { input: random.random_range(10..5_000), ..Tokens::default() };
             write(&names.event(Clock::System.now(), tokens), &mut payload);
-            send(&producer, topic, &names.organization, &payload)?;
+            send(&gathers, topic, &names.organization, &payload)?;
             sent += 1;
         }
     }
     let took = begin.elapsed();
-    producer.flush(Duration::from_secs(30))?;
+    hurries.flush(Duration::from_secs(30))?;
+    gathers.flush(Duration::from_secs(30))?;
     Ok(super::figures::per_second(sent, took))
 }

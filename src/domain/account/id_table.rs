@@ -53,6 +53,11 @@ impl IdTable {
         self.filled
     }
 
+    /// How much memory the ids take, in bytes.
+    pub const fn bytes(&self) -> usize {
+        self.places.len() * ID_BYTES
+    }
+
     /// Asks the processor for where an id is looked for.
     pub fn prefetch(&self, id: &PackedId) {
         if let Some(place) = self.places.get(self.first_place(fingerprint_of(id))) {
@@ -159,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_full_segment_takes_less_than_14_bytes_for_each_id() {
-        let bytes = IdTable::with_capacity(3_072).places.len() * ID_BYTES;
+        let bytes = IdTable::with_capacity(3_072).bytes();
         assert_eq!(bytes, 40_960);
         assert!(bytes < 14 * 3_072);
     }

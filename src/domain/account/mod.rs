@@ -61,6 +61,9 @@ use crate::{
 /// At most this many signals are forgotten by one commit.
 const FORGET_MAX: usize = 2_000;
 
+/// What settings and calendar of most accounts have outside of them, in bytes: a rate card above all.
+const SETTINGS_BYTES: usize = 1_500;
+
 /// What decisions depend on besides state and events. The same for all workers, or a replay decides otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -204,9 +207,9 @@ impl Account {
         *self = Self { seen, ..Self::new(&self.organization_id) };
     }
 
-    /// How many rows are in memory.
-    pub fn rows(&self) -> usize {
-        self.scopes.len()
+    /// About how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + SETTINGS_BYTES + self.scopes.bytes() + self.seen.bytes()
     }
 
     /// How many rows the next commit would write.

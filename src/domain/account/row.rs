@@ -166,6 +166,10 @@ fn find_or_begin<T: OfPeriod>(kept: &mut Vec<T>, is_meant: impl Fn(&T) -> bool, 
         return None;
     }
     kept.retain(|part| part.start() >= oldest);
+    if kept.len() == kept.capacity() {
+        // Most scopes have one, and scopes are many.
+        kept.reserve_exact(1);
+    }
     kept.push(new);
     kept.last_mut()
 }

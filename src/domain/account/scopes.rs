@@ -13,6 +13,9 @@ use crate::{
 /// The number of a scope within its account, as long as that is in memory.
 pub type ScopeIndex = u32;
 
+/// What a row has outside of its slot, in bytes: the counts of three windows, and parts of them.
+const ROW_BYTES: usize = 320;
+
 /// More names than these are asked for one by one.
 const NAMES_PREFETCHED: usize = 48;
 
@@ -295,6 +298,11 @@ impl Scopes {
     /// The scopes whose rows have changed.
     pub fn dirty(&self) -> &[ScopeIndex] {
         &self.dirty
+    }
+
+    /// About how much memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<ScopeSlot>() + self.slots.len() * ROW_BYTES
     }
 
     /// How many scopes are in memory.

@@ -94,6 +94,13 @@ impl SeenIds {
         Ok(Self { directory, segments, ..Self::default() })
     }
 
+    /// About how much memory the ids take, in bytes.
+    pub fn bytes(&self) -> usize {
+        let of_segment = |segment: &Segment| segment.ids.bytes() + segment.appended.capacity();
+        let loaded: usize = self.segments.iter().flatten().map(of_segment).sum();
+        loaded + self.segments.capacity() * size_of::<Option<Segment>>()
+    }
+
     /// Whether no segment is known.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()

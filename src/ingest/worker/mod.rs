@@ -76,8 +76,8 @@ pub struct WorkerOptions {
     pub start: Start,
     /// Records per batch at most.
     pub batch_records_max: usize,
-    /// Rows held in memory at most.
-    pub rows_held_max: usize,
+    /// Memory for accounts at most, in bytes.
+    pub accounts_bytes_max: usize,
     /// What decisions depend on.
     pub policy: Policy,
     /// The schema registry, where there is one.
@@ -112,6 +112,8 @@ pub struct Worker {
     registry: Option<Registry>,
     settler: Settler,
     accounts: Accounts,
+    /// What the gauge knows of them.
+    accounts_bytes_told: i64,
     /// The memory of the last batch's items.
     spare: Vec<Item<'static>>,
     /// Organizations with signals that are acknowledged and still stored.
@@ -128,7 +130,8 @@ impl Worker {
             decoder: Decoder::new(options.registry.is_some()),
             registry: options.registry.clone().map(Registry::new),
             settler: Settler::new(Arc::clone(&around.ledger), options.policy, around.metrics.clone(), random),
-            accounts: Accounts::new(options.rows_held_max),
+            accounts: Accounts::new(options.accounts_bytes_max),
+            accounts_bytes_told: 0,
             spare: Vec::new(),
             to_forget: BTreeSet::new(),
             times_stuck: 0,
@@ -341,7 +344,9 @@ impl Worker {
             metrics.record_age_seconds.set(clock.since_ms(newest) as f64 / 1_000.0);
         }
         self.accounts.end_batch();
-        metrics.rows_held.set(i64::try_from(self.accounts.rows()).unwrap_or(i64::MAX));
+        let bytes = i64::try_from(self.accounts.bytes()).unwrap_or(i64::MAX);
+        // The gauge is of all workers.
+        metrics.accounts_bytes.add(bytes - std::mem::replace(&mut self.accounts_bytes_told, bytes));
         Ok(())
     }
 
