@@ -9,7 +9,7 @@
 //! once; the worker is told all that is held after it, and begins anew. No partition may be fetched further over a
 //! change: the client pauses it and goes on one message too far if its end had been read (librdkafka #4844).
 //!
-//! All `unsafe` of the hot path is here and in [`super::batch`]: the batch call of librdkafka has no safe wrapper, and
+//! All `unsafe` of the hot path is here, in [`super::batch`] and in [`crate::prefetch`]: the batch call of librdkafka has no safe wrapper, and
 //! costs less than half of polling one message at a time.
 
 #![allow(unsafe_code, reason = "librdkafka's batch queue has no safe wrapper")]
@@ -167,9 +167,7 @@ impl Consumer {
         let (partition_queues, control_topic, asking) = (Vec::new(), control_topic.into(), asking.create()?);
         Ok(Self { control, usage, partition_queues, control_topic, client, asking })
     }
-}
 
-impl Consumer {
     /// Serves what the client has to say, up to a rebalance.
     fn serve(&self) {
         while let Some(polled) = self.client.poll(Duration::ZERO) {

@@ -9,10 +9,11 @@ use thiserror::Error;
 use super::batch::Batch;
 use crate::ledger::InputPartition;
 
-/// A change of the member's partitions, still to be answered.
+/// A change of the member's partitions, still to be answered: by [`Source::assign`] or [`Source::unassign`], also where the
+/// group needs no answer any more.
 #[derive(Debug)]
 pub enum Rebalance {
-    /// These partitions are ours; fetching begins when [`Source::assign`] says where.
+    /// These partitions are ours, and no others; fetching begins when [`Source::assign`] says where.
     Assigned(Vec<InputPartition>),
     /// All partitions are taken away.
     Revoked,

@@ -159,7 +159,8 @@ impl KafkaSink {
     fn new(config: &ClientConfig, topics: OutputTopics, wait: Duration) -> Result<Self, KafkaError> {
         let mut config = config.clone();
         config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");
-        if config.get("linger.ms").is_none() {
+        // It has two names.
+        if ["linger.ms", "queue.buffering.max.ms"].iter().all(|property| config.get(property).is_none()) {
             // What there is is sent together anyway, and a pause that waits for company comes later.
             config.set("linger.ms", "0");
         }

@@ -155,7 +155,8 @@ fn change(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration
     let (rewinds, log) = (member.metric("bursar_rewinds_total"), member.log());
     println!("{name}: longest stall {} ms (sent every 500 ms), {rewinds} rewinds", stall.as_millis());
     if off.is_none() {
-        assert!(stall < Duration::from_secs(10), "nothing was counted for {stall:?}\n{log}");
+        // Every slot with progress that moves is a rewind: 3 to 6 s in all with Redis 7, up to 11 s with Valkey 8.
+        assert!(stall < Duration::from_secs(20), "nothing was counted for {stall:?}\n{log}");
         let waits = |line: &str| line.contains("waiting for a dependency") && line.contains("redis");
         assert!(!log.lines().any(waits), "an error came to the surface\n{log}");
     }

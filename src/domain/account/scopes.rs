@@ -304,16 +304,6 @@ impl Scopes {
     pub fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<ScopeSlot>() + self.slots.len() * ROW_BYTES
     }
-
-    /// How many scopes are in memory.
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Never: the organization is always there.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
 }
 
 impl ScopeSlot {

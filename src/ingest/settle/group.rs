@@ -93,21 +93,17 @@ impl Group {
         let mut needs = Needs::default();
         let account = self.account.as_mut().expect("an open group has its account");
         let rest = &self.items[self.settled..];
-        let control = rest.iter().find_map(|number| match &items[*number as usize].work {
-            Work::Control(control) => Some((*number, control)),
-            _ => None,
-        });
-        if let Some((number, control)) = control
-            && rest.first() == Some(&number)
-        {
+        if let Some(Work::Control(control)) = rest.first().map(|number| &items[*number as usize].work) {
             account.needs_for_control(&control.record, &mut needs);
             return needs;
         }
-        let upto = control.and_then(|(first, _)| rest.iter().position(|number| *number == first)).unwrap_or(rest.len());
-        let mut pieces = rest[..upto].chunks(AHEAD).peekable();
+        let mut pieces = rest.chunks(AHEAD).peekable();
         while let Some(piece) = pieces.next() {
             let next = pieces.peek().copied().unwrap_or_default();
             next.iter().for_each(|number| prefetch(&items[*number as usize]));
+            let is_control = |number: &u32| matches!(items[*number as usize].work, Work::Control(_));
+            let upto = piece.iter().position(is_control);
+            let piece = &piece[..upto.unwrap_or(piece.len())];
             for number in piece {
                 let item = &mut items[*number as usize];
                 if let Work::Usage(decoded, id) = &item.work {
@@ -124,6 +120,9 @@ impl Group {
                     }
                     Item { work: Work::Control(_), .. } => {}
                 }
+            }
+            if upto.is_some() {
+                break;
             }
             next.iter().for_each(|number| items[*number as usize].prefetch_texts());
         }

@@ -344,10 +344,15 @@ impl Worker {
             metrics.record_age_seconds.set(clock.since_ms(newest) as f64 / 1_000.0);
         }
         self.accounts.end_batch();
-        let bytes = i64::try_from(self.accounts.bytes()).unwrap_or(i64::MAX);
-        // The gauge is of all workers.
-        metrics.accounts_bytes.add(bytes - std::mem::replace(&mut self.accounts_bytes_told, bytes));
+        self.tell_accounts_bytes();
         Ok(())
+    }
+
+    /// Tells the gauge, which is of all workers, how much the accounts of this one take.
+    fn tell_accounts_bytes(&mut self) {
+        let bytes = i64::try_from(self.accounts.bytes()).unwrap_or(i64::MAX);
+        let told = std::mem::replace(&mut self.accounts_bytes_told, bytes);
+        self.around.metrics.accounts_bytes.add(bytes - told);
     }
 
     async fn advance(&self, tenure: &mut Tenure) -> Result<(), Interrupt> {

@@ -9,13 +9,8 @@ use super::Worker;
 use crate::{
     faults::{Defence, holds},
     ingest::{
-        Fatal, Interrupt,
-        holdings::Holding,
-        lanes::ControlLane,
-        low_water::LowWater,
-        positions::Positions,
-        silence::Silence,
-        source::{Lane, Rebalance},
+        Fatal, Interrupt, holdings::Holding, lanes::ControlLane, low_water::LowWater, positions::Positions,
+        silence::Silence, source::Lane,
     },
     ledger::InputPartition,
     observe::health::Dependency,
@@ -48,6 +43,7 @@ impl Worker {
     ) -> Result<Tenure, Interrupt> {
         if holds(Defence::DropAll) {
             self.accounts.clear();
+            self.tell_accounts_bytes();
         }
         self.to_forget.clear();
         self.check_pairs(partitions).await?;
@@ -91,23 +87,28 @@ impl Worker {
         })
     }
 
-    /// Makes sure that the control records of what is held are held too, for usage waits for them. Range sees to it, but after
-    /// topics grew one after the other the brokers' own range may have them apart until members come or go.
-    async fn check_pairs(&self, partitions: &[InputPartition]) -> Result<(), Interrupt> {
-        let control_topic = &self.options.control_topic;
-        let is_control = |input: &&InputPartition| *input.topic == **control_topic;
-        let held: BTreeSet<i32> = partitions.iter().filter(is_control).map(|input| input.partition).collect();
-        let lone = partitions.iter().filter(|input| !held.contains(&input.partition));
-        let Some(first) = lone.map(|input| input.partition).min() else { return Ok(()) };
-        if first as usize >= self.count_partitions_of(control_topic).await? {
+    /// Waits while a partition of control is held without that of usage with the same number, or the other way round: usage
+    /// of a partition whose control records are read elsewhere would be decided without them. Range keeps the two together;
+    /// but where topics grew one after the other, the brokers' own range may have them apart until members come or go.
+    async fn check_pairs(&mut self, partitions: &[InputPartition]) -> Result<(), Interrupt> {
+        let Some(number) = lone(partitions, &self.options.topics) else { return Ok(()) };
+        let mut counts = BTreeSet::new();
+        for topic in &self.options.topics {
+            counts.insert(self.count_partitions_of(topic).await?);
+        }
+        if counts.len() > 1 {
+            // Topics of different sizes cannot go together; who has set them up so knows it (docs/operations.md).
             return Ok(());
         }
-        let why = format!(
-            "partition {first} of usage is assigned here and that of {control_topic} is not: nothing is read until they are together"
-        );
+        let nothing = self.source.assign(&[]);
+        nothing.map_err(|error| Fatal::Kafka(format!("partitions could not be left alone: {error}")))?;
+        let why =
+            format!("of partition {number} not all topics are assigned to the same member: it waits for the others");
         warn!("{why}");
-        self.around.patience.health.lose(Dependency::Kafka, &why);
-        Err(Interrupt::Rebalanced(Rebalance::Revoked))
+        let mut waiting = None;
+        loop {
+            self.around.patience.wait_for(&*self.source, &mut waiting, Dependency::Kafka, &why).await?;
+        }
     }
 
     /// How many partitions all topics have together, whoever reads them.
@@ -129,5 +130,36 @@ impl Worker {
             };
             self.around.patience.wait_for(&*self.source, &mut waiting, Dependency::Kafka, &why).await?;
         }
+    }
+}
+
+/// The smallest number of a partition that is held of some topics and not of all.
+fn lone(partitions: &[InputPartition], topics: &[String]) -> Option<i32> {
+    let numbers: BTreeSet<i32> = partitions.iter().map(|input| input.partition).collect();
+    let is_held =
+        |topic: &String, number| partitions.iter().any(|input| *input.topic == **topic && input.partition == number);
+    numbers.into_iter().find(|number| !topics.iter().all(|topic| is_held(topic, *number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Partitions that are held, as `TOPIC/NUMBER`.
+    fn check(held: &str, expected: Option<i32>) {
+        let input = |text: &str| {
+            let (topic, number) = text.split_once('/').expect("TOPIC/NUMBER");
+            InputPartition { topic: topic.into(), partition: number.parse().expect("a number") }
+        };
+        let held: Vec<InputPartition> = held.split_whitespace().map(input).collect();
+        assert_eq!(lone(&held, &["c".to_owned(), "u".to_owned()]), expected, "{held:?}");
+    }
+
+    #[test]
+    fn control_and_usage_of_a_partition_go_together() {
+        check("", None);
+        check("c/0 u/0 u/7 c/7", None);
+        check("c/0 u/0 u/7", Some(7));
+        check("c/3 u/0 c/0", Some(3));
     }
 }
