@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json, value::RawValue};
 use super::{
     Kind,
     control::ControlData,
-    usage::{OwnedUsage, OwnedUsageEvent},
+    usage::{ReadUsage, ReadUsageEvent},
 };
 use crate::domain::{
     control::ControlRecord,
@@ -26,26 +26,44 @@ struct CloudEvent<'a> {
     specversion: Cow<'a, str>,
     #[serde(borrow)]
     r#type: Cow<'a, str>,
-    source: String,
-    id: String,
-    time: Option<String>,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    time: Option<Text<'a>>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
 
+/// A text that may be missing: as it stands in the payload, or what its escapes mean. (Within an `Option`, serde copies what
+/// it could borrow, unless it lies in a type of its own.)
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// The data of a run or a token event: the fields of both, those that do not belong are refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct UsageData {
-    organization_id: Option<String>,
-    workspace_id: Option<String>,
-    agent_id: Option<String>,
-    user_id: Option<String>,
-    product: Option<String>,
-    reservation_id: Option<String>,
-    phase: Option<String>,
-    trigger: Option<String>,
-    request_model: Option<String>,
+struct UsageData<'a> {
+    #[serde(borrow)]
+    organization_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    workspace_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    agent_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    user_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    product: Option<Text<'a>>,
+    #[serde(borrow)]
+    reservation_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    phase: Option<Text<'a>>,
+    #[serde(borrow)]
+    trigger: Option<Text<'a>>,
+    #[serde(borrow)]
+    request_model: Option<Text<'a>>,
     input_tokens: Option<i128>,
     output_tokens: Option<i128>,
     cache_read_input_tokens: Option<i128>,
@@ -56,7 +74,7 @@ struct UsageData {
 ///
 /// # Errors
 /// A [`Reason`] for every text that is none.
-pub fn read_usage(payload: &[u8]) -> Result<OwnedUsageEvent, Reason> {
+pub fn read_usage(payload: &[u8]) -> Result<ReadUsageEvent<'_>, Reason> {
     let cloud_event = read_cloud_event(payload)?;
     let kind = match &*cloud_event.r#type {
         "bursar.run.v1" => Kind::Run,
@@ -67,7 +85,8 @@ pub fn read_usage(payload: &[u8]) -> Result<OwnedUsageEvent, Reason> {
     };
     let event_time = cloud_event.event_time()?;
     let CloudEvent { id, source, data, .. } = cloud_event;
-    read_usage_data(kind, id, source, event_time, data.map_or("null", RawValue::get))
+    let data = serde_json::from_str(data.map_or("null", RawValue::get)).map_err(|error| malformed(&error))?;
+    read_usage_data(kind, id, source, event_time, data)
 }
 
 fn read_cloud_event(payload: &[u8]) -> Result<CloudEvent<'_>, Reason> {
@@ -81,19 +100,19 @@ fn read_cloud_event(payload: &[u8]) -> Result<CloudEvent<'_>, Reason> {
 
 impl CloudEvent<'_> {
     fn event_time(&self) -> Result<Timestamp, Reason> {
-        let text = self.time.as_deref().ok_or(Reason::EmptyField("time"))?;
+        let text = self.time.as_ref().map(|time| &*time.0).ok_or(Reason::EmptyField("time"))?;
         parse_rfc3339(text).map_err(Reason::MalformedJson)
     }
 }
 
-fn read_usage_data(
+fn read_usage_data<'a>(
     kind: Kind,
-    id: String,
-    source: String,
+    id: Cow<'a, str>,
+    source: Cow<'a, str>,
     event_time: Timestamp,
-    data: &str,
-) -> Result<OwnedUsageEvent, Reason> {
-    let data: UsageData = serde_json::from_str(data).map_err(|error| malformed(&error))?;
+    data: UsageData<'a>,
+) -> Result<ReadUsageEvent<'a>, Reason> {
+    let text = |text: Option<Text<'a>>| text.map(|text| text.0);
     let belongs = match kind {
         Kind::Run => data.request_model.is_none() && data.input_tokens.is_none() && data.output_tokens.is_none(),
         _ => data.phase.is_none(),
@@ -103,12 +122,12 @@ fn read_usage_data(
     }
     let usage = match kind {
         Kind::Run => {
-            let phase = data.phase.as_deref().and_then(RunPhase::parse);
+            let phase = data.phase.and_then(|phase| RunPhase::parse(&phase.0));
             let wrong = || Reason::MalformedJson("phase is none of started, completed, failed, cancelled".to_owned());
-            OwnedUsage::Run { phase: phase.ok_or_else(wrong)? }
+            ReadUsage::Run { phase: phase.ok_or_else(wrong)? }
         }
-        _ => OwnedUsage::Tokens {
-            request_model: data.request_model.ok_or(Reason::EmptyField("request_model"))?,
+        _ => ReadUsage::Tokens {
+            request_model: text(data.request_model).ok_or(Reason::EmptyField("request_model"))?,
             tokens: Tokens {
                 input: quantity("input_tokens", data.input_tokens)?,
                 output: quantity("output_tokens", data.output_tokens)?,
@@ -117,17 +136,17 @@ fn read_usage_data(
             },
         },
     };
-    let event = OwnedUsageEvent {
+    let event = ReadUsageEvent {
         id,
         source,
         event_time,
-        organization_id: data.organization_id,
-        workspace_id: data.workspace_id,
-        agent_id: data.agent_id,
-        user_id: data.user_id,
-        product: data.product,
-        reservation_id: data.reservation_id,
-        trigger: data.trigger,
+        organization_id: text(data.organization_id),
+        workspace_id: text(data.workspace_id),
+        agent_id: text(data.agent_id),
+        user_id: text(data.user_id),
+        product: text(data.product),
+        reservation_id: text(data.reservation_id),
+        trigger: text(data.trigger),
         usage,
     };
     event.borrow()?.validate()?;
@@ -152,17 +171,19 @@ pub fn read_control(payload: &[u8]) -> Result<ControlRecord, Reason> {
     let CloudEvent { id, source, data, .. } = cloud_event;
     let data: Json = serde_json::from_str(data.map_or("null", RawValue::get)).map_err(|error| malformed(&error))?;
     let data = ControlData::read(data).map_err(Reason::MalformedJson)?;
-    data.into_record(id, source, time)
+    data.into_record(id.into_owned(), source.into_owned(), time)
 }
 
 /// Reads a usage event out of an Avro value of any writer's schema that has our fields.
 ///
 /// # Errors
 /// A [`Reason`] for every value that is none.
-pub fn usage_of_avro(value: Value) -> Result<OwnedUsageEvent, Reason> {
+pub fn usage_of_avro(value: Value) -> Result<ReadUsageEvent<'static>, Reason> {
     let (id, source, time, data) = split_avro(value)?;
     let is_run = data.get("phase").is_some_and(|phase| !phase.is_null());
-    read_usage_data(if is_run { Kind::Run } else { Kind::Token }, id, source, time, &data.to_string())
+    let kind = if is_run { Kind::Run } else { Kind::Token };
+    let data = UsageData::deserialize(data).map_err(|error| malformed(&error))?;
+    read_usage_data(kind, id.into(), source.into(), time, data)
 }
 
 /// Reads a control record out of an Avro value.

@@ -1,5 +1,7 @@
 //! Usage events in Avro: read and written field by field, in the order of their schema, without a detour.
 
+use std::borrow::Cow;
+
 use super::{
     Kind,
     avro::{Reader, malformed, write_long, write_optional_string, write_string},
@@ -11,36 +13,37 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// A usage event that owns its texts: what the formats give that cannot be borrowed from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnedUsageEvent {
+/// A usage event as formats give it whose texts may have to be put together: from JSON, where they have escapes, and from
+/// schemas of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadUsageEvent<'a> {
     /// See [`UsageEvent`].
-    pub id: String,
+    pub id: Cow<'a, str>,
     /// See [`UsageEvent`].
-    pub source: String,
+    pub source: Cow<'a, str>,
     /// See [`UsageEvent`].
     pub event_time: Timestamp,
     /// As it was sent; may be missing.
-    pub organization_id: Option<String>,
+    pub organization_id: Option<Cow<'a, str>>,
     /// See [`UsageEvent`].
-    pub workspace_id: Option<String>,
+    pub workspace_id: Option<Cow<'a, str>>,
     /// See [`UsageEvent`].
-    pub agent_id: Option<String>,
+    pub agent_id: Option<Cow<'a, str>>,
     /// See [`UsageEvent`].
-    pub user_id: Option<String>,
+    pub user_id: Option<Cow<'a, str>>,
     /// See [`UsageEvent`].
-    pub product: Option<String>,
+    pub product: Option<Cow<'a, str>>,
     /// See [`UsageEvent`].
-    pub reservation_id: Option<String>,
+    pub reservation_id: Option<Cow<'a, str>>,
     /// See [`UsageEvent`].
-    pub trigger: Option<String>,
+    pub trigger: Option<Cow<'a, str>>,
     /// See [`UsageEvent`].
-    pub usage: OwnedUsage,
+    pub usage: ReadUsage<'a>,
 }
 
-/// What was used, owning its texts.
+/// What was used, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OwnedUsage {
+pub enum ReadUsage<'a> {
     /// See [`Usage::Run`].
     Run {
         /// To which state.
@@ -49,40 +52,62 @@ pub enum OwnedUsage {
     /// See [`Usage::Tokens`].
     Tokens {
         /// The model.
-        request_model: String,
+        request_model: Cow<'a, str>,
         /// How many of each class.
         tokens: Tokens,
     },
 }
 
-impl Default for OwnedUsage {
-    fn default() -> Self {
-        Self::Run { phase: RunPhase::Started }
-    }
-}
-
-impl OwnedUsageEvent {
+impl<'a> ReadUsageEvent<'a> {
     /// The event, borrowing its texts from here.
     ///
     /// # Errors
     /// [`Reason::NoOrganization`].
     pub fn borrow(&self) -> Result<UsageEvent<'_>, Reason> {
-        Ok(UsageEvent {
-            id: &self.id,
-            source: &self.source,
+        self.with(|text| Some(&**text)).expect("any text can be borrowed from here")
+    }
+
+    /// The event, borrowing its texts from where they were read; `None` if one of them does not stand there as it is.
+    pub fn as_it_stands(&self) -> Option<UsageEvent<'a>> {
+        let standing = |text: &Cow<'a, str>| match text {
+            Cow::Borrowed(text) => Some(*text),
+            Cow::Owned(_) => None,
+        };
+        self.with(standing)?.ok()
+    }
+
+    /// The event with the texts that `text` makes of these, if it does so of all.
+    fn with<'s, 't>(
+        &'s self,
+        text: impl Fn(&'s Cow<'a, str>) -> Option<&'t str>,
+    ) -> Option<Result<UsageEvent<'t>, Reason>> {
+        let optional = |field: &'s Option<Cow<'a, str>>| match field {
+            None => Some(None),
+            Some(field) => text(field).map(Some),
+        };
+        let workspace_id = optional(&self.workspace_id)?;
+        let organization_id = match resolve_organization(optional(&self.organization_id)?, workspace_id) {
+            Ok(organization_id) => organization_id,
+            Err(reason) => return Some(Err(reason)),
+        };
+        Some(Ok(UsageEvent {
+            id: text(&self.id)?,
+            source: text(&self.source)?,
             event_time: self.event_time,
-            organization_id: resolve_organization(self.organization_id.as_deref(), self.workspace_id.as_deref())?,
-            workspace_id: self.workspace_id.as_deref(),
-            agent_id: self.agent_id.as_deref(),
-            user_id: self.user_id.as_deref(),
-            product: self.product.as_deref(),
-            reservation_id: self.reservation_id.as_deref(),
-            trigger: self.trigger.as_deref(),
+            organization_id,
+            workspace_id,
+            agent_id: optional(&self.agent_id)?,
+            user_id: optional(&self.user_id)?,
+            product: optional(&self.product)?,
+            reservation_id: optional(&self.reservation_id)?,
+            trigger: optional(&self.trigger)?,
             usage: match &self.usage {
-                OwnedUsage::Run { phase } => Usage::Run { phase: *phase },
-                OwnedUsage::Tokens { request_model, tokens } => Usage::Tokens { request_model, tokens: *tokens },
+                ReadUsage::Run { phase } => Usage::Run { phase: *phase },
+                ReadUsage::Tokens { request_model, tokens } => {
+                    Usage::Tokens { request_model: text(request_model)?, tokens: *tokens }
+                }
             },
-        })
+        }))
     }
 }
 

@@ -12,7 +12,7 @@ pub use self::registry::{Registry, RegistryAway, RegistryOptions};
 use crate::{
     contract::{
         Kind, PUBLISHED, fingerprint, json, newest,
-        usage::{OwnedUsageEvent, read_published},
+        usage::{ReadUsageEvent, read_published},
     },
     domain::{control::ControlRecord, event::UsageEvent, reason::Reason},
 };
@@ -20,13 +20,22 @@ use crate::{
 /// The largest payload that is read, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
-/// A usage event as its format allows: borrowed from the payload, or owning its texts.
+/// A usage event as its format allows: borrowed from the payload, or with texts of its own.
 #[derive(Debug)]
 pub enum Decoded<'a> {
-    /// From a schema that we published.
+    /// Its texts stand in the payload as they are.
     Borrowed(UsageEvent<'a>),
-    /// From everything else.
-    Owned(Box<OwnedUsageEvent>),
+    /// Not all of them do.
+    Owned(Box<ReadUsageEvent<'a>>),
+}
+
+impl<'a> From<ReadUsageEvent<'a>> for Decoded<'a> {
+    fn from(event: ReadUsageEvent<'a>) -> Self {
+        match event.as_it_stands() {
+            Some(event) => Self::Borrowed(event),
+            None => Self::Owned(Box::new(event)),
+        }
+    }
 }
 
 impl Decoded<'_> {
@@ -100,12 +109,12 @@ impl Decoder {
     /// [`Undecoded`].
     pub fn usage<'a>(&self, payload: &'a [u8]) -> Result<Decoded<'a>, Undecoded> {
         match self.split(payload)? {
-            Split::Json => Ok(Decoded::Owned(Box::new(json::read_usage(payload)?))),
+            Split::Json => Ok(json::read_usage(payload)?.into()),
             Split::Avro(Body::Usage(kind, version), body) => {
                 Ok(Decoded::Borrowed(read_published(*kind, *version, body)?))
             }
             Split::Avro(Body::General(schema), body) => {
-                Ok(Decoded::Owned(Box::new(json::usage_of_avro(resolve_usage(read_value(schema, body)?)?)?)))
+                Ok(json::usage_of_avro(resolve_usage(read_value(schema, body)?)?)?.into())
             }
             Split::Avro(Body::Refused(reason), _) => Err(reason.clone().into()),
         }

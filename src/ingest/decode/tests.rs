@@ -62,6 +62,18 @@ fn c11_all_formats_give_the_same_event() {
     assert_eq!(*decoder.usage(RUN_JSON.as_bytes()).expect("the example decodes").event(), run);
 }
 
+/// What stands in the payload is borrowed from it; what has escapes is put together.
+#[test]
+fn c11_texts_of_json_mean_what_their_escapes_say() {
+    let decoder = Decoder::new(false);
+    let plain = decoder.usage(TOKEN_JSON.as_bytes()).expect("the example decodes");
+    assert!(matches!(plain, Decoded::Borrowed(_)), "{plain:?}");
+    let escaped = TOKEN_JSON.replace("\"scout\"", "\"sc\\u006fut\"");
+    let escaped = decoder.usage(escaped.as_bytes()).expect("escapes decode");
+    assert!(matches!(escaped, Decoded::Owned(_)), "{escaped:?}");
+    assert_eq!(*escaped.event(), token_event());
+}
+
 #[test]
 fn c11_a_registry_may_have_our_schema_or_a_wider_one() {
     let mut decoder = Decoder::new(true);
