@@ -182,13 +182,15 @@ impl Account {
 
     /// Asks the processor for what every event of this account is held against.
     pub fn prefetch(&self) {
-        let Settings { rate_cards, payments, labels, models, .. } = &self.settings;
+        let Settings { rate_cards, payments, labels, models, every, seat_types, .. } = &self.settings;
         self.scopes.prefetch(scopes::ORGANIZATION);
         self.scopes.prefetch_names();
         prefetch(&rate_cards[..]);
         prefetch(&payments[..]);
         prefetch(&labels[..]);
         prefetch(&models[..]);
+        prefetch(&every[..]);
+        prefetch(&seat_types[..]);
     }
 
     /// Notes that a batch has ended.

@@ -236,6 +236,9 @@ impl Scopes {
             row.windows.prefetch();
             prefetch(&row.parts[..]);
             prefetch(&row.models[..]);
+            prefetch(&row.limits[..]);
+            row.member.iter().for_each(|member| prefetch(&**member));
+            row.pool.iter().for_each(|pool| prefetch(&**pool));
         }
     }
 
