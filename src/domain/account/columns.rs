@@ -59,11 +59,6 @@ impl<'a> Amounts<'a> {
         Self { charge, columns, by_column }
     }
 
-    /// The same charge in other columns.
-    pub fn laid_out(&self, columns: Columns) -> Self {
-        Self::new(self.charge, columns)
-    }
-
     /// By column.
     pub fn as_slice(&self) -> &[i64] {
         &self.by_column[..self.columns.width()]

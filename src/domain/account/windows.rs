@@ -216,7 +216,7 @@ impl Windows {
             self.widen(mask);
         }
         if amounts.columns != self.columns {
-            *amounts = amounts.laid_out(self.columns);
+            *amounts = Amounts::new(amounts.charge, self.columns);
         }
     }
 
