@@ -196,9 +196,10 @@ def of_operations():
         chart("Signals per minute", ("sum by (state) (increase(bursar_pauses_total[1m]))", "{{state}}"),
               ("sum(increase(bursar_crossings_total[1m]))", "thresholds"), width=8),
         chart("Dependencies that are missing", ("max by (dependency) (bursar_dependency_missing)", "{{dependency}}"), width=8),
-        chart("Rewinds, stuck partitions, corrections, functions loaded",
+        chart("Rewinds, stuck partitions, joins anew, corrections, functions loaded",
               *((f"sum(increase(bursar_{name}_total[5m]))", name)
-                for name in ("rewinds", "stuck_partitions", "pause_corrections", "function_loads")), width=8),
+                for name in ("rewinds", "stuck_partitions", "joins_anew", "pause_corrections", "function_loads")),
+              width=8),
         chart("Accounts in memory", ("sum(bursar_accounts_bytes)", "bytes"), width=8),
         chart("Overshoot of all organizations", (credits("sum(bursar_organization_overshoot_micro) or vector(0)"), "overshoot"),
               width=8),

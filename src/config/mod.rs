@@ -246,8 +246,11 @@ impl Config {
         }
         match self.kafka.group_protocol {
             GroupProtocol::Classic => {
-                if !self.kafka.properties.contains_key("session.timeout.ms") {
-                    consumer.set("session.timeout.ms", "10000");
+                // A member hears of a change with its next heartbeat, and until all have heard of it nobody reads.
+                for (property, value) in [("session.timeout.ms", "10000"), ("heartbeat.interval.ms", "500")] {
+                    if !self.kafka.properties.contains_key(property) {
+                        consumer.set(property, value);
+                    }
                 }
                 consumer.set("group.protocol", "classic").set("partition.assignment.strategy", "range");
             }

@@ -9,10 +9,9 @@
 //! once; the worker is told all that is held after it, and begins anew. No partition may be fetched further over a
 //! change: the client pauses it and goes on one message too far if its end had been read (librdkafka #4844).
 //!
-//! All `unsafe` of the hot path is here, in [`super::batch`] and in [`crate::prefetch`]: the batch call of librdkafka has no safe wrapper, and
-//! costs less than half of polling one message at a time.
+//! All `unsafe` of the hot path is in [`super::queue`], [`super::batch`] and [`crate::prefetch`].
 
-#![allow(unsafe_code, reason = "librdkafka's batch queue has no safe wrapper")]
+#![allow(unsafe_code, reason = "what librdkafka knows of generations and ends has no safe wrapper")]
 
 use std::{
     collections::BTreeSet,
@@ -36,6 +35,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     batch::Batch,
+    queue::Queue,
     source::{Lane, Rebalance, Source, SourceError},
 };
 use crate::{faults::sticks, ledger::InputPartition};
@@ -140,7 +140,9 @@ pub struct Consumer {
     control: Queue,
     usage: Queue,
     partition_queues: Vec<Queue>,
-    control_topic: Box<str>,
+    config: ClientConfig,
+    /// That of control first.
+    topics: Vec<Box<str>>,
     client: BaseConsumer<Recorder>,
     /// Asks for the ends of partitions. On the connections of `client` a question would wait behind the fetches.
     asking: BaseConsumer,
@@ -155,17 +157,23 @@ impl Consumer {
     /// # Errors
     /// [`KafkaError`] if the configuration is refused.
     pub fn join(config: &ClientConfig, control_topic: &str, usage_topics: &[&str]) -> Result<Self, KafkaError> {
-        let client = BaseConsumer::from_config_and_context(config, Recorder::new(config))?;
-        let topics: Vec<&str> = std::iter::once(control_topic).chain(usage_topics.iter().copied()).collect();
-        client.subscribe(&topics)?;
+        let topics = std::iter::once(control_topic).chain(usage_topics.iter().copied()).map(Box::from).collect();
+        Self::subscribe(config.clone(), topics)
+    }
+
+    fn subscribe(config: ClientConfig, topics: Vec<Box<str>>) -> Result<Self, KafkaError> {
+        let client = BaseConsumer::from_config_and_context(&config, Recorder::new(&config))?;
+        if !sticks("group", 0) {
+            client.subscribe(&topics.iter().map(|topic| &**topic).collect::<Vec<_>>())?;
+        }
         let (control, usage) = (Queue::new(&client), Queue::new(&client));
         let mut asking = config.clone();
         asking.remove("group.id");
         asking.remove("group.protocol");
         asking.remove("group.remote.assignor");
         asking.remove("statistics.interval.ms");
-        let (partition_queues, control_topic, asking) = (Vec::new(), control_topic.into(), asking.create()?);
-        Ok(Self { control, usage, partition_queues, control_topic, client, asking })
+        let (partition_queues, asking) = (Vec::new(), asking.create()?);
+        Ok(Self { control, usage, partition_queues, config, topics, client, asking })
     }
 
     /// Serves what the client has to say, up to a rebalance.
@@ -219,11 +227,35 @@ impl Source for Consumer {
         news
     }
 
+    fn may_be_told_nothing(&self) -> bool {
+        if !self.client.context().is_incremental {
+            return false;
+        }
+        // SAFETY: the client lives; what it returns is ours, is asked while it is there, and given back once.
+        let generation = unsafe {
+            let group = native::rd_kafka_consumer_group_metadata(self.client.client().native_ptr());
+            if group.is_null() {
+                return false;
+            }
+            let generation = native::rd_kafka_consumer_group_metadata_generation_id(group);
+            native::rd_kafka_consumer_group_metadata_destroy(group);
+            generation
+        };
+        // 0 is the epoch of a member that wants to join.
+        generation > 0
+    }
+
+    fn join_anew(&mut self) -> Result<(), SourceError> {
+        self.check()?;
+        *self = Self::subscribe(self.config.clone(), self.topics.clone())?;
+        Ok(())
+    }
+
     fn assign(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
         self.unassign()?;
         for (input, _) in begin_at {
             let queue = Queue::of_partition(&self.client, &input.topic, input.partition);
-            queue.forward_to(if input.topic == self.control_topic { &self.control } else { &self.usage });
+            queue.forward_to(if input.topic == self.topics[0] { &self.control } else { &self.usage });
             self.partition_queues.push(queue);
         }
         let fetched: Vec<_> =
@@ -336,45 +368,5 @@ impl Drop for Consumer {
             debug!(%error, "nothing to give up");
         }
         info!("leaving the consumer group");
-    }
-}
-
-/// One of librdkafka's queues.
-struct Queue(*mut native::rd_kafka_queue_t);
-
-impl Queue {
-    fn new(client: &BaseConsumer<Recorder>) -> Self {
-        // SAFETY: the client lives.
-        Self(unsafe { native::rd_kafka_queue_new(client.client().native_ptr()) })
-    }
-
-    fn of_partition(client: &BaseConsumer<Recorder>, topic: &str, partition: i32) -> Self {
-        let topic = CString::new(topic).expect("Kafka's topic names have no zero byte");
-        // SAFETY: the client lives, and the name is a C string.
-        let queue =
-            unsafe { native::rd_kafka_queue_get_partition(client.client().native_ptr(), topic.as_ptr(), partition) };
-        assert!(!queue.is_null(), "a consumer has a queue for each partition");
-        Self(queue)
-    }
-
-    fn forward_to(&self, target: &Self) {
-        // SAFETY: both queues live.
-        unsafe { native::rd_kafka_queue_forward(self.0, target.0) }
-    }
-
-    /// Returns whether anything was taken.
-    fn take_into(&self, batch: &mut Batch, wait: Duration, most: usize) -> bool {
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue lives, there is room for `most` pointers, and librdkafka writes as many as it says.
-        let taken =
-            unsafe { batch.fetch(most, |room| native::rd_kafka_consume_batch_queue(self.0, wait_ms, room, most)) };
-        taken > 0
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: the queue was made by us and is given back once.
-        unsafe { native::rd_kafka_queue_destroy(self.0) }
     }
 }

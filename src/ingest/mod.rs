@@ -1,7 +1,7 @@
 //! Kafka in: from a partition's records to committed accounts, published signals and written progress.
 //!
 //! - [`worker`] tells the story: join, begin, take a batch, settle it, publish, advance.
-//! - [`source`] is what a worker asks of its membership in the group; [`consumer`] is Kafka's; [`batch`] is what comes.
+//! - [`source`] is what a worker asks of its membership in the group; [`consumer`] is Kafka's, which takes a [`batch`] from a `queue`.
 //! - [`positions`] knows how far each partition was read and applied, and where to begin.
 //! - [`holdings`] knows which control partitions this process has.
 //! - [`lanes`] merges control records and usage by record time.
@@ -21,6 +21,7 @@ pub mod lanes;
 pub mod low_water;
 pub mod patience;
 pub mod positions;
+mod queue;
 pub mod settle;
 pub mod silence;
 pub mod source;

@@ -52,6 +52,16 @@ pub trait Source: Send {
     /// assignment that was taken back before it was answered never was.
     fn poll_membership(&self) -> Option<Rebalance>;
 
+    /// Whether the group knows of this member and says nothing where it gets no partitions. With the classic protocol it is
+    /// told that it gets none. May ask another thread of the client.
+    fn may_be_told_nothing(&self) -> bool;
+
+    /// Joins the group again as a new member: the client has lost its way.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it is refused.
+    fn join_anew(&mut self) -> Result<(), SourceError>;
+
     /// Answers an assignment: fetching begins at the given offsets.
     ///
     /// # Errors

@@ -52,6 +52,8 @@ pub struct Metrics {
     pub rewinds: IntCounter,
     /// Times that the client did not fetch a partition any more.
     pub stuck: IntCounter,
+    /// Joins of workers that the group had not let in.
+    pub joins_anew: IntCounter,
     /// Corrections of the pauses topic.
     pub corrections: IntCounter,
     /// Requests to the API, by HTTP status.
@@ -108,6 +110,10 @@ impl Metrics {
             stuck: made.counter(
                 "stuck_partitions_total",
                 "Times that a partition had to be assigned anew because the client did not fetch it",
+            ),
+            joins_anew: made.counter(
+                "joins_anew_total",
+                "Times that a worker joined the consumer group anew because it was not let in",
             ),
             corrections: made.counter("pause_corrections_total", "Corrections of the pauses topic"),
             api_requests: made.counters("api_requests_total", "Requests to the API", &["status"]),

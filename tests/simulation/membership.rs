@@ -75,6 +75,15 @@ impl Source for Membership {
         if member.deaf { None } else { member.pending.take() }
     }
 
+    /// One that is deaf has only not heard of it yet.
+    fn may_be_told_nothing(&self) -> bool {
+        true
+    }
+
+    fn join_anew(&mut self) -> Result<(), SourceError> {
+        unreachable!("the group knows of every member")
+    }
+
     fn assign(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {
         self.fetching = begin_at.iter().map(|(partition, offset)| (partition.clone(), (*offset, None))).collect();
         if let Some(number) = self.world.lock().stick(begin_at.len()) {

@@ -42,11 +42,14 @@ use crate::{
     faults::{Defence, Step, holds, once, reach},
     ledger::{InputPartition, Ledger},
     notify::{encode::DeadLetter, publisher::Publisher, readback::Readback},
-    observe::metrics::Metrics,
+    observe::{health::Dependency, metrics::Metrics},
 };
 
 /// How long an empty lane is waited on.
 const IDLE_WAIT: Duration = Duration::from_millis(5);
+
+/// A worker that has not heard from the group for so long, while it waits for partitions, joins anew.
+const JOINS_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
 const TICK: Duration = Duration::from_secs(1);
@@ -195,13 +198,26 @@ impl Worker {
         }
     }
 
-    async fn wait_for_partitions(&self) -> Interrupt {
+    /// Waits for the group to say what is ours. If it says nothing for long, the worker joins anew: a client was once seen
+    /// to look for the coordinator of its group for ever, on a connection that it did not open.
+    async fn wait_for_partitions(&mut self) -> Interrupt {
+        let (mut waiting, mut asked_at) = (None, Instant::now());
         loop {
-            if self.around.patience.is_stopped() {
-                return Interrupt::Stopped;
+            if let Err(interrupt) = self.keep_membership() {
+                return interrupt;
             }
-            if let Some(rebalance) = self.source.poll_membership() {
-                return Interrupt::Rebalanced(rebalance);
+            if asked_at.elapsed() >= JOINS_WITHIN {
+                asked_at = Instant::now();
+                if self.source.may_be_told_nothing() {
+                    waiting = None;
+                } else {
+                    let why = format!("the consumer group has not let this worker in for {} s", JOINS_WITHIN.as_secs());
+                    waiting.get_or_insert_with(|| self.around.patience.health.wait(Dependency::Kafka, &why));
+                    self.around.metrics.joins_anew.inc();
+                    if let Err(error) = self.source.join_anew() {
+                        return Fatal::Kafka(error.to_string()).into();
+                    }
+                }
             }
             tokio::time::sleep(IDLE_WAIT).await;
         }
