@@ -21,7 +21,8 @@ use crate::domain::{
 
 /// The attributes of a CloudEvent that we read. Others are allowed and passed over, as the specification asks.
 #[derive(Deserialize)]
-struct CloudEvent<'a> {
+#[serde(bound(deserialize = "Option<Data>: Deserialize<'de>"))]
+struct CloudEvent<'a, Data> {
     #[serde(borrow)]
     specversion: Cow<'a, str>,
     #[serde(borrow)]
@@ -32,9 +33,11 @@ struct CloudEvent<'a> {
     id: Cow<'a, str>,
     #[serde(borrow)]
     time: Option<Text<'a>>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    data: Option<Data>,
 }
+
+/// A CloudEvent whose data is read later.
+type Unread<'a> = CloudEvent<'a, &'a RawValue>;
 
 /// A text that may be missing: as it stands in the payload, or what its escapes mean. (Within an `Option`, serde copies what
 /// it could borrow, unless it lies in a type of its own.)
@@ -42,10 +45,11 @@ struct CloudEvent<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The data of a run or a token event: the fields of both, those that do not belong are refused.
+/// The data of a run or a token event: the fields of both, those that do not belong are refused. Quantities are `i64`, or `i128`
+/// to say which one is out of range.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UsageData<'a> {
+#[serde(deny_unknown_fields, bound(deserialize = "Option<Quantity>: Deserialize<'de>"))]
+struct UsageData<'a, Quantity> {
     #[serde(borrow)]
     organization_id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -64,10 +68,43 @@ struct UsageData<'a> {
     trigger: Option<Text<'a>>,
     #[serde(borrow)]
     request_model: Option<Text<'a>>,
-    input_tokens: Option<i128>,
-    output_tokens: Option<i128>,
-    cache_read_input_tokens: Option<i128>,
-    cache_creation_input_tokens: Option<i128>,
+    input_tokens: Option<Quantity>,
+    output_tokens: Option<Quantity>,
+    cache_read_input_tokens: Option<Quantity>,
+    cache_creation_input_tokens: Option<Quantity>,
+}
+
+impl<'a, Data> CloudEvent<'a, Data> {
+    fn check_version(&self) -> Result<(), Reason> {
+        if self.specversion != "1.0" {
+            let why = format!("specversion is {:?}; it must be \"1.0\"", self.specversion);
+            return Err(Reason::MalformedJson(why));
+        }
+        Ok(())
+    }
+
+    fn event_time(&self) -> Result<Timestamp, Reason> {
+        let text = self.time.as_ref().map(|time| &*time.0).ok_or(Reason::EmptyField("time"))?;
+        parse_rfc3339(text).map_err(Reason::MalformedJson)
+    }
+
+    fn usage_kind(&self) -> Result<Kind, Reason> {
+        match &*self.r#type {
+            "bursar.run.v1" => Ok(Kind::Run),
+            "bursar.token.v1" => Ok(Kind::Token),
+            other => {
+                let why = format!("type {other:?} is neither bursar.run.v1 nor bursar.token.v1");
+                Err(Reason::MalformedJson(why))
+            }
+        }
+    }
+
+    /// The usage event with this data.
+    fn into_usage<Quantity: Into<i128>>(self, data: UsageData<'a, Quantity>) -> Result<ReadUsageEvent<'a>, Reason> {
+        self.check_version()?;
+        let (kind, event_time) = (self.usage_kind()?, self.event_time()?);
+        read_usage_data(kind, self.id, self.source, event_time, data)
+    }
 }
 
 /// Reads a usage event.
@@ -75,42 +112,34 @@ struct UsageData<'a> {
 /// # Errors
 /// A [`Reason`] for every text that is none.
 pub fn read_usage(payload: &[u8]) -> Result<ReadUsageEvent<'_>, Reason> {
-    let cloud_event = read_cloud_event(payload)?;
-    let kind = match &*cloud_event.r#type {
-        "bursar.run.v1" => Kind::Run,
-        "bursar.token.v1" => Kind::Token,
-        other => {
-            return Err(Reason::MalformedJson(format!("type {other:?} is neither bursar.run.v1 nor bursar.token.v1")));
-        }
-    };
-    let event_time = cloud_event.event_time()?;
-    let CloudEvent { id, source, data, .. } = cloud_event;
-    let data = serde_json::from_str(data.map_or("null", RawValue::get)).map_err(|error| malformed(&error))?;
-    read_usage_data(kind, id, source, event_time, data)
-}
-
-fn read_cloud_event(payload: &[u8]) -> Result<CloudEvent<'_>, Reason> {
-    let text = std::str::from_utf8(payload).map_err(|_| Reason::InvalidUtf8("payload"))?;
-    let event: CloudEvent<'_> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
-    if event.specversion != "1.0" {
-        return Err(Reason::MalformedJson(format!("specversion is {:?}; it must be \"1.0\"", event.specversion)));
+    let text = text_of(payload)?;
+    if let Ok(mut event) = serde_json::from_str::<CloudEvent<'_, UsageData<'_, i64>>>(text)
+        && let Some(data) = event.data.take()
+    {
+        return event.into_usage(data);
     }
-    Ok(event)
+    // Something is wrong: what it is, is said step by step.
+    let event: Unread<'_> = parse(text)?;
+    event.check_version()?;
+    event.usage_kind()?;
+    let data: UsageData<'_, i128> = parse(event.data.map_or("null", RawValue::get))?;
+    event.into_usage(data)
 }
 
-impl CloudEvent<'_> {
-    fn event_time(&self) -> Result<Timestamp, Reason> {
-        let text = self.time.as_ref().map(|time| &*time.0).ok_or(Reason::EmptyField("time"))?;
-        parse_rfc3339(text).map_err(Reason::MalformedJson)
-    }
+fn text_of(payload: &[u8]) -> Result<&str, Reason> {
+    std::str::from_utf8(payload).map_err(|_| Reason::InvalidUtf8("payload"))
 }
 
-fn read_usage_data<'a>(
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Reason> {
+    serde_json::from_str(text).map_err(|error| malformed(&error))
+}
+
+fn read_usage_data<'a, Quantity: Into<i128>>(
     kind: Kind,
     id: Cow<'a, str>,
     source: Cow<'a, str>,
     event_time: Timestamp,
-    data: UsageData<'a>,
+    data: UsageData<'a, Quantity>,
 ) -> Result<ReadUsageEvent<'a>, Reason> {
     let text = |text: Option<Text<'a>>| text.map(|text| text.0);
     let belongs = match kind {
@@ -153,8 +182,8 @@ fn read_usage_data<'a>(
     Ok(event)
 }
 
-fn quantity(field: &'static str, quantity: Option<i128>) -> Result<i64, Reason> {
-    let quantity = quantity.unwrap_or(0);
+fn quantity<Quantity: Into<i128>>(field: &'static str, quantity: Option<Quantity>) -> Result<i64, Reason> {
+    let quantity = quantity.map_or(0, Into::into);
     i64::try_from(quantity).map_err(|_| Reason::QuantityOutOfRange { field, quantity })
 }
 
@@ -163,13 +192,14 @@ fn quantity(field: &'static str, quantity: Option<i128>) -> Result<i64, Reason> 
 /// # Errors
 /// A [`Reason`] for every text that is none, or that contradicts itself.
 pub fn read_control(payload: &[u8]) -> Result<ControlRecord, Reason> {
-    let cloud_event = read_cloud_event(payload)?;
-    if cloud_event.r#type != Kind::Control.cloud_event_type() {
-        return Err(Reason::MalformedJson(format!("type {:?} is not bursar.control.v1", cloud_event.r#type)));
+    let event: Unread<'_> = parse(text_of(payload)?)?;
+    event.check_version()?;
+    if event.r#type != Kind::Control.cloud_event_type() {
+        return Err(Reason::MalformedJson(format!("type {:?} is not bursar.control.v1", event.r#type)));
     }
-    let time = cloud_event.event_time()?;
-    let CloudEvent { id, source, data, .. } = cloud_event;
-    let data: Json = serde_json::from_str(data.map_or("null", RawValue::get)).map_err(|error| malformed(&error))?;
+    let time = event.event_time()?;
+    let CloudEvent { id, source, data, .. } = event;
+    let data: Json = parse(data.map_or("null", RawValue::get))?;
     let data = ControlData::read(data).map_err(Reason::MalformedJson)?;
     data.into_record(id.into_owned(), source.into_owned(), time)
 }
@@ -182,7 +212,7 @@ pub fn usage_of_avro(value: Value) -> Result<ReadUsageEvent<'static>, Reason> {
     let (id, source, time, data) = split_avro(value)?;
     let is_run = data.get("phase").is_some_and(|phase| !phase.is_null());
     let kind = if is_run { Kind::Run } else { Kind::Token };
-    let data = UsageData::deserialize(data).map_err(|error| malformed(&error))?;
+    let data = UsageData::<'_, i128>::deserialize(data).map_err(|error| malformed(&error))?;
     read_usage_data(kind, id.into(), source.into(), time, data)
 }
 
