@@ -4,3 +4,4 @@ pub mod health;
 pub mod metrics;
 pub mod page;
 pub mod server;
+pub mod share;

@@ -42,7 +42,7 @@ use crate::{
     faults::{Defence, Step, holds, once, reach},
     ledger::{InputPartition, Ledger},
     notify::{encode::DeadLetter, publisher::Publisher, readback::Readback},
-    observe::{health::Dependency, metrics::Metrics},
+    observe::{health::Dependency, metrics::Metrics, share::Share},
 };
 
 /// How long an empty lane is waited on.
@@ -116,7 +116,7 @@ pub struct Worker {
     settler: Settler,
     accounts: Accounts,
     /// What the gauge knows of them.
-    accounts_bytes_told: i64,
+    accounts_bytes: Share,
     /// The memory of the last batch's items.
     spare: Vec<Item<'static>>,
     /// Organizations with signals that are acknowledged and still stored.
@@ -134,7 +134,7 @@ impl Worker {
             registry: options.registry.clone().map(Registry::new),
             settler: Settler::new(Arc::clone(&around.ledger), options.policy, around.metrics.clone(), random),
             accounts: Accounts::new(options.accounts_bytes_max),
-            accounts_bytes_told: 0,
+            accounts_bytes: Share::of(&around.metrics.accounts_bytes),
             spare: Vec::new(),
             to_forget: BTreeSet::new(),
             times_stuck: 0,
@@ -157,7 +157,6 @@ impl Worker {
                 None => self.wait_for_partitions().await,
                 Some(partitions) => self.hold(&partitions.clone(), &mut fetching).await,
             };
-            self.around.metrics.partitions.set(0);
             match interrupt {
                 Interrupt::Stopped => {
                     self.forget_all().await;
@@ -360,15 +359,8 @@ impl Worker {
             metrics.record_age_seconds.set(clock.since_ms(newest) as f64 / 1_000.0);
         }
         self.accounts.end_batch();
-        self.tell_accounts_bytes();
+        self.accounts_bytes.set(self.accounts.bytes());
         Ok(())
-    }
-
-    /// Tells the gauge, which is of all workers, how much the accounts of this one take.
-    fn tell_accounts_bytes(&mut self) {
-        let bytes = i64::try_from(self.accounts.bytes()).unwrap_or(i64::MAX);
-        let told = std::mem::replace(&mut self.accounts_bytes_told, bytes);
-        self.around.metrics.accounts_bytes.add(bytes - told);
     }
 
     async fn advance(&self, tenure: &mut Tenure) -> Result<(), Interrupt> {

@@ -6,7 +6,7 @@ use crate::{
     faults::{Step, once, reach},
     ingest::{Interrupt, settle::Groups},
     notify::encode::DeadLetter,
-    observe::metrics::Metrics,
+    observe::{metrics::Metrics, share::Share},
 };
 
 impl Worker {
@@ -19,9 +19,9 @@ impl Worker {
             .flat_map(|account| account.outbox().iter().map(|(_, signal)| (account.organization_id(), signal)))
             .collect();
         if !signals.is_empty() {
-            metrics.outbox_depth.set(i64::try_from(signals.len()).unwrap_or(i64::MAX));
+            let waiting = Share::of(&metrics.outbox_depth).with(signals.len());
             patience.publish(&*self.source, || publisher.signals(&signals)).await?;
-            metrics.outbox_depth.set(0);
+            drop(waiting);
             reach(Step::SignalsSent);
             for (_, signal) in &signals {
                 count_signal(metrics, signal);

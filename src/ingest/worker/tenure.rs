@@ -13,7 +13,7 @@ use crate::{
         silence::Silence, source::Lane,
     },
     ledger::InputPartition,
-    observe::health::Dependency,
+    observe::{health::Dependency, share::Share},
 };
 
 /// How long the broker may take to tell how many partitions a topic has.
@@ -29,6 +29,8 @@ pub(super) struct Tenure {
     pub(super) last_batch: Instant,
     /// Others show the organizations of these partitions once this is dropped.
     _holding: Holding,
+    /// What the gauge knows of the partitions.
+    _partitions: Share,
 }
 
 impl Worker {
@@ -43,7 +45,7 @@ impl Worker {
     ) -> Result<Tenure, Interrupt> {
         if holds(Defence::DropAll) {
             self.accounts.clear();
-            self.tell_accounts_bytes();
+            self.accounts_bytes.set(self.accounts.bytes());
         }
         self.to_forget.clear();
         self.check_pairs(partitions).await?;
@@ -65,7 +67,6 @@ impl Worker {
         let moved = if *fetching { self.source.seek(&offsets) } else { self.source.assign(&offsets) };
         moved.map_err(|error| Fatal::Kafka(format!("partitions could not be begun: {error}")))?;
         *fetching = true;
-        self.around.metrics.partitions.set(i64::try_from(partitions.len()).unwrap_or(i64::MAX));
         let now = Instant::now();
         let held = |partition| {
             positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
@@ -84,6 +85,7 @@ impl Worker {
             last_tick: now,
             last_batch: now,
             _holding: holding,
+            _partitions: Share::of(&self.around.metrics.partitions).with(partitions.len()),
         })
     }
 
