@@ -70,6 +70,8 @@ pub async fn measure(config: &Config, steady: &Steady, figures: &mut Figures) ->
     wait_for(&service, said, Duration::from_millis(10)).await?;
     tokio::task::block_in_place(|| fill::fill(config, steady.warm_up, steady.shape, Format::Avro))?;
     wait_for(&service, said + steady.warm_up.events, Duration::from_millis(10)).await?;
+    let redis = RedisProbe::open(config).await?;
+    redis.rewrite_logs().await?;
     let (waits, sent) = tokio::task::block_in_place(|| send_and_wait(config, steady))?;
     let case = steady.case;
     figures.add(case, "events_per_s", sent, "1/s");
@@ -83,7 +85,6 @@ pub async fn measure(config: &Config, steady: &Steady, figures: &mut Figures) ->
         figures.add_thousandths(case, measure, waits.value_at_percentile(percentile), "ms");
     }
     service.stop().await?;
-    let redis = RedisProbe::open(config).await?;
     redis.remove_all(config).await
 }
 

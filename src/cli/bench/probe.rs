@@ -1,5 +1,7 @@
 //! What Redis says of itself.
 
+use std::time::{Duration, Instant};
+
 use redis::{InfoDict, cmd};
 
 use crate::{
@@ -25,6 +27,9 @@ pub struct Stored {
     pub ids: u64,
 }
 
+/// How long Redis may take to write its log anew.
+const REWRITE_WAIT: Duration = Duration::from_secs(60);
+
 /// Accounts that are looked at for the sizes; every account, if there are fewer.
 const SAMPLE: usize = 20_000;
 
@@ -48,6 +53,31 @@ impl RedisProbe {
     pub async fn memory_bytes(&self) -> Result<u64, Failure> {
         let all: Vec<InfoDict> = self.connection.query_all(cmd("INFO").arg("memory")).await?;
         Ok(all.iter().filter_map(|info| info.get::<u64>("used_memory")).sum())
+    }
+
+    /// Has the primaries write their logs anew, if they keep one, and waits for it: what other cases wrote is not to make them
+    /// do it while somebody looks at the time.
+    pub async fn rewrite_logs(&self) -> Result<(), Failure> {
+        if self.persistence("aof_enabled").await? == 0 {
+            return Ok(());
+        }
+        self.connection.query_all::<String>(&cmd("BGREWRITEAOF")).await?;
+        let until = Instant::now() + REWRITE_WAIT;
+        while Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if self.persistence("aof_rewrite_in_progress").await? + self.persistence("aof_rewrite_scheduled").await?
+                == 0
+            {
+                return Ok(());
+            }
+        }
+        Err("Redis did not write its log anew in time".into())
+    }
+
+    /// The sum of a figure over the primaries.
+    async fn persistence(&self, field: &str) -> Result<u64, Failure> {
+        let all: Vec<InfoDict> = self.connection.query_all(cmd("INFO").arg("persistence")).await?;
+        Ok(all.iter().filter_map(|info| info.get::<u64>(field)).sum())
     }
 
     /// Sizes of what is stored, by Redis's own MEMORY USAGE.

@@ -9,7 +9,7 @@
 //! - [`usage`] decides an event; `counting` adds its charge to every window of its scopes and holds it against limits.
 //! - `funding` finds who pays, `want` who pauses when nobody can.
 //! - `statement` closes periods and corrects what was closed.
-//! - [`command`] does what an admin says; `due` what time brings.
+//! - [`command`] does what an admin says; `due` what time brings; `sweep` takes either through many scopes, page by page.
 //! - [`attention`] keeps pauses, and when a scope has to be looked at.
 //! - [`ceiling`] knows when a limit or pool announces and pauses.
 //! - [`seen`] remembers which events were applied, `id_table` holds their ids.
@@ -31,6 +31,7 @@ pub mod scopes;
 pub mod seen;
 pub mod settings;
 mod statement;
+mod sweep;
 pub mod usage;
 mod want;
 pub mod windows;
@@ -39,13 +40,13 @@ use hashbrown::HashMap;
 
 use self::{
     changes::{Changes, Fields, Head, Loaded, Needs, OlderKey, Stamp},
-    due::Sweep,
     layout::{LayoutError, pack, unpack},
     packing::put_row,
     row::ScopeRow,
     scopes::{ScopeIndex, Scopes, SlotState},
     seen::SeenIds,
     settings::{Calendar, Settings},
+    sweep::Sweep,
 };
 use crate::{
     domain::{

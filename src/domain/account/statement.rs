@@ -1,6 +1,6 @@
 //! Closing a period: a line for every scope that used something in it; and a correction for what comes later (row C7).
 
-use super::{Account, Moment, OlderKey, changes::Needs, due::StoredRow, scopes::ScopeIndex, windows::Place};
+use super::{Account, Moment, OlderKey, changes::Needs, scopes::ScopeIndex, sweep::StoredRow, windows::Place};
 use crate::domain::{
     meter::Counters,
     organization::OpenRequest,

@@ -18,10 +18,10 @@ use super::{
     Account, Moment, Outcome, Policy,
     ceiling::Cause,
     changes::Needs,
-    due::{Progress, Sweep},
     row::ScopeRow,
     scopes::{ORGANIZATION, ScopeIndex},
     seen::Sighting,
+    sweep::{Progress, Sweep},
 };
 use crate::{
     domain::{
