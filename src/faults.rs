@@ -216,8 +216,8 @@ mod what_is_set {
     /// `BURSAR_FAULTS_POISON=acme`: deciding for this organization panics.
     static POISON: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("BURSAR_FAULTS_POISON").ok());
 
-    /// `BURSAR_FAULTS_STICKS=usage/0`: this partition is not fetched after its first assignment; `group/0`: one member
-    /// does not join.
+    /// `BURSAR_FAULTS_STICKS=usage/0`: this partition is not fetched after its first assignment; `group/0`: one
+    /// client does not find the group.
     static STICKS: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("BURSAR_FAULTS_STICKS").ok());
     static HAS_STUCK: AtomicBool = AtomicBool::new(false);
 
@@ -286,7 +286,7 @@ mod what_is_set {
         assert!(POISON.as_deref() != Some(organization_id), "poisoned, as BURSAR_FAULTS_POISON says");
     }
 
-    /// Whether a partition is not to be fetched, or the group not to be joined, this time.
+    /// Whether a partition is not to be fetched, or the group not to be found, this time.
     pub fn sticks(topic: &str, partition: i32) -> bool {
         STICKS.as_ref().is_some_and(|place| *place == format!("{topic}/{partition}"))
             && !HAS_STUCK.swap(true, Ordering::SeqCst)

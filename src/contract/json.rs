@@ -118,10 +118,11 @@ pub fn read_usage(payload: &[u8]) -> Result<ReadUsageEvent<'_>, Reason> {
     {
         return event.into_usage(data);
     }
-    // Something is wrong: what it is, is said step by step.
+    // What cannot be read in one go is read step by step, which says what is wrong.
     let event: Unread<'_> = parse(text)?;
     event.check_version()?;
     event.usage_kind()?;
+    event.event_time()?;
     let data: UsageData<'_, i128> = parse(event.data.map_or("null", RawValue::get))?;
     event.into_usage(data)
 }

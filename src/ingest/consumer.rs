@@ -11,7 +11,7 @@
 //!
 //! All `unsafe` of the hot path is in [`super::queue`], [`super::batch`] and [`crate::prefetch`].
 
-#![allow(unsafe_code, reason = "what librdkafka knows of generations and ends has no safe wrapper")]
+#![allow(unsafe_code, reason = "what librdkafka knows of ends has no safe wrapper")]
 
 use std::{
     collections::BTreeSet,
@@ -31,6 +31,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     types::RDKafkaRespErr,
 };
+use serde::Deserialize;
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -42,6 +43,12 @@ use crate::{faults::sticks, ledger::InputPartition};
 
 /// How long the client may take to move its positions.
 const SEEK_WAIT: Duration = Duration::from_secs(10);
+
+/// How long brokers may take to answer whether they are there.
+const BROKER_WAIT: Duration = Duration::from_secs(1);
+
+/// How often the client says how it is.
+const STATISTICS_EVERY_MS: &str = "5000";
 
 /// What the group has said.
 #[derive(Default)]
@@ -58,6 +65,8 @@ pub struct Recorder {
     is_incremental: bool,
     membership: Mutex<Membership>,
     closing: AtomicBool,
+    /// Whether the client does not know the coordinator of its group, as it last said.
+    seeks_coordinator: AtomicBool,
     /// Why the client has left the group for good.
     fatal: OnceLock<RDKafkaErrorCode>,
 }
@@ -68,6 +77,7 @@ impl Recorder {
             is_incremental: config.get("group.protocol") == Some("consumer"),
             membership: Mutex::default(),
             closing: AtomicBool::new(false),
+            seeks_coordinator: AtomicBool::new(false),
             fatal: OnceLock::new(),
         }
     }
@@ -81,6 +91,30 @@ impl ClientContext for Recorder {
     fn error(&self, error: KafkaError, reason: &str) {
         warn!(%error, reason, "Kafka");
     }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice(statistics) {
+            Ok(Statistics { cgrp: Some(Group { state }) }) => {
+                self.seeks_coordinator.store(state != "up", Ordering::Relaxed);
+            }
+            Ok(Statistics { cgrp: None }) => {}
+            Err(error) => debug!(%error, "statistics of the client cannot be read"),
+        }
+    }
+}
+
+/// What is looked at of the client's statistics.
+#[derive(Deserialize)]
+struct Statistics<'a> {
+    #[serde(borrow)]
+    cgrp: Option<Group<'a>>,
+}
+
+/// The client's view of its group.
+#[derive(Deserialize)]
+struct Group<'a> {
+    /// Of its search for the coordinator; `up` once that is found.
+    state: &'a str,
 }
 
 impl ConsumerContext for Recorder {
@@ -162,10 +196,15 @@ impl Consumer {
     }
 
     fn subscribe(config: ClientConfig, topics: Vec<Box<str>>) -> Result<Self, KafkaError> {
-        let client = BaseConsumer::from_config_and_context(&config, Recorder::new(&config))?;
-        if !sticks("group", 0) {
-            client.subscribe(&topics.iter().map(|topic| &**topic).collect::<Vec<_>>())?;
+        let mut of_member = config.clone();
+        if of_member.get("statistics.interval.ms").is_none() {
+            of_member.set("statistics.interval.ms", STATISTICS_EVERY_MS);
         }
+        if sticks("group", 0) {
+            of_member.set("bootstrap.servers", "127.0.0.1:1");
+        }
+        let client = BaseConsumer::from_config_and_context(&of_member, Recorder::new(&of_member))?;
+        client.subscribe(&topics.iter().map(|topic| &**topic).collect::<Vec<_>>())?;
         let (control, usage) = (Queue::new(&client), Queue::new(&client));
         let mut asking = config.clone();
         asking.remove("group.id");
@@ -227,22 +266,9 @@ impl Source for Consumer {
         news
     }
 
-    fn may_be_told_nothing(&self) -> bool {
-        if !self.client.context().is_incremental {
-            return false;
-        }
-        // SAFETY: the client lives; what it returns is ours, is asked while it is there, and given back once.
-        let generation = unsafe {
-            let group = native::rd_kafka_consumer_group_metadata(self.client.client().native_ptr());
-            if group.is_null() {
-                return false;
-            }
-            let generation = native::rd_kafka_consumer_group_metadata_generation_id(group);
-            native::rd_kafka_consumer_group_metadata_destroy(group);
-            generation
-        };
-        // 0 is the epoch of a member that wants to join.
-        generation > 0
+    fn is_lost(&self) -> bool {
+        let is_known = || self.asking.fetch_metadata(Some(&self.topics[0]), BROKER_WAIT).is_ok();
+        self.client.context().seeks_coordinator.load(Ordering::Relaxed) && is_known()
     }
 
     fn join_anew(&mut self) -> Result<(), SourceError> {

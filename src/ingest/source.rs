@@ -52,11 +52,10 @@ pub trait Source: Send {
     /// assignment that was taken back before it was answered never was.
     fn poll_membership(&self) -> Option<Rebalance>;
 
-    /// Whether the group knows of this member and says nothing where it gets no partitions. With the classic protocol it is
-    /// told that it gets none. May ask another thread of the client.
-    fn may_be_told_nothing(&self) -> bool;
+    /// Whether the client does not find the coordinator of its group, although brokers answer others.
+    fn is_lost(&self) -> bool;
 
-    /// Joins the group again as a new member: the client has lost its way.
+    /// Joins the group again, with a new client.
     ///
     /// # Errors
     /// [`SourceError`] if it is refused.

@@ -52,7 +52,7 @@ pub struct Metrics {
     pub rewinds: IntCounter,
     /// Times that the client did not fetch a partition any more.
     pub stuck: IntCounter,
-    /// Joins of workers that the group had not let in.
+    /// Joins of workers whose client had not found the group.
     pub joins_anew: IntCounter,
     /// Corrections of the pauses topic.
     pub corrections: IntCounter,
@@ -113,7 +113,7 @@ impl Metrics {
             ),
             joins_anew: made.counter(
                 "joins_anew_total",
-                "Times that a worker joined the consumer group anew because it was not let in",
+                "Times that a worker joined the consumer group anew because its client did not find it",
             ),
             corrections: made.counter("pause_corrections_total", "Corrections of the pauses topic"),
             api_requests: made.counters("api_requests_total", "Requests to the API", &["status"]),

@@ -69,31 +69,32 @@ fn u_5_a_stuck_partition_control_run_fails() {
     stick("usage", Some(Defence::Silence), SETTLES_WITHIN).expect_err("nobody notices: not tested");
 }
 
-/// The client never joins the group: it is noticed, said, and a new one joins.
+/// A client never finds its group: it is said, and a new one joins.
+fn lost(protocol: &str) {
+    let mut stage = Stage::new(&format!("lost-{protocol}"));
+    stage.set("WORK__WORKERS", "1");
+    stage.set("KAFKA__GROUP_PROTOCOL", protocol);
+    stage.env("BURSAR_FAULTS_STICKS", "group/0");
+    let member = stage.run();
+    let load = Load::new(EVENTS);
+    load.say_limits(&stage);
+    load.send(&stage, 0, EVENTS);
+    wait_until("it says so", || {
+        member.get("/readyz").is_some_and(|page| page.contains("looks for its consumer group"))
+    });
+    load.settle(&stage, 2 * SETTLES_WITHIN).expect("all is read");
+    assert_eq!(member.metric("bursar_joins_anew_total"), 1, "once is enough");
+    wait_until("it is in", || member.get("/readyz").is_some_and(|page| page.starts_with("ready")));
+}
+
 #[test]
-fn u_5_a_worker_that_the_group_does_not_let_in_joins_anew() {
-    for protocol in ["classic", "consumer"] {
-        let mut stage = Stage::new(&format!("outside-{protocol}"));
-        stage.set("WORK__WORKERS", "1");
-        stage.set("KAFKA__GROUP_PROTOCOL", protocol);
-        stage.env("BURSAR_FAULTS_STICKS", "group/0");
-        let member = stage.run();
-        let load = Load::new(EVENTS);
-        load.say_limits(&stage);
-        load.send(&stage, 0, EVENTS);
-        wait_until("it says so", || {
-            member.get("/readyz").is_some_and(|page| page.contains("has not let this worker in"))
-        });
-        load.settle(&stage, SETTLES_WITHIN).expect("all is read");
-        wait_until("it is in", || member.get("/readyz").is_some_and(|page| page.starts_with("ready")));
-        // More workers than partitions: one is in and gets nothing.
-        stage.without_env("BURSAR_FAULTS_STICKS");
-        stage.set("WORK__WORKERS", "4");
-        let others = stage.run();
-        std::thread::sleep(Duration::from_secs(35));
-        assert_eq!(member.metric("bursar_joins_anew_total"), 1, "once is enough");
-        assert_eq!(others.metric("bursar_joins_anew_total"), 0, "who gets nothing is in all the same");
-    }
+fn u_5_a_client_that_does_not_find_its_group_is_replaced() {
+    lost("classic");
+}
+
+#[test]
+fn u_5_a_client_that_does_not_find_its_group_is_replaced_by_the_brokers_protocol() {
+    lost("consumer");
 }
 
 /// A member whose Redis has no memory left under load, once it is told of.

@@ -218,10 +218,15 @@ impl Stage {
 
     /// Serves a due record, if something is due by then. Returns whether it was.
     pub fn serve_one_due(&mut self, moment: Moment) -> bool {
+        self.serve_one_due_until(moment.clock, moment)
+    }
+
+    /// The same, if something is due until then.
+    pub fn serve_one_due_until(&mut self, until: Timestamp, moment: Moment) -> bool {
         self.load(|account, needs| {
             account.needs_for_correction(&bursar::domain::scope::Scope::Organization, needs);
         });
-        let Some(at) = self.account.due().filter(|due| *due <= moment.clock) else { return false };
+        let Some(at) = self.account.due().filter(|due| *due <= until) else { return false };
         let data = json!({ "organization_id": ORGANIZATION, "actor": "bursar", "due": { "at": at.to_string() } });
         let record = cloud_event(Kind::Control, "bursar", &format!("due-{}", at.ms()), at, data).to_string();
         let record = read_control(record.as_bytes()).expect("a due record");

@@ -75,13 +75,12 @@ impl Source for Membership {
         if member.deaf { None } else { member.pending.take() }
     }
 
-    /// One that is deaf has only not heard of it yet.
-    fn may_be_told_nothing(&self) -> bool {
-        true
+    fn is_lost(&self) -> bool {
+        false
     }
 
     fn join_anew(&mut self) -> Result<(), SourceError> {
-        unreachable!("the group knows of every member")
+        unreachable!("no member is lost")
     }
 
     fn assign(&mut self, begin_at: &[(InputPartition, i64)]) -> Result<(), SourceError> {

@@ -61,15 +61,19 @@ impl RedisProbe {
         if self.persistence("aof_enabled").await? == 0 {
             return Ok(());
         }
+        self.wait_for_rewriting().await?;
         self.connection.query_all::<String>(&cmd("BGREWRITEAOF")).await?;
+        self.wait_for_rewriting().await
+    }
+
+    async fn wait_for_rewriting(&self) -> Result<(), Failure> {
         let until = Instant::now() + REWRITE_WAIT;
         while Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            if self.persistence("aof_rewrite_in_progress").await? + self.persistence("aof_rewrite_scheduled").await?
-                == 0
-            {
+            let (runs, waits) = ("aof_rewrite_in_progress", "aof_rewrite_scheduled");
+            if self.persistence(runs).await? + self.persistence(waits).await? == 0 {
                 return Ok(());
             }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Err("Redis did not write its log anew in time".into())
     }

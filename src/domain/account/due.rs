@@ -223,29 +223,27 @@ impl Account {
         moment: Moment,
         policy: &Policy,
     ) {
-        let served = self.served_by(at, moment);
-        self.head.served_due = served;
-        self.send_digest(served, moment);
+        let at = self.served_by(at, moment);
+        self.head.served_due = at;
+        self.send_digest(at, moment);
         let looks = self.pauses_changed.iter().filter_map(|index| self.paused_scope(*index).look_at).chain(next_look);
-        let looks = looks.filter(|look| *look > served && *look < changes::NO_TIME).min();
+        let looks = looks.filter(|look| *look > at && *look < changes::NO_TIME).min();
         let closes = self.calendar.periods_ending_after(self.head.closed_until);
         let closes = closes.map(|period| period.end.plus_ms(policy.grace_ms)).min();
-        // A clock that follows the records may stand from now on: what lies ahead of it would not come by itself, so what is
-        // left comes as if it had been due just after this.
-        let soon = if moment.clock_follows_records { at.plus_ms(1) } else { served.plus_ms(1) };
         // What is due and not done was not read up to; it is tried again.
         // The further usage is behind, the longer: a backlog does not flood the control topic.
         let behind_ms = moment.clock.since_ms(moment.read_until) / 4;
         let again = if moment.clock_follows_records {
-            soon
+            // Such a clock may stand from now on. What lies a little ahead of it comes all the same (`notify::due`).
+            at.plus_ms(1)
         } else {
-            moment.clock.max(served).plus_ms(behind_ms.clamp(TRY_AGAIN_MS, TRY_AGAIN_MAX_MS))
+            moment.clock.max(at).plus_ms(behind_ms.clamp(TRY_AGAIN_MS, TRY_AGAIN_MAX_MS))
         };
-        let closes = closes.map(|close| if close <= served { again } else { close });
+        let closes = closes.map(|close| if close <= at { again } else { close });
         let looks = if unfinished { looks.into_iter().chain([again]).min() } else { looks };
-        let all = self.head.look_at_all.then_some(soon);
+        let all = self.head.look_at_all.then(|| at.plus_ms(1));
         let next = [looks, closes, all, self.free_phase_end(), self.settings.requests.next_digest];
-        self.head.due = next.into_iter().flatten().map(|next| next.max(soon)).min();
+        self.head.due = next.into_iter().flatten().map(|next| next.max(at.plus_ms(1))).min();
         self.due_changed = true;
     }
 

@@ -48,8 +48,8 @@ use crate::{
 /// How long an empty lane is waited on.
 const IDLE_WAIT: Duration = Duration::from_millis(5);
 
-/// A worker that has not heard from the group for so long, while it waits for partitions, joins anew.
-const JOINS_WITHIN: Duration = Duration::from_secs(30);
+/// A worker that waits for partitions, and whose client is lost for so long, joins with a new one.
+const LOST_FOR: Duration = Duration::from_secs(30);
 
 /// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
 const TICK: Duration = Duration::from_secs(1);
@@ -197,21 +197,25 @@ impl Worker {
         }
     }
 
-    /// Waits for the group to say what is ours. If it says nothing for long, the worker joins anew: a client was once seen
-    /// to look for the coordinator of its group for ever, on a connection that it did not open.
+    /// Waits for the group to say what is ours. A client that is lost for long is replaced: one was once seen to look for the
+    /// coordinator of its group for ever, on a connection that it did not open.
     async fn wait_for_partitions(&mut self) -> Interrupt {
-        let (mut waiting, mut asked_at) = (None, Instant::now());
+        let (mut waiting, mut asked_at, mut found_at) = (None, Instant::now(), Instant::now());
         loop {
             if let Err(interrupt) = self.keep_membership() {
                 return interrupt;
             }
-            if asked_at.elapsed() >= JOINS_WITHIN {
+            if asked_at.elapsed() >= TICK {
                 asked_at = Instant::now();
-                if self.source.may_be_told_nothing() {
-                    waiting = None;
+                if self.source.is_lost() {
+                    let health = &self.around.patience.health;
+                    waiting
+                        .get_or_insert_with(|| health.wait(Dependency::Kafka, "a worker looks for its consumer group"));
                 } else {
-                    let why = format!("the consumer group has not let this worker in for {} s", JOINS_WITHIN.as_secs());
-                    waiting.get_or_insert_with(|| self.around.patience.health.wait(Dependency::Kafka, &why));
+                    (waiting, found_at) = (None, asked_at);
+                }
+                if found_at.elapsed() >= LOST_FOR {
+                    found_at = asked_at;
                     self.around.metrics.joins_anew.inc();
                     if let Err(error) = self.source.join_anew() {
                         return Fatal::Kafka(error.to_string()).into();
