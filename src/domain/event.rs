@@ -1,5 +1,6 @@
 //! The usage event: an immutable fact from the platform, whose identity the sender chose.
 
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,6 +12,9 @@ use crate::faults::remembers_ids;
 
 /// The largest quantity an event may carry: 2^53 − 1, the largest whole number that every JSON reader keeps exact.
 pub const QUANTITY_MAX: i64 = (1 << 53) - 1;
+
+/// Room for what a [`ContentCheck`] is taken of. It says what is folded in, so it never changes: checks are stored.
+const CONTENT_BYTES: usize = 512;
 
 /// The event times that a calendar can place: the years 1970 to 9999.
 pub const EVENT_TIMES_MS: std::ops::Range<i64> = 0..253_402_300_800_000;
@@ -159,17 +163,15 @@ impl UsageEvent<'_> {
 
     /// A short hash over all that decides the charge: who, what, how much.
     fn content_check(&self) -> ContentCheck {
-        let mut content = [0_u8; 512];
-        let mut end = 0;
+        let mut content = ArrayVec::<u8, CONTENT_BYTES>::new();
         let mut push = |bytes: &[u8]| {
             // What does not fit is folded in as a hash; two contents stay apart either way.
-            if end + bytes.len() + 8 <= content.len() {
-                content[end..end + bytes.len()].copy_from_slice(bytes);
-                end += bytes.len();
+            if content.len() + bytes.len() + 8 <= CONTENT_BYTES {
+                content.try_extend_from_slice(bytes).expect("it fits");
             } else {
-                let hash = xxhash_rust::xxh3::xxh3_64(&[&content[..end], bytes].concat());
-                content[..8].copy_from_slice(&hash.to_le_bytes());
-                end = 8;
+                let hash = xxhash_rust::xxh3::xxh3_64(&[&content[..], bytes].concat());
+                content.clear();
+                content.extend(hash.to_le_bytes());
             }
         };
         for text in [self.workspace_id, self.agent_id, self.user_id] {
@@ -185,7 +187,7 @@ impl UsageEvent<'_> {
                 }
             }
         }
-        ids::content_check(&content[..end])
+        ids::content_check(&content)
     }
 
     /// Checks what every event must satisfy, whatever format it came in.

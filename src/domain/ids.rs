@@ -1,5 +1,6 @@
 //! The size that a name may have, and the fingerprints that tell one event from another.
 
+use arrayvec::ArrayVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::time::Timestamp;
@@ -46,16 +47,13 @@ pub fn fingerprint(organization: &str, source: &str, id: &str, event_time: Times
 
 /// Hashes texts as if they were one: hashing piece by piece costs many times as much.
 fn hash_of(parts: &[&[u8]], seed: u64) -> u64 {
-    let mut bytes = [0_u8; HASHED_BYTES];
-    let mut end = 0;
+    let mut bytes = ArrayVec::<u8, HASHED_BYTES>::new();
     for part in parts {
-        let Some(place) = bytes.get_mut(end..end + part.len()) else {
+        if bytes.try_extend_from_slice(part).is_err() {
             return xxh3_64_with_seed(&parts.concat(), seed);
-        };
-        place.copy_from_slice(part);
-        end += part.len();
+        }
     }
-    xxh3_64_with_seed(&bytes[..end], seed)
+    xxh3_64_with_seed(&bytes, seed)
 }
 
 /// Folds the fields that decide a charge into a [`ContentCheck`].

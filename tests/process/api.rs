@@ -337,3 +337,16 @@ fn the_api_runs_alone() {
     open.wait();
     assert!(open.log().contains("nobody would have to say who they are"), "{}", open.log());
 }
+
+/// `bursar run` ends where its API cannot be served; it says why, and leaves its group before.
+#[test]
+fn a_service_without_its_api_ends_in_good_order() {
+    Servers::shared();
+    let mut stage = Stage::new("api-taken");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    stage.set("API__LISTEN", &taken.local_addr().expect("its address").to_string());
+    let mut member = stage.launch();
+    member.wait();
+    let log = member.log();
+    assert!(log.contains("leaving the consumer group") && log.contains("in use"), "{log}");
+}
