@@ -238,3 +238,23 @@ impl UsageEvent<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What names an event is stored: were it to change for texts of any length, resends of them would count again.
+    #[test]
+    fn ids_of_long_texts_never_change() {
+        let [workspace, agent, user, source] = ["w", "a", "u", "s"].map(|letter| letter.repeat(256));
+        let usage = Usage::Tokens { request_model: "m", tokens: Tokens { input: 5, ..Tokens::default() } };
+        let event = UsageEvent {
+            workspace_id: Some(&workspace),
+            agent_id: Some(&agent),
+            user_id: Some(&user),
+            ..UsageEvent::new("e-1", &source, Timestamp::from_ms(1_700_000_000_000), "acme", usage)
+        };
+        let id = event.event_id().expect("ids are kept");
+        assert_eq!((id.fingerprint.0, id.check.0), (11_341_325_304_009_060_840, 35_708));
+    }
+}

@@ -65,8 +65,8 @@ pub struct Recorder {
     is_incremental: bool,
     membership: Mutex<Membership>,
     closing: AtomicBool,
-    /// Whether the client does not know the coordinator of its group, as it last said.
-    seeks_coordinator: AtomicBool,
+    /// Whether the client knows the coordinator of its group, once it has said.
+    knows_group: Mutex<Option<bool>>,
     /// Why the client has left the group for good.
     fatal: OnceLock<RDKafkaErrorCode>,
 }
@@ -77,7 +77,7 @@ impl Recorder {
             is_incremental: config.get("group.protocol") == Some("consumer"),
             membership: Mutex::default(),
             closing: AtomicBool::new(false),
-            seeks_coordinator: AtomicBool::new(false),
+            knows_group: Mutex::default(),
             fatal: OnceLock::new(),
         }
     }
@@ -95,7 +95,7 @@ impl ClientContext for Recorder {
     fn stats_raw(&self, statistics: &[u8]) {
         match serde_json::from_slice(statistics) {
             Ok(Statistics { cgrp: Some(Group { state }) }) => {
-                self.seeks_coordinator.store(state != "up", Ordering::Relaxed);
+                *self.knows_group.lock().unwrap_or_else(PoisonError::into_inner) = Some(state == "up");
             }
             Ok(Statistics { cgrp: None }) => {}
             Err(error) => debug!(%error, "statistics of the client cannot be read"),
@@ -197,9 +197,7 @@ impl Consumer {
 
     fn subscribe(config: ClientConfig, topics: Vec<Box<str>>) -> Result<Self, KafkaError> {
         let mut of_member = config.clone();
-        if of_member.get("statistics.interval.ms").is_none() {
-            of_member.set("statistics.interval.ms", STATISTICS_EVERY_MS);
-        }
+        of_member.set("statistics.interval.ms", STATISTICS_EVERY_MS);
         if sticks("group", 0) {
             of_member.set("bootstrap.servers", "127.0.0.1:1");
         }
@@ -266,9 +264,12 @@ impl Source for Consumer {
         news
     }
 
-    fn is_lost(&self) -> bool {
-        let is_known = || self.asking.fetch_metadata(Some(&self.topics[0]), BROKER_WAIT).is_ok();
-        self.client.context().seeks_coordinator.load(Ordering::Relaxed) && is_known()
+    fn knows_group(&self) -> Option<bool> {
+        *self.client.context().knows_group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn brokers_answer(&self) -> bool {
+        self.asking.fetch_metadata(Some(&self.topics[0]), BROKER_WAIT).is_ok()
     }
 
     fn join_anew(&mut self) -> Result<(), SourceError> {

@@ -52,8 +52,11 @@ pub trait Source: Send {
     /// assignment that was taken back before it was answered never was.
     fn poll_membership(&self) -> Option<Rebalance>;
 
-    /// Whether the client does not find the coordinator of its group, although brokers answer others.
-    fn is_lost(&self) -> bool;
+    /// Whether the client knows the coordinator of its group; `None` until it has said so once.
+    fn knows_group(&self) -> Option<bool>;
+
+    /// Whether brokers answer others than the client.
+    fn brokers_answer(&self) -> bool;
 
     /// Joins the group again, with a new client.
     ///

@@ -75,16 +75,15 @@ fn lost(protocol: &str) {
     stage.set("WORK__WORKERS", "1");
     stage.set("KAFKA__GROUP_PROTOCOL", protocol);
     stage.env("BURSAR_FAULTS_STICKS", "group/0");
-    let member = stage.run();
+    let member = stage.launch();
+    let shows = |what: &str| member.get("/readyz").is_some_and(|page| page.contains(what));
+    wait_until("it says so", || shows("looks for its consumer group"));
+    wait_until("it is in", || shows("ready") && !shows("missing"));
+    assert_eq!(member.metric("bursar_joins_anew_total"), 1, "once is enough");
     let load = Load::new(EVENTS);
     load.say_limits(&stage);
     load.send(&stage, 0, EVENTS);
-    wait_until("it says so", || {
-        member.get("/readyz").is_some_and(|page| page.contains("looks for its consumer group"))
-    });
-    load.settle(&stage, 2 * SETTLES_WITHIN).expect("all is read");
-    assert_eq!(member.metric("bursar_joins_anew_total"), 1, "once is enough");
-    wait_until("it is in", || member.get("/readyz").is_some_and(|page| page.starts_with("ready")));
+    load.settle(&stage, SETTLES_WITHIN).expect("all is read");
 }
 
 #[test]

@@ -338,7 +338,7 @@ fn the_api_runs_alone() {
     assert!(open.log().contains("nobody would have to say who they are"), "{}", open.log());
 }
 
-/// `bursar run` ends where its API cannot be served; it says why, and leaves its group before.
+/// `bursar run` ends where its API cannot be served; it says why, and leaves its group.
 #[test]
 fn a_service_without_its_api_ends_in_good_order() {
     Servers::shared();

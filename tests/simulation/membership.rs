@@ -75,8 +75,12 @@ impl Source for Membership {
         if member.deaf { None } else { member.pending.take() }
     }
 
-    fn is_lost(&self) -> bool {
-        false
+    fn knows_group(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    fn brokers_answer(&self) -> bool {
+        true
     }
 
     fn join_anew(&mut self) -> Result<(), SourceError> {

@@ -21,6 +21,9 @@ const TRY_AGAIN_MS: i64 = 5 * SECOND_MS;
 /// And at most after this.
 const TRY_AGAIN_MAX_MS: i64 = 10 * MINUTE_MS;
 
+/// By a clock that follows records, and may stand, this long after: a hundred tries lie within what comes all the same.
+const TRY_AGAIN_STANDING_MS: i64 = 10;
+
 const fn first_page() -> WalkPage {
     WalkPage { cursor: None, limit: PAGE }
 }
@@ -235,7 +238,7 @@ impl Account {
         let behind_ms = moment.clock.since_ms(moment.read_until) / 4;
         let again = if moment.clock_follows_records {
             // Such a clock may stand from now on. What lies a little ahead of it comes all the same (`notify::due`).
-            at.plus_ms(1)
+            at.plus_ms(TRY_AGAIN_STANDING_MS)
         } else {
             moment.clock.max(at).plus_ms(behind_ms.clamp(TRY_AGAIN_MS, TRY_AGAIN_MAX_MS))
         };

@@ -200,22 +200,24 @@ impl Worker {
     /// Waits for the group to say what is ours. A client that is lost for long is replaced: one was once seen to look for the
     /// coordinator of its group for ever, on a connection that it did not open.
     async fn wait_for_partitions(&mut self) -> Interrupt {
-        let (mut waiting, mut asked_at, mut found_at) = (None, Instant::now(), Instant::now());
+        let (mut waiting, mut asked_at, mut known_at) = (None, Instant::now(), Instant::now());
         loop {
             if let Err(interrupt) = self.keep_membership() {
                 return interrupt;
             }
             if asked_at.elapsed() >= TICK {
                 asked_at = Instant::now();
-                if self.source.is_lost() {
-                    let health = &self.around.patience.health;
-                    waiting
-                        .get_or_insert_with(|| health.wait(Dependency::Kafka, "a worker looks for its consumer group"));
-                } else {
-                    (waiting, found_at) = (None, asked_at);
+                let knows_group = self.source.knows_group();
+                match knows_group {
+                    Some(true) => (waiting, known_at) = (None, asked_at),
+                    Some(false) if waiting.is_none() => {
+                        let why = "a worker looks for its consumer group";
+                        waiting = Some(self.around.patience.health.wait(Dependency::Kafka, why));
+                    }
+                    _ => {}
                 }
-                if found_at.elapsed() >= LOST_FOR {
-                    found_at = asked_at;
+                if knows_group == Some(false) && known_at.elapsed() >= LOST_FOR && self.source.brokers_answer() {
+                    known_at = asked_at;
                     self.around.metrics.joins_anew.inc();
                     if let Err(error) = self.source.join_anew() {
                         return Fatal::Kafka(error.to_string()).into();
