@@ -50,7 +50,7 @@ impl Servers {
     /// Starts what does not run, on the same ports and with the same data.
     pub fn start_again(&mut self, options: &[&str]) {
         let watch = std::process::id().to_string();
-        let output = self.script("start", &[&["--watch", &watch], options].concat());
+        let output = self.script("start", &[&["--remove-with", &watch], options].concat());
         for line in output.lines() {
             match line.split_once('=') {
                 Some(("KAFKA", address)) => self.kafka = address.to_owned(),
