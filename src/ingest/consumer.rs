@@ -9,7 +9,7 @@
 //! once; the worker is told all that is held after it, and begins anew. No partition may be fetched further over a
 //! change: the client pauses it and goes on one message too far if its end had been read (librdkafka #4844).
 //!
-//! All `unsafe` of the hot path is in [`super::queue`], [`super::batch`] and [`crate::prefetch`].
+//! All `unsafe` of the hot path is in `queue`, [`super::batch`] and [`crate::prefetch`].
 
 #![allow(unsafe_code, reason = "what librdkafka knows of ends has no safe wrapper")]
 
