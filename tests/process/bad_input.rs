@@ -1,6 +1,6 @@
 //! Bad input is normal: it ends as a dead letter with a reason, and nothing else is disturbed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bursar::{
     clock::Clock,
@@ -100,7 +100,12 @@ fn m6_u_6_bad_input_ends_as_dead_letters_and_disturbs_nothing() {
         *expected.entry(code.to_owned()).or_default() += 1;
     }
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    // A copy, where a member joined meanwhile, bears the same place.
+    let mut places = BTreeSet::new();
     for letter in stage.read("dead_letters") {
+        if !places.insert(format!("{}/{}/{}", letter["topic"], letter["partition"], letter["offset"])) {
+            continue;
+        }
         *seen.entry(letter["reason_code"].as_str().expect("a code").to_owned()).or_default() += 1;
         assert!(letter["reason"].as_str().is_some_and(|reason| reason.len() > 10), "{letter}");
     }

@@ -14,7 +14,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 mod intake;
 mod publish;
@@ -159,7 +159,9 @@ impl Worker {
             };
             match interrupt {
                 Interrupt::Stopped => {
-                    self.forget_all().await;
+                    if let Err(interrupt) = self.forget_all().await {
+                        debug!(?interrupt, "what was published is published again by whoever comes next");
+                    }
                     return Ok(());
                 }
                 Interrupt::Fatal(fatal) => {
@@ -182,15 +184,22 @@ impl Worker {
                     self.around.metrics.rewinds.inc();
                     warn!("another worker has applied what this one was about to: beginning anew at its progress");
                 }
-                Interrupt::Rebalanced(Rebalance::Assigned(partitions)) => {
-                    info!(count = partitions.len(), "partitions assigned");
-                    assigned = Some(partitions);
-                    fetching = false;
-                }
-                Interrupt::Rebalanced(Rebalance::Revoked) => {
-                    info!("partitions revoked");
-                    self.source.unassign().map_err(|error| Fatal::Kafka(error.to_string()))?;
-                    assigned = None;
+                Interrupt::Rebalanced(mut rebalance) => {
+                    // Before it is answered, so that whoever comes next does not publish again.
+                    if let Err(Interrupt::Rebalanced(newer)) = self.forget_all().await {
+                        rebalance = newer;
+                    }
+                    match rebalance {
+                        Rebalance::Assigned(partitions) => {
+                            info!(count = partitions.len(), "partitions assigned");
+                            assigned = Some(partitions);
+                        }
+                        Rebalance::Revoked => {
+                            info!("partitions revoked");
+                            self.source.unassign().map_err(|error| Fatal::Kafka(error.to_string()))?;
+                            assigned = None;
+                        }
+                    }
                     fetching = false;
                 }
             }

@@ -50,14 +50,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Before a stop, so that whoever comes next does not publish again. What cannot be forgotten is published again,
+    /// Before partitions are given up, so that whoever comes next does not publish again. What cannot be forgotten is published again,
     /// under its identity.
-    pub(super) async fn forget_all(&mut self) {
+    ///
+    /// # Errors
+    /// An [`Interrupt`], which may be a newer rebalance.
+    pub(super) async fn forget_all(&mut self) -> Result<(), Interrupt> {
         while !self.to_forget.is_empty() {
-            if self.forget_some().await.is_err() {
-                return;
-            }
+            self.forget_some().await?;
         }
+        Ok(())
     }
 
     pub(super) fn commit_offsets(&self, tenure: &Tenure) {
