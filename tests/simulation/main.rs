@@ -28,7 +28,7 @@ use run::{Outcome, run};
 const SEEDS: u64 = 1_000;
 
 /// With a defence off, one of so many seeds must fail.
-const CONTROL_SEEDS: u64 = 400;
+const CONTROL_SEEDS: u64 = 4_000;
 
 /// Seeds that failed once. They are run first, for ever.
 fn kept_path() -> PathBuf {
@@ -112,7 +112,7 @@ fn check_control(defence: Defence) {
     // fetched while prices change.
     let first = match defence {
         Defence::Overtaken => 200,
-        Defence::ControlFirst => 400,
+        Defence::ControlFirst => 4_600,
         _ => 0,
     };
     let outcomes = run_all(&(first..first + CONTROL_SEEDS).collect::<Vec<_>>(), Some(defence), true);
