@@ -45,7 +45,7 @@ use crate::{faults::sticks, ledger::InputPartition};
 const SEEK_WAIT: Duration = Duration::from_secs(10);
 
 /// How long brokers may take to answer whether they are there.
-const BROKER_WAIT: Duration = Duration::from_secs(1);
+const BROKER_WAIT: Duration = Duration::from_secs(3);
 
 /// How often the client says how it is.
 const STATISTICS_EVERY_MS: &str = "5000";

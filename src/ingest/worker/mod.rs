@@ -48,8 +48,11 @@ use crate::{
 /// How long an empty lane is waited on.
 const IDLE_WAIT: Duration = Duration::from_millis(5);
 
-/// A worker that waits for partitions, and whose client is lost for so long, joins with a new one.
-const LOST_FOR: Duration = Duration::from_secs(30);
+/// A worker that waits for partitions, and whose client is lost for so long, says so.
+const SAID_AFTER: Duration = Duration::from_secs(10);
+
+/// And after this joins with a new client.
+const REPLACED_AFTER: Duration = Duration::from_secs(30);
 
 /// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
 const TICK: Duration = Duration::from_secs(1);
@@ -206,27 +209,28 @@ impl Worker {
         }
     }
 
-    /// Waits for the group to say what is ours. A client that is lost for long is replaced: one was once seen to look for the
-    /// coordinator of its group for ever, on a connection that it did not open.
+    /// Waits for the group to say what is ours. A client that is lost for long, while brokers answer others, is replaced: one was
+    /// once seen to look for the coordinator of its group for ever, on a connection that it did not open.
     async fn wait_for_partitions(&mut self) -> Interrupt {
-        let (mut waiting, mut asked_at, mut known_at) = (None, Instant::now(), Instant::now());
+        let (mut waiting, mut asked_at, mut lost_since) = (None, Instant::now(), None);
         loop {
             if let Err(interrupt) = self.keep_membership() {
                 return interrupt;
             }
             if asked_at.elapsed() >= TICK {
-                asked_at = Instant::now();
                 let knows_group = self.source.knows_group();
-                match knows_group {
-                    Some(true) => (waiting, known_at) = (None, asked_at),
-                    Some(false) if waiting.is_none() => {
-                        let why = "a worker looks for its consumer group";
-                        waiting = Some(self.around.patience.health.wait(Dependency::Kafka, why));
-                    }
-                    _ => {}
+                let is_lost = knows_group == Some(false) && self.source.brokers_answer();
+                asked_at = Instant::now();
+                lost_since = is_lost.then(|| lost_since.unwrap_or(asked_at));
+                let lost_for = lost_since.map_or(Duration::ZERO, |since| since.elapsed());
+                if knows_group == Some(true) {
+                    waiting = None;
+                } else if lost_for >= SAID_AFTER && waiting.is_none() {
+                    let why = "a worker looks for its consumer group";
+                    waiting = Some(self.around.patience.health.wait(Dependency::Kafka, why));
                 }
-                if knows_group == Some(false) && known_at.elapsed() >= LOST_FOR && self.source.brokers_answer() {
-                    known_at = asked_at;
+                if lost_for >= REPLACED_AFTER {
+                    lost_since = None;
                     self.around.metrics.joins_anew.inc();
                     if let Err(error) = self.source.join_anew() {
                         return Fatal::Kafka(error.to_string()).into();
