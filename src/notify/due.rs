@@ -22,7 +22,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A clock that follows records and has stood between two looks is taken for so much later. What was due and could not be
-/// done is due again a millisecond after, which such a clock may never reach by itself.
+/// done is due again a little after, which such a clock may never reach by itself.
 pub const AHEAD_MS: i64 = SECOND_MS;
 
 /// Looks at the index until the process stops. Every process does; two records of one instant have one identity.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 mod intake;
+mod join;
 mod publish;
 mod tenure;
 mod upkeep;
@@ -42,17 +43,11 @@ use crate::{
     faults::{Defence, Step, holds, once, reach},
     ledger::{InputPartition, Ledger},
     notify::{encode::DeadLetter, publisher::Publisher, readback::Readback},
-    observe::{health::Dependency, metrics::Metrics, share::Share},
+    observe::{metrics::Metrics, share::Share},
 };
 
 /// How long an empty lane is waited on.
 const IDLE_WAIT: Duration = Duration::from_millis(5);
-
-/// A worker that waits for partitions, and whose client is lost for so long, says so.
-const SAID_AFTER: Duration = Duration::from_secs(10);
-
-/// And after this joins with a new client.
-const REPLACED_AFTER: Duration = Duration::from_secs(30);
 
 /// How often an idle worker looks whether its fence still holds, and how often offsets go to Kafka.
 const TICK: Duration = Duration::from_secs(1);
@@ -206,38 +201,6 @@ impl Worker {
                     fetching = false;
                 }
             }
-        }
-    }
-
-    /// Waits for the group to say what is ours. A client that is lost for long, while brokers answer others, is replaced: one was
-    /// once seen to look for the coordinator of its group for ever, on a connection that it did not open.
-    async fn wait_for_partitions(&mut self) -> Interrupt {
-        let (mut waiting, mut asked_at, mut lost_since) = (None, Instant::now(), None);
-        loop {
-            if let Err(interrupt) = self.keep_membership() {
-                return interrupt;
-            }
-            if asked_at.elapsed() >= TICK {
-                let knows_group = self.source.knows_group();
-                let is_lost = knows_group == Some(false) && self.source.brokers_answer();
-                asked_at = Instant::now();
-                lost_since = is_lost.then(|| lost_since.unwrap_or(asked_at));
-                let lost_for = lost_since.map_or(Duration::ZERO, |since| since.elapsed());
-                if knows_group == Some(true) {
-                    waiting = None;
-                } else if lost_for >= SAID_AFTER && waiting.is_none() {
-                    let why = "a worker looks for its consumer group";
-                    waiting = Some(self.around.patience.health.wait(Dependency::Kafka, why));
-                }
-                if lost_for >= REPLACED_AFTER {
-                    lost_since = None;
-                    self.around.metrics.joins_anew.inc();
-                    if let Err(error) = self.source.join_anew() {
-                        return Fatal::Kafka(error.to_string()).into();
-                    }
-                }
-            }
-            tokio::time::sleep(IDLE_WAIT).await;
         }
     }
 
