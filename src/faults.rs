@@ -21,6 +21,10 @@ pub enum Defence {
     ProgressLast,
     /// Progress is refused under another fence than the one that positions were read with.
     Fence,
+    /// A fence that moved with its slots holds only while the primaries of before are there, and no others.
+    Lineages,
+    /// Progress waits after a failover until no other failover can go back behind it.
+    Held,
     /// The smallest progress of all primaries counts.
     SmallestProgress,
     /// Nothing that was held is believed after a rewind.
@@ -57,7 +61,7 @@ pub enum Defence {
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Ids,
         Self::LowWater,
         Self::Overtaken,
@@ -65,6 +69,8 @@ impl Defence {
         Self::DropRefused,
         Self::ProgressLast,
         Self::Fence,
+        Self::Lineages,
+        Self::Held,
         Self::SmallestProgress,
         Self::DropAll,
         Self::Outbox,

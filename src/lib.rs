@@ -17,7 +17,8 @@
 //! 2. **The head fences.** A commit states the head it believes. Refused means: nothing was written; everything held
 //!    of that account is dropped, rows *and* ids, and the events are decided again.
 //! 3. **Progress is written last, and fenced.** It is written after the commits that it covers, with their dead
-//!    letters and signals acknowledged, and only to the very server, with the very content, that it was read from.
+//!    letters and signals acknowledged, and only to the very servers, with the very content, that it was read from, wherever
+//!    their slots have moved.
 //!
 //! # Invariants
 //!

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Fatal, Interrupt, batch::Message, patience::Patience, source::Source};
+use super::{Fatal, Interrupt, batch::Message, hold::Hold, patience::Patience, source::Source};
 use crate::{
     domain::time::{MINUTE_MS, Timestamp},
     faults::{Defence, holds},
@@ -38,6 +38,8 @@ pub struct Position {
     pub is_control: bool,
     /// The offset after the last record read.
     pub next_offset: i64,
+    /// What its progress waits for.
+    pub hold: Option<Hold>,
     /// The running maximum of the timestamps of all records read.
     pub record_time: Timestamp,
     /// What this partition or all together have allowed to be forgotten before: it never goes back.
@@ -72,6 +74,8 @@ impl Position {
 /// All partitions of a worker.
 pub struct Positions {
     fence: Fence,
+    /// The same fence, at tags that have moved since.
+    moved: Option<Fence>,
     all: Vec<Position>,
     /// When usage, then control, was asked last and held nothing more: what comes by them now was said after that.
     drained_at: [Timestamp; 2],
@@ -96,12 +100,13 @@ impl Positions {
     ) -> Result<Self, Interrupt> {
         let begun = patience.ledger(source, || ledger.begin(partitions)).await?;
         let mut all = Vec::with_capacity(partitions.len());
-        for (input, progress) in partitions.iter().zip(begun.progress) {
+        for ((input, progress), furthest) in partitions.iter().zip(begun.progress).zip(begun.furthest) {
             let (asked_on, (low, high)) = watermarks(input, source, patience).await?;
             let mut position = Position {
                 input: input.clone(),
                 is_control: &*input.topic == control_topic,
                 next_offset: first_offset(input, progress, start, low, high)?,
+                hold: furthest.map(Hold::new),
                 record_time: progress.map_or(Timestamp::from_ms(0), |progress| progress.record_time),
                 low_water: progress.map_or(begun.kept_from, |progress| progress.low_water.max(begun.kept_from)),
                 history_end: high,
@@ -113,7 +118,7 @@ impl Positions {
             position.look_whether_read();
             all.push(position);
         }
-        Ok(Self { fence: begun.fence, all, drained_at: [now; 2], numbers: Vec::new() })
+        Ok(Self { fence: begun.fence, moved: None, all, drained_at: [now; 2], numbers: Vec::new() })
     }
 
     /// Up to which record time all usage has been read; `clock`, if there is none.
@@ -130,6 +135,16 @@ impl Positions {
     /// The fence that the positions were read with.
     pub fn fence(&self) -> &Fence {
         &self.fence
+    }
+
+    /// The same fence as it is now, as far as is known: tags may have moved.
+    pub fn fence_now(&self) -> &Fence {
+        self.moved.as_ref().unwrap_or(&self.fence)
+    }
+
+    /// Notes where tags are now.
+    pub fn follow(&mut self, now: Fence) {
+        self.moved = Some(now);
     }
 
     /// All partitions.
@@ -207,14 +222,19 @@ impl Positions {
         }
     }
 
-    /// Notes what is written.
+    /// Notes what is written everywhere, so that the fence holds.
     pub fn wrote(&mut self, progress: &[(InputPartition, Progress)]) {
-        for (position, (_, written)) in self.all.iter_mut().zip(progress) {
-            position.low_water = position.low_water.max(written.low_water);
+        for (input, written) in progress {
+            if let Some(position) = self.all.iter_mut().find(|position| position.input == *input) {
+                position.low_water = position.low_water.max(written.low_water);
+            }
+        }
+        for position in &mut self.all {
+            position.hold = position.hold.filter(|hold| !hold.is_over());
         }
     }
 
-    /// The progress to write, where `waiting_at` tells offset and record time of the first record of a partition that
+    /// How far all is applied, where `waiting_at` tells offset and record time of the first record of a partition that
     /// is read and not applied yet. Its record time goes along: what is read again must get the record time that it
     /// had. A partition that is caught up holds nothing back: its low water is when its broker last said so.
     pub fn progress(&self, waiting_at: impl Fn(usize) -> Option<(i64, Timestamp)>) -> Vec<(InputPartition, Progress)> {
@@ -227,6 +247,22 @@ impl Positions {
             (position.input.clone(), Progress { next_offset, record_time, low_water })
         });
         progress.collect()
+    }
+
+    /// Of progress that covers what is applied now, that of partitions which do not wait (see [`Hold`]), where a replica may
+    /// be behind by `replica_behind`.
+    pub fn without_held(
+        &mut self,
+        progress: Vec<(InputPartition, Progress)>,
+        replica_behind: Duration,
+    ) -> Vec<(InputPartition, Progress)> {
+        let mut positions = self.all.iter_mut();
+        let is_free = |(_, progress): &(InputPartition, Progress)| {
+            let hold = &mut positions.next().expect("there is progress of every position").hold;
+            hold.iter_mut().for_each(|hold| hold.note(progress.next_offset, replica_behind));
+            hold.is_none() || !holds(Defence::Held)
+        };
+        progress.into_iter().filter(is_free).collect()
     }
 }
 
@@ -309,6 +345,7 @@ mod tests {
             input: InputPartition { topic: "usage.control".into(), partition: 0 },
             is_control: true,
             next_offset: 900,
+            hold: None,
             record_time: at(5_000),
             low_water: Timestamp::MIN,
             history_end: 900,
@@ -318,7 +355,8 @@ mod tests {
             asked: None,
         };
         let drained_at = [at(309_000); 2];
-        let mut positions = Positions { fence: Fence::default(), all: vec![position], drained_at, numbers: Vec::new() };
+        let (fence, moved, numbers) = (Fence::default(), None, Vec::new());
+        let mut positions = Positions { fence, moved, all: vec![position], drained_at, numbers };
         let waiting = Progress { next_offset: 17, record_time: at(40), low_water: at(40) };
         assert_eq!(progress_of(&positions, Some((17, at(40)))), waiting);
         let idle = Progress { next_offset: 900, record_time: at(5_000), low_water: at(9_000) };

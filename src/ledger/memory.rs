@@ -130,8 +130,9 @@ impl Ledger for MemoryLedger {
     fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
         let state = self.lock();
         let progress = partitions.iter().map(|partition| state.progress.get(partition).copied()).collect();
+        let furthest = vec![None; partitions.len()];
         let kept_from = state.kept_from.unwrap_or(Timestamp::MIN);
-        ready(Ok(Begun { fence: state.fence(), progress, kept_from })).boxed()
+        ready(Ok(Begun { fence: state.fence(), progress, furthest, kept_from })).boxed()
     }
 
     fn advance<'a>(

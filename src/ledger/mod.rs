@@ -3,6 +3,7 @@
 //! [`Ledger`] is the whole of it. [`redis`] is the real one, [`memory`] the one for `bursar demo` and for tests; one
 //! test suite holds for both (`tests/ledger.rs`).
 
+mod fence;
 pub mod keys;
 pub mod memory;
 pub mod redis;
@@ -12,6 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::future::BoxFuture;
 use thiserror::Error;
 
+pub use self::fence::Fence;
 use crate::{
     domain::{
         account::changes::{Changes, Loaded, Needs},
@@ -34,9 +36,9 @@ pub trait Ledger: Send + Sync {
     /// Reads the fence, and how far partitions have been applied: on every primary, the smallest counts.
     fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>>;
 
-    /// Writes how far partitions have been applied, unless the fence has moved: then the answer is `false`, and what
-    /// was believed about any position is worthless. Progress that is
-    /// further stays. `kept_from` is the low water that ids are forgotten by from now on.
+    /// Writes how far partitions have been applied, at each tag where the fence is exactly this. `false` if it is not
+    /// everywhere: then [`Fence::is_still`] tells of a fence read anew whether positions hold. Progress that is further stays.
+    /// `kept_from` is the low water that ids are forgotten by from now on.
     fn advance<'a>(
         &'a self,
         fence: &'a Fence,
@@ -93,11 +95,6 @@ pub struct Progress {
     pub low_water: Timestamp,
 }
 
-/// What the server must still be for positions to hold: its lineage and the token beside the progress, of every
-/// primary. Opaque; equal or not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fence(pub Vec<(String, Vec<u8>)>);
-
 impl Progress {
     /// As it is stored: whole numbers, for people and for `bursar.lua`, which compares the first two.
     pub fn to_text(self) -> String {
@@ -133,6 +130,8 @@ pub struct Begun {
     pub fence: Fence,
     /// For each partition that was asked for; `None` if some primary has no progress of it.
     pub progress: Vec<Option<Progress>>,
+    /// For each of them the furthest offset that some tag is at, if tags disagree.
+    pub furthest: Vec<Option<i64>>,
     /// The low water that ids were forgotten by, on any primary.
     pub kept_from: Timestamp,
 }
@@ -183,6 +182,12 @@ pub fn smallest_of(of_primaries: &[(Option<Progress>, Timestamp)]) -> Result<Opt
     Ok(counts.filter(|_| is_everywhere))
 }
 
+/// The furthest offset that some tag is at, if tags disagree.
+pub fn furthest_of(of_tags: &[(Option<Progress>, Timestamp)]) -> Option<i64> {
+    let offsets = || of_tags.iter().map(|(progress, _)| progress.map(|progress| progress.next_offset));
+    offsets().max().filter(|furthest| offsets().any(|offset| offset != *furthest)).flatten()
+}
+
 /// The smallest progress of each partition that every primary has.
 pub fn smallest_of_all(primaries: &[Vec<(InputPartition, Progress)>]) -> Vec<(InputPartition, Progress)> {
     let mut all: BTreeMap<&InputPartition, (usize, Progress)> = BTreeMap::new();
@@ -230,6 +235,22 @@ mod tests {
         check(&[(Some((7, 10)), 41)], "7");
         check(&[(Some((7, 10)), 41), (Some((7, 10)), 41)], "7");
         check(&[(Some((7, 10)), 41), (Some((5, 10)), 41)], "5");
+    }
+
+    #[test]
+    fn u_5_the_furthest_is_told_where_tags_disagree() {
+        let at = |next_offset: Option<i64>| {
+            let time = Timestamp::MIN;
+            (next_offset.map(|next_offset| Progress { next_offset, record_time: time, low_water: time }), time)
+        };
+        let check = |of_tags: &[Option<i64>], expected: Option<i64>| {
+            assert_eq!(furthest_of(&of_tags.iter().map(|tag| at(*tag)).collect::<Vec<_>>()), expected, "{of_tags:?}");
+        };
+        check(&[Some(7), Some(7)], None);
+        check(&[Some(7), Some(9), Some(8)], Some(9));
+        check(&[None, Some(0)], Some(0));
+        check(&[None, None], None);
+        check(&[], None);
     }
 
     #[test]

@@ -9,14 +9,12 @@ use bursar::{
         meter::{Counters, Meter},
         window::WindowKind,
     },
-    ledger::{InputPartition, Ledger},
+    ledger::{InputPartition, Progress},
     notify::reader::data_of,
 };
-use futures::FutureExt;
 use serde_json::Value as Json;
 
 use crate::{
-    primaries::primary_of,
     story::{Expected, USAGE, organization},
     world::World,
 };
@@ -69,23 +67,20 @@ where
 }
 
 fn all_is_read(world: &World) -> Result<(), String> {
+    let progress: BTreeMap<InputPartition, Progress> = world.primaries.progress().into_iter().collect();
     for (partition, log) in &world.logs {
-        for primary in &world.primaries {
-            let begun = primary.ledger().begin(std::slice::from_ref(partition)).now_or_never();
-            let progress = begun.expect("at once").expect("memory answers").progress[0];
-            let there = log.iter().take_while(|made| made.timestamp.ms() <= world.broker_ms).count() as i64;
-            let next = progress.map_or(0, |progress| progress.next_offset);
-            if next != there {
-                let InputPartition { topic, partition } = partition;
-                return Err(format!("{topic}/{partition} is applied up to {next} of {there}"));
-            }
+        let there = log.iter().take_while(|made| made.timestamp.ms() <= world.broker_ms).count() as i64;
+        let next = progress.get(partition).map_or(0, |progress| progress.next_offset);
+        if next != there {
+            let InputPartition { topic, partition } = partition;
+            return Err(format!("{topic}/{partition} is applied up to {next} of {there}"));
         }
     }
     Ok(())
 }
 
 fn rows(world: &World, name: &str) -> Vec<(String, ScopeRow)> {
-    let ledger = world.primaries[primary_of(name)].ledger();
+    let ledger = world.primaries.ledger_of(name);
     let row = |(field, packed): (Box<str>, Vec<u8>)| (field.into_string(), unpack("row", &packed).expect("a row"));
     ledger.scope_fields(name).into_iter().map(row).collect()
 }
@@ -119,7 +114,7 @@ fn counters(world: &World) -> Result<Counted, String> {
                 }
             }
         }
-        let ledger = world.primaries[primary_of(&name)].ledger();
+        let ledger = world.primaries.ledger_of(&name);
         for (key, packed) in ledger.older_windows(&name) {
             add(&key.scope, key.kind, key.start.ms(), &unpack("older", &packed).expect("counters"));
         }
@@ -187,7 +182,7 @@ fn pauses(world: &World, sent: &[Json]) -> Result<(), String> {
     let believed: BTreeSet<_> = last.into_iter().filter(|(_, paused)| *paused).map(|(scope, _)| scope).collect();
     let mut holds = BTreeSet::new();
     for name in (0..6).map(organization) {
-        let paused = world.primaries[primary_of(&name)].ledger().paused(&name);
+        let paused = world.primaries.ledger_of(&name).paused(&name);
         holds.extend(paused.into_keys().map(|scope| (name.clone(), scope.into_string())));
     }
     same("pauses", &believed, &holds)

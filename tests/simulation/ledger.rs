@@ -7,15 +7,12 @@ use bursar::{
         account::changes::{Changes, Loaded, Needs},
         time::Timestamp,
     },
-    ledger::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, smallest_of_all},
+    ledger::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress},
 };
 use futures::future::{BoxFuture, FutureExt};
 use rand::Rng;
 
-use crate::{
-    primaries::{self, Primary, primary_of},
-    world::{Fate, Shared, World},
-};
+use crate::world::{Fate, Shared, World};
 
 impl Shared {
     /// Calls Redis: `apply` is done at one moment, or never, or once it is too late.
@@ -48,7 +45,7 @@ impl Ledger for Shared {
     fn load<'a>(&'a self, requests: &'a [(Box<str>, Needs)]) -> BoxFuture<'a, Result<Vec<Loaded>, LedgerError>> {
         let requests = requests.to_vec();
         self.call(move |world| {
-            Ok(requests.iter().map(|request| world.primaries[primary_of(&request.0)].load(request)).collect())
+            requests.iter().map(|request| Ok(world.primaries.of(&request.0)?.load(request))).collect()
         })
         .boxed()
     }
@@ -60,7 +57,7 @@ impl Ledger for Shared {
             let mut results = Vec::with_capacity(commits.len());
             for commit in commits.drain(..) {
                 let one = self.call(move |world| {
-                    let committed = world.primaries[primary_of(&commit.0)].commit(&commit.0, &commit.1);
+                    let committed = world.primaries.of(&commit.0)?.commit(&commit.0, &commit.1);
                     world.note(if committed == Committed::Refused { "refused" } else { "commit" }, &commit.1.head);
                     Ok(committed)
                 });
@@ -75,7 +72,7 @@ impl Ledger for Shared {
         let partitions = partitions.to_vec();
         self.call(move |world| {
             let token = world.random.random();
-            primaries::begin(&mut world.primaries, &partitions, token)
+            world.primaries.begin(&partitions, token)
         })
         .boxed()
     }
@@ -88,10 +85,10 @@ impl Ledger for Shared {
     ) -> BoxFuture<'a, Result<bool, LedgerError>> {
         async move {
             let mut all_written = true;
-            for (number, fence) in fence.0.iter().cloned().enumerate() {
+            for (tag, fence) in fence.0.iter().cloned().enumerate() {
                 let progress = progress.to_vec();
                 let one = self.call(move |world| {
-                    let written = world.primaries[number].advance(&fence, &progress, kept_from);
+                    let written = world.primaries.advance(tag, &fence, &progress, kept_from);
                     world.note(if written { "progress" } else { "fence moved" }, &[]);
                     Ok(written)
                 });
@@ -103,19 +100,13 @@ impl Ledger for Shared {
     }
 
     fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<(InputPartition, Progress)>, LedgerError>> {
-        self.call(|world| {
-            let of_primary = |primary: &Primary| primary.ledger().progress_of_all().now_or_never().expect("at once");
-            Ok(smallest_of_all(
-                &world.primaries.iter().map(|primary| of_primary(primary).expect("memory")).collect::<Vec<_>>(),
-            ))
-        })
-        .boxed()
+        self.call(|world| Ok(world.primaries.progress())).boxed()
     }
 
     fn due(&self, until: Timestamp) -> BoxFuture<'_, Result<Vec<(Box<str>, Timestamp)>, LedgerError>> {
         self.call(move |world| {
             let mut due = Vec::new();
-            for primary in &world.primaries {
+            for primary in world.primaries.all() {
                 due.extend(primary.ledger().due(until).now_or_never().expect("at once")?);
             }
             Ok(due)
@@ -132,7 +123,7 @@ impl Ledger for Shared {
         self.call(move |world| {
             let mut all = Vec::new();
             for one in organizations.chunks(1) {
-                let ledger = world.primaries[primary_of(&one[0])].ledger();
+                let ledger = world.primaries.of(&one[0])?.ledger();
                 all.extend(ledger.lease(one, holder).now_or_never().expect("memory answers at once")?);
             }
             world.note("lease", &[]);
@@ -145,7 +136,7 @@ impl Ledger for Shared {
         let served = served.to_vec();
         self.call(move |world| {
             for (organization_id, at) in &served {
-                world.primaries[primary_of(organization_id)].forget_due(organization_id, *at);
+                world.primaries.of(organization_id)?.forget_due(organization_id, *at);
             }
             Ok(())
         })

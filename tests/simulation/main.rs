@@ -137,6 +137,8 @@ fn e1_control_runs_fail() {
         Defence::DropRefused,
         Defence::ProgressLast,
         Defence::Fence,
+        Defence::Lineages,
+        Defence::Held,
         Defence::SmallestProgress,
         Defence::DropAll,
         Defence::Outbox,

@@ -1,7 +1,10 @@
 //! A Redis of two primaries that may lose their newest writes, or be emptied: the ledger in memory, and beside it the
-//! log of what was written, of which a failover keeps a prefix.
+//! log of what was written, of which a failover keeps a prefix. Progress lies at some tags, which move between the two.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bursar::{
     domain::{
@@ -9,7 +12,8 @@ use bursar::{
         time::Timestamp,
     },
     ledger::{
-        Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, memory::MemoryLedger, smallest_of,
+        Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, furthest_of, memory::MemoryLedger,
+        smallest_of, smallest_of_all,
     },
 };
 use futures::FutureExt;
@@ -18,6 +22,9 @@ use tokio::time::Instant;
 /// How many there are.
 pub const PRIMARIES: usize = 2;
 
+/// At so many tags lies progress; at first, each primary has every second one.
+pub const TAGS: usize = 4;
+
 /// A replica is behind by no more than this (`redis.replica_behind_seconds`).
 pub const REPLICA_BEHIND: Duration = Duration::from_secs(2);
 
@@ -25,36 +32,57 @@ pub const REPLICA_BEHIND: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 enum Write {
     Commit(Box<(Box<str>, Changes)>),
-    Progress(Vec<(InputPartition, Progress)>, Timestamp),
-    Token(u64),
+    Progress(usize, Vec<(InputPartition, Progress)>, Timestamp),
+    Token(usize, u64),
     ForgetDue(Box<str>, Timestamp),
-    Nothing,
+    Arrive(usize, Tag),
+    Leave(usize),
+}
+
+/// The progress at a tag.
+#[derive(Clone, Default)]
+struct Tag {
+    token: Option<u64>,
+    progress: BTreeMap<InputPartition, Progress>,
+    kept_from: Option<Timestamp>,
 }
 
 /// One primary.
 #[derive(Default)]
 pub struct Primary {
     ledger: MemoryLedger,
+    tags: BTreeMap<usize, Tag>,
     writes: Vec<(Instant, Write)>,
+    /// The tags that it had, empty, before all writes.
+    tags_before: BTreeSet<usize>,
     number: usize,
     lineage: u64,
-    token: Option<u64>,
 }
 
 /// The primary of an organization.
-pub fn primary_of(organization_id: &str) -> usize {
+fn primary_of(organization_id: &str) -> usize {
     organization_id.bytes().map(usize::from).sum::<usize>() % PRIMARIES
 }
 
 impl Primary {
     /// The one of that number.
     pub fn new(number: usize) -> Self {
-        Self { number, ..Self::default() }
+        Self::empty(number, 0, (0..TAGS).filter(|tag| tag % PRIMARIES == number).collect())
+    }
+
+    fn empty(number: usize, lineage: u64, tags: BTreeSet<usize>) -> Self {
+        let empty = tags.iter().map(|tag| (*tag, Tag::default())).collect();
+        Self { tags: empty, tags_before: tags, number, lineage, ..Self::default() }
     }
 
     /// What it holds now.
     pub fn ledger(&self) -> &MemoryLedger {
         &self.ledger
+    }
+
+    /// Whether it has tags. One without is not written to: nobody would notice what it loses.
+    pub fn has_tags(&self) -> bool {
+        !self.tags.is_empty()
     }
 
     fn write(&mut self, write: Write) -> Committed {
@@ -69,18 +97,19 @@ impl Primary {
                 let result = self.ledger.commit(std::slice::from_ref(commit)).now_or_never();
                 return result.expect("memory answers at once").expect("memory answers")[0];
             }
-            Write::Progress(progress, kept_from) => {
-                let begun = self.ledger.begin(&[]).now_or_never().expect("memory answers at once");
-                let fence = begun.expect("memory answers").fence;
-                let _ = self.ledger.advance(&fence, progress, *kept_from).now_or_never();
-            }
-            Write::Token(token) => self.token = Some(*token),
+            Write::Progress(tag, progress, kept_from) => self.tag(*tag).advance(progress, *kept_from),
+            Write::Token(tag, token) => self.tag(*tag).token = Some(*token),
             Write::ForgetDue(organization_id, at) => {
                 let _ = self.ledger.forget_due(&[(organization_id.clone(), *at)]).now_or_never();
             }
-            Write::Nothing => (self.ledger, self.token) = (MemoryLedger::new(), None),
+            Write::Arrive(tag, content) => drop(self.tags.insert(*tag, content.clone())),
+            Write::Leave(tag) => drop(self.tags.remove(tag)),
         }
         Committed::Written
+    }
+
+    fn tag(&mut self, tag: usize) -> &mut Tag {
+        self.tags.get_mut(&tag).expect("who asks has looked where it is")
     }
 
     /// Commits one step.
@@ -93,13 +122,16 @@ impl Primary {
         self.write(Write::ForgetDue(organization_id.into(), at));
     }
 
-    /// A replica takes over that has not seen the last `lost` writes.
+    /// A replica takes over that has not seen the last `lost` writes. Of tags that moved it has heard: else they would be lost
+    /// whole, which nothing guards against (docs/exactly_once.md).
     pub fn fail_over(&mut self, lost: usize) {
         let old = self.writes.partition_point(|(at, _)| at.elapsed() >= REPLICA_BEHIND);
-        let kept = self.writes.len().saturating_sub(lost).max(old);
+        let is_move = |(_, write): &(Instant, Write)| matches!(write, Write::Arrive(..) | Write::Leave(_));
+        let moved = self.writes.iter().rposition(is_move).map_or(0, |last| last + 1);
+        let kept = self.writes.len().saturating_sub(lost).max(old).max(moved);
         let mut writes = std::mem::take(&mut self.writes);
         writes.truncate(kept);
-        *self = Self { number: self.number, lineage: self.lineage + 1, ..Self::default() };
+        *self = Self::empty(self.number, self.lineage + 1, std::mem::take(&mut self.tags_before));
         for (_, write) in &writes {
             self.replay(write);
         }
@@ -108,8 +140,7 @@ impl Primary {
 
     /// Somebody empties it and its replicas; it stays the same server.
     pub fn flush(&mut self) {
-        self.writes.clear();
-        self.replay(&Write::Nothing);
+        *self = Self::empty(self.number, self.lineage, self.tags.keys().copied().collect());
     }
 
     fn lineage_name(&self) -> String {
@@ -121,40 +152,125 @@ impl Primary {
         let loaded = self.ledger.load(std::slice::from_ref(request)).now_or_never().expect("memory answers at once");
         loaded.expect("memory answers").remove(0)
     }
+}
 
-    fn fence(&self) -> (String, Vec<u8>) {
-        (self.lineage_name(), self.token.unwrap_or(0).to_le_bytes().to_vec())
+impl Tag {
+    fn advance(&mut self, progress: &[(InputPartition, Progress)], kept_from: Timestamp) {
+        self.kept_from = self.kept_from.max(Some(kept_from));
+        for (partition, progress) in progress {
+            if self.progress.get(partition).is_none_or(|stored| progress.may_follow(*stored)) {
+                self.progress.insert(partition.clone(), *progress);
+            }
+        }
+    }
+}
+
+/// All primaries.
+pub struct Primaries(Vec<Primary>);
+
+impl Default for Primaries {
+    fn default() -> Self {
+        Self((0..PRIMARIES).map(Primary::new).collect())
+    }
+}
+
+impl Primaries {
+    /// The one of an organization; none as long as it has no tags.
+    pub fn of(&mut self, organization_id: &str) -> Result<&mut Primary, LedgerError> {
+        let primary = &mut self.0[primary_of(organization_id)];
+        if primary.has_tags() { Ok(primary) } else { Err(LedgerError::Unavailable("it has no progress".to_owned())) }
     }
 
-    /// Writes progress if the fence holds.
+    /// Where an organization is.
+    pub fn ledger_of(&self, organization_id: &str) -> &MemoryLedger {
+        self.0[primary_of(organization_id)].ledger()
+    }
+
+    /// Each of them.
+    pub fn all(&self) -> &[Primary] {
+        &self.0
+    }
+
+    /// One of them.
+    pub fn get(&mut self, number: usize) -> &mut Primary {
+        &mut self.0[number]
+    }
+
+    /// Empties all.
+    pub fn flush(&mut self) {
+        self.0.iter_mut().for_each(Primary::flush);
+    }
+
+    fn holder(&mut self, tag: usize) -> &mut Primary {
+        self.0.iter_mut().find(|primary| primary.tags.contains_key(&tag)).expect("every tag is somewhere")
+    }
+
+    /// A tag moves to another primary.
+    pub fn move_tag(&mut self, tag: usize, to: usize) {
+        let from = self.holder(tag);
+        if from.number != to {
+            let content = from.tags[&tag].clone();
+            from.write(Write::Leave(tag));
+            self.0[to].write(Write::Arrive(tag, content));
+        }
+    }
+
+    /// All tags of a primary move to another one.
+    pub fn drain(&mut self, number: usize) {
+        let tags: Vec<usize> = self.0[number].tags.keys().copied().collect();
+        tags.into_iter().for_each(|tag| self.move_tag(tag, (number + 1) % PRIMARIES));
+    }
+
+    /// All tags are where they were at first.
+    pub fn bring_back(&mut self) {
+        (0..TAGS).for_each(|tag| self.move_tag(tag, tag % PRIMARIES));
+    }
+
+    fn fence(&mut self, tag: usize) -> (String, Vec<u8>) {
+        let primary = self.holder(tag);
+        (primary.lineage_name(), primary.tags[&tag].token.unwrap_or(0).to_le_bytes().to_vec())
+    }
+
+    /// Fence and smallest progress of all tags; a token is made where there is none.
+    pub fn begin(&mut self, partitions: &[InputPartition], token: u64) -> Result<Begun, LedgerError> {
+        let mut fence = Fence::default();
+        for tag in 0..TAGS {
+            let primary = self.holder(tag);
+            if primary.tags[&tag].token.is_none() {
+                primary.write(Write::Token(tag, token));
+            }
+            fence.0.push(self.fence(tag));
+        }
+        let tags: Vec<&Tag> = (0..TAGS).map(|tag| self.tag(tag)).collect();
+        let knows = |tag: &Tag| tag.kept_from.unwrap_or(Timestamp::MIN);
+        let of_tags = |partition: &InputPartition| {
+            tags.iter().map(|tag| (tag.progress.get(partition).copied(), knows(tag))).collect::<Vec<_>>()
+        };
+        let furthest = partitions.iter().map(|partition| furthest_of(&of_tags(partition))).collect();
+        let progress = partitions.iter().map(|partition| smallest_of(&of_tags(partition))).collect::<Result<_, _>>()?;
+        let kept_from = tags.iter().map(|tag| knows(tag)).max().unwrap_or(Timestamp::MIN);
+        Ok(Begun { fence, progress, furthest, kept_from })
+    }
+
+    fn tag(&self, tag: usize) -> &Tag {
+        self.0.iter().find_map(|primary| primary.tags.get(&tag)).expect("every tag is somewhere")
+    }
+
+    /// Writes progress at a tag if the fence holds there.
     pub fn advance(
         &mut self,
+        tag: usize,
         fence: &(String, Vec<u8>),
         progress: &[(InputPartition, Progress)],
         kept_from: Timestamp,
     ) -> bool {
-        let holds = *fence == self.fence() && self.token.is_some();
-        holds && self.write(Write::Progress(progress.to_vec(), kept_from)) == Committed::Written
+        let holds = *fence == self.fence(tag) && self.tag(tag).token.is_some();
+        holds && self.holder(tag).write(Write::Progress(tag, progress.to_vec(), kept_from)) == Committed::Written
     }
 
-    fn progress(&self, partitions: &[InputPartition]) -> Vec<Option<Progress>> {
-        let begun = self.ledger.begin(partitions).now_or_never().expect("memory answers at once");
-        begun.expect("memory answers").progress
+    /// The smallest progress that every tag has.
+    pub fn progress(&self) -> Vec<(InputPartition, Progress)> {
+        let of_tag = |tag: usize| self.tag(tag).progress.iter().map(|(input, progress)| (input.clone(), *progress));
+        smallest_of_all(&(0..TAGS).map(|tag| of_tag(tag).collect()).collect::<Vec<_>>())
     }
-}
-
-/// Fence and smallest progress of all; a token is made where there is none.
-pub fn begin(primaries: &mut [Primary], partitions: &[InputPartition], token: u64) -> Result<Begun, LedgerError> {
-    for primary in primaries.iter_mut().filter(|primary| primary.token.is_none()) {
-        primary.write(Write::Token(token));
-    }
-    let all: Vec<Vec<Option<Progress>>> = primaries.iter().map(|primary| primary.progress(partitions)).collect();
-    let know: Vec<Timestamp> = primaries.iter().map(|primary| primary.ledger.kept_from()).collect();
-    let of_partition = |number: usize| {
-        let of_primaries = all.iter().zip(&know).map(|(progress, knows)| (progress[number], *knows));
-        smallest_of(&of_primaries.collect::<Vec<_>>())
-    };
-    let progress = (0..partitions.len()).map(of_partition).collect::<Result<_, _>>()?;
-    let kept_from = know.into_iter().max().unwrap_or(Timestamp::MIN);
-    Ok(Begun { fence: Fence(primaries.iter().map(Primary::fence).collect()), progress, kept_from })
 }

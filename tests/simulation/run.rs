@@ -25,7 +25,7 @@ use tokio::task::{JoinHandle, LocalSet};
 use crate::{
     check,
     membership::Membership,
-    primaries::{PRIMARIES, REPLICA_BEHIND},
+    primaries::{PRIMARIES, Primary, REPLICA_BEHIND, TAGS},
     story::{BEGIN_MS, CONTROL, EARLY_MS, Expected, HORIZON_MS, USAGE, tell},
     world::{Shared, World},
 };
@@ -143,13 +143,29 @@ fn go_wrong(world: &Shared, processes: &mut Vec<Process>, fault: u32) {
         24..34 => {
             let mut world = world.lock();
             let (number, lost) = (world.random.random_range(0..PRIMARIES), world.random.random_range(0..40));
-            world.primaries[number].fail_over(lost);
+            world.primaries.get(number).fail_over(lost);
             world.break_something("a primary fails over");
         }
         34..36 => {
             let mut world = world.lock();
-            world.primaries.iter_mut().for_each(|primary| primary.flush());
+            world.primaries.flush();
             world.break_something("Redis is emptied");
+        }
+        36..44 => {
+            let mut world = world.lock();
+            let (tag, to) = (world.random.random_range(0..TAGS), world.random.random_range(0..PRIMARIES));
+            world.primaries.move_tag(tag, to);
+            world.break_something("a slot moves");
+        }
+        44..48 => {
+            let mut world = world.lock();
+            let (number, lost) = (world.random.random_range(0..PRIMARIES), world.random.random_range(0..40));
+            world.primaries.get(number).fail_over(lost);
+            world.primaries.drain(number);
+            world.break_something("a primary fails over and gives its slots away");
+        }
+        48..148 if !world.lock().primaries.all().iter().all(Primary::has_tags) => {
+            world.lock().primaries.bring_back();
         }
         _ => {}
     }
@@ -170,6 +186,7 @@ fn settle_down(world: &Shared, processes: &mut Vec<Process>) {
     }
     let mut world = world.lock();
     world.quiet = true;
+    world.primaries.bring_back();
     // All that the story has still to tell is there now.
     world.pass(1_800_000, 0);
     world.members.iter_mut().for_each(|member| member.deaf = false);

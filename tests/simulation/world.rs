@@ -28,7 +28,7 @@ use rand::{Rng, rngs::StdRng};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    primaries::{PRIMARIES, Primary},
+    primaries::Primaries,
     story::{CONTROL, Logs, PARTITIONS, USAGE, input},
 };
 
@@ -55,7 +55,7 @@ pub struct World {
     /// The input topics.
     pub logs: Logs,
     /// Redis.
-    pub primaries: Vec<Primary>,
+    pub primaries: Primaries,
     /// The members of the group.
     pub members: Vec<Member>,
     /// Records that were sent, in the order of the broker.
@@ -94,7 +94,7 @@ impl World {
             clock: Arc::new(AtomicI64::new(begin_ms)),
             broker_ms: begin_ms,
             logs,
-            primaries: (0..PRIMARIES).map(Primary::new).collect(),
+            primaries: Primaries::default(),
             members: Vec::new(),
             sent: Vec::new(),
             quiet: false,

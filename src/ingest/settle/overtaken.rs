@@ -29,7 +29,7 @@ impl Settler {
             let partition = [position_of(position)];
             let begun = patience.ledger(source, || self.ledger.begin(&partition)).await?;
             // An emptied store knows of no progress, and of nothing else either.
-            if begun.fence != *self.provenance.fence() {
+            if !self.provenance.fence().is_still(&begun.fence) {
                 return Err(Interrupt::FenceMoved);
             }
             let applied_upto = begun.progress[0].map_or(0, |progress| progress.next_offset);

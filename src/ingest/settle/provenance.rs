@@ -39,6 +39,6 @@ impl Provenance {
             return Ok(());
         }
         let begun = patience.ledger(source, || ledger.begin(&[])).await?;
-        if begun.fence == self.fence { Ok(()) } else { Err(Interrupt::FenceMoved) }
+        if self.fence.is_still(&begun.fence) { Ok(()) } else { Err(Interrupt::FenceMoved) }
     }
 }

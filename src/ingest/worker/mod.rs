@@ -10,7 +10,7 @@
 //! Nothing is believed across a begin: accounts, ids and positions are dropped, and reading starts again at the
 //! smallest progress of all primaries (design section 4).
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rand::rngs::StdRng;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 
 mod intake;
 mod join;
+mod progress;
 mod publish;
 mod tenure;
 mod upkeep;
@@ -40,7 +41,7 @@ use crate::{
         account::{Policy, Present},
         reason::{QUARANTINED, Reason},
     },
-    faults::{Defence, Step, holds, once, reach},
+    faults::{Defence, Step, holds, reach},
     ledger::{InputPartition, Ledger},
     notify::{encode::DeadLetter, publisher::Publisher, readback::Readback},
     observe::{metrics::Metrics, share::Share},
@@ -342,28 +343,6 @@ impl Worker {
         }
         self.accounts.end_batch();
         self.accounts_bytes.set(self.accounts.bytes());
-        Ok(())
-    }
-
-    async fn advance(&self, tenure: &mut Tenure) -> Result<(), Interrupt> {
-        if !once() {
-            return Ok(());
-        }
-        let progress = tenure.positions.progress(|number| tenure.control.waiting_at(number));
-        let (ledger, patience) = (&self.around.ledger, &self.around.patience);
-        let mut fence = Cow::Borrowed(tenure.positions.fence());
-        if !holds(Defence::Fence) {
-            fence = Cow::Owned(patience.ledger(&*self.source, || ledger.begin(&[])).await?.fence);
-        }
-        reach(Step::BeforeProgress);
-        let kept_from = tenure.low_water.to_write();
-        let is_written = patience.ledger(&*self.source, || ledger.advance(&fence, &progress, kept_from)).await?;
-        reach(Step::ProgressWritten);
-        if !is_written {
-            return Err(Interrupt::FenceMoved);
-        }
-        tenure.low_water.wrote();
-        tenure.positions.wrote(&progress);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Worker;
 use crate::{
@@ -59,6 +59,10 @@ impl Worker {
             &self.around.patience,
         );
         let positions = begun.await?;
+        let waiting = positions.all().iter().filter(|position| position.hold.is_some()).count();
+        if waiting > 0 {
+            info!(waiting, "a primary has come back further behind than others: progress of some partitions waits");
+        }
         let partitions_of_all = self.count_partitions().await?;
         self.settler.begin(positions.fence().clone());
         let offsets = positions.offsets();

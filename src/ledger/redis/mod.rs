@@ -20,7 +20,7 @@ use tracing::warn;
 
 pub use self::connection::{Connection, RedisOptions};
 use super::{
-    Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress,
+    Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, furthest_of,
     keys::{DUE_TAGS, Keys, PROGRESS_TAGS},
     smallest_of, smallest_of_all,
 };
@@ -163,7 +163,7 @@ impl Ledger for RedisLedger {
             let token: [u8; 16] = rand::random();
             let begin = |tag| calls::begin(&self.keys, tag, &token, &fields);
             let replies = self.call(|| self.progress_tags().map(begin).collect()).await?;
-            let mut begun = Begun { fence: Fence::default(), progress: Vec::new(), kept_from: Timestamp::MIN };
+            let mut begun = Begun { kept_from: Timestamp::MIN, ..Begun::default() };
             let mut of_primaries: Vec<Vec<(Option<Progress>, Timestamp)>> = vec![Vec::new(); partitions.len()];
             for reply in replies {
                 let (lineage, token, mut progress) = calls::read_begun(reply)?;
@@ -177,6 +177,7 @@ impl Ledger for RedisLedger {
             }
             for of_primaries in &of_primaries {
                 begun.progress.push(smallest_of(of_primaries)?);
+                begun.furthest.push(furthest_of(of_primaries));
             }
             Ok(begun)
         }
