@@ -24,7 +24,9 @@ pub enum Defence {
     /// A fence that moved with its slots holds only while the primaries of before are there, and no others.
     Lineages,
     /// Progress waits after a failover until no other failover can go back behind it.
-    Held,
+    CatchUp,
+    /// Tags that do not fit together are read again.
+    ReadAgain,
     /// The smallest progress of all primaries counts.
     SmallestProgress,
     /// Nothing that was held is believed after a rewind.
@@ -61,7 +63,7 @@ pub enum Defence {
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Ids,
         Self::LowWater,
         Self::Overtaken,
@@ -70,7 +72,8 @@ impl Defence {
         Self::ProgressLast,
         Self::Fence,
         Self::Lineages,
-        Self::Held,
+        Self::CatchUp,
+        Self::ReadAgain,
         Self::SmallestProgress,
         Self::DropAll,
         Self::Outbox,

@@ -6,7 +6,7 @@
 //! - [`holdings`] knows which control partitions this process has.
 //! - [`lanes`] merges control records and usage by record time.
 //! - [`silence`] finds partitions that the client does not fetch any more.
-//! - [`hold`] lets progress wait after a failover.
+//! - [`catch_up`] lets progress wait after a failover.
 //! - [`low_water`] knows what may be forgotten.
 //! - [`decode`] turns bytes into events, or into a reason.
 //! - [`settle`] takes a batch through load, decide and commit, account by account.
@@ -15,9 +15,9 @@
 
 pub mod accounts;
 pub mod batch;
+pub mod catch_up;
 pub mod consumer;
 pub mod decode;
-pub mod hold;
 pub mod holdings;
 pub mod lanes;
 pub mod low_water;

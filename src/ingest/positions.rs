@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Fatal, Interrupt, batch::Message, hold::Hold, patience::Patience, source::Source};
+use super::{Fatal, Interrupt, batch::Message, catch_up::CatchUp, patience::Patience, source::Source};
 use crate::{
     domain::time::{MINUTE_MS, Timestamp},
     faults::{Defence, holds},
@@ -39,7 +39,7 @@ pub struct Position {
     /// The offset after the last record read.
     pub next_offset: i64,
     /// What its progress waits for.
-    pub hold: Option<Hold>,
+    pub catch_up: Option<CatchUp>,
     /// The running maximum of the timestamps of all records read.
     pub record_time: Timestamp,
     /// What this partition or all together have allowed to be forgotten before: it never goes back.
@@ -105,8 +105,8 @@ impl Positions {
             let mut position = Position {
                 input: input.clone(),
                 is_control: &*input.topic == control_topic,
-                next_offset: first_offset(input, progress, start, low, high)?,
-                hold: furthest.map(Hold::new),
+                next_offset: first_offset(input, progress, furthest, start, (low, high))?,
+                catch_up: furthest.map(CatchUp::new),
                 record_time: progress.map_or(Timestamp::from_ms(0), |progress| progress.record_time),
                 low_water: progress.map_or(begun.kept_from, |progress| progress.low_water.max(begun.kept_from)),
                 history_end: high,
@@ -222,16 +222,20 @@ impl Positions {
         }
     }
 
-    /// Notes what is written everywhere, so that the fence holds.
+    /// Notes what is written everywhere, so that the fence holds; what waited for that waits no longer.
     pub fn wrote(&mut self, progress: &[(InputPartition, Progress)]) {
-        for (input, written) in progress {
-            if let Some(position) = self.all.iter_mut().find(|position| position.input == *input) {
+        let mut written = progress.iter().peekable();
+        for position in &mut self.all {
+            if let Some((_, written)) = written.next_if(|(input, _)| *input == position.input) {
                 position.low_water = position.low_water.max(written.low_water);
             }
+            position.catch_up = position.catch_up.filter(|catch_up| !catch_up.is_over());
         }
-        for position in &mut self.all {
-            position.hold = position.hold.filter(|hold| !hold.is_over());
-        }
+    }
+
+    /// How many wait with their progress.
+    pub fn catching_up(&self) -> usize {
+        self.all.iter().filter(|position| position.catch_up.is_some()).count()
     }
 
     /// How far all is applied, where `waiting_at` tells offset and record time of the first record of a partition that
@@ -249,20 +253,20 @@ impl Positions {
         progress.collect()
     }
 
-    /// Of progress that covers what is applied now, that of partitions which do not wait (see [`Hold`]), where a replica may
-    /// be behind by `replica_behind`.
-    pub fn without_held(
+    /// Notes that all which this progress covers is applied, where a replica may be behind by `replica_behind`, and leaves what
+    /// of it is to be written: not that of partitions which catch up.
+    pub fn to_write(
         &mut self,
-        progress: Vec<(InputPartition, Progress)>,
+        applied: Vec<(InputPartition, Progress)>,
         replica_behind: Duration,
     ) -> Vec<(InputPartition, Progress)> {
         let mut positions = self.all.iter_mut();
-        let is_free = |(_, progress): &(InputPartition, Progress)| {
-            let hold = &mut positions.next().expect("there is progress of every position").hold;
-            hold.iter_mut().for_each(|hold| hold.note(progress.next_offset, replica_behind));
-            hold.is_none() || !holds(Defence::Held)
+        let is_free = |(_, applied): &(InputPartition, Progress)| {
+            let catch_up = &mut positions.next().expect("there is progress of every position").catch_up;
+            catch_up.iter_mut().for_each(|catch_up| catch_up.note(applied.next_offset, replica_behind));
+            catch_up.is_none() || !holds(Defence::CatchUp)
         };
-        progress.into_iter().filter(is_free).collect()
+        applied.into_iter().filter(is_free).collect()
     }
 }
 
@@ -285,12 +289,13 @@ async fn watermarks(
 fn first_offset(
     input: &InputPartition,
     progress: Option<Progress>,
+    furthest: Option<i64>,
     start: Start,
-    low: i64,
-    high: i64,
+    (low, high): (i64, i64),
 ) -> Result<i64, Fatal> {
     let InputPartition { topic, partition } = input;
-    match progress.map(|progress| progress.next_offset) {
+    let next = progress.map(|progress| progress.next_offset);
+    match next.max(furthest.filter(|furthest| *furthest > high)) {
         None if start == Start::Earliest => Ok(low),
         None => Ok(high),
         Some(next) if !holds(Defence::LogBounds) => Ok(next.clamp(low, high)),
@@ -311,11 +316,11 @@ fn first_offset(
 mod tests {
     use super::*;
 
-    fn check(progress: Option<i64>, start: Start, low: i64, high: i64, expected: &str) {
+    fn check(progress: Option<i64>, furthest: Option<i64>, start: Start, bounds: (i64, i64), expected: &str) {
         let input = InputPartition { topic: "usage.events".into(), partition: 3 };
         let time = Timestamp::from_ms(0);
         let progress = progress.map(|next_offset| Progress { next_offset, record_time: time, low_water: time });
-        let seen = match first_offset(&input, progress, start, low, high) {
+        let seen = match first_offset(&input, progress, furthest, start, bounds) {
             Ok(offset) => offset.to_string(),
             Err(fatal) => fatal.to_string(),
         };
@@ -324,12 +329,15 @@ mod tests {
 
     #[test]
     fn progress_outside_of_the_log_stops_loudly() {
-        check(None, Start::Earliest, 5, 9, "5");
-        check(None, Start::Latest, 5, 9, "9");
-        check(Some(7), Start::Earliest, 5, 9, "7");
-        check(Some(9), Start::Latest, 5, 9, "9");
-        check(Some(10), Start::Earliest, 5, 9, "made anew");
-        check(Some(2), Start::Earliest, 5, 9, "retention has removed 3 records");
+        check(None, None, Start::Earliest, (5, 9), "5");
+        check(None, None, Start::Latest, (5, 9), "9");
+        check(Some(7), None, Start::Earliest, (5, 9), "7");
+        check(Some(9), None, Start::Latest, (5, 9), "9");
+        check(Some(10), None, Start::Earliest, (5, 9), "made anew");
+        // Some tag is further.
+        check(Some(7), Some(9), Start::Earliest, (5, 9), "7");
+        check(Some(7), Some(10), Start::Earliest, (5, 9), "made anew");
+        check(Some(2), None, Start::Earliest, (5, 9), "retention has removed 3 records");
     }
 
     fn progress_of(positions: &Positions, waiting: Option<(i64, Timestamp)>) -> Progress {
@@ -345,7 +353,7 @@ mod tests {
             input: InputPartition { topic: "usage.control".into(), partition: 0 },
             is_control: true,
             next_offset: 900,
-            hold: None,
+            catch_up: None,
             record_time: at(5_000),
             low_water: Timestamp::MIN,
             history_end: 900,

@@ -26,15 +26,18 @@ impl Fence {
     }
 
     fn has_tokens_of(&self, now: &Self) -> bool {
-        let tokens = |fence: &Self| fence.0.iter().map(|(_, token)| token.clone()).collect::<Vec<_>>();
-        tokens(self) == tokens(now)
+        self.0.iter().map(|(_, token)| token).eq(now.0.iter().map(|(_, token)| token))
     }
 
     fn has_primaries_of(&self, now: &Self) -> bool {
-        let primaries = |fence: &Self| fence.0.iter().map(|(lineage, _)| lineage.clone()).collect::<BTreeSet<_>>();
         let stayed = self.0.iter().zip(&now.0).filter(|((before, _), (now, _))| before == now);
-        let have_one_of_theirs: BTreeSet<String> = stayed.map(|((lineage, _), _)| lineage.clone()).collect();
-        have_one_of_theirs == primaries(self) && have_one_of_theirs == primaries(now)
+        let have_one_of_theirs: BTreeSet<&str> = stayed.map(|((lineage, _), _)| &**lineage).collect();
+        have_one_of_theirs == self.primaries() && have_one_of_theirs == now.primaries()
+    }
+
+    /// Each by its lineage.
+    fn primaries(&self) -> BTreeSet<&str> {
+        self.0.iter().map(|(lineage, _)| &**lineage).collect()
     }
 }
 

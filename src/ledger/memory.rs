@@ -9,7 +9,7 @@ use std::{
 use futures::future::{BoxFuture, FutureExt, ready};
 use tokio::time::Instant;
 
-use super::{Begun, Committed, Fence, InputPartition, LEASE, Ledger, LedgerError, Progress};
+use super::{AtTag, Committed, Fence, InputPartition, LEASE, Ledger, LedgerError, Progress};
 use crate::domain::{
     account::changes::{Changes, Loaded, LoadedBase, Needs, OlderKey, WalkCursor, WalkPage, Walked},
     time::Timestamp,
@@ -127,12 +127,11 @@ impl Ledger for MemoryLedger {
         ready(Ok(results)).boxed()
     }
 
-    fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
+    fn at_tags<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Vec<AtTag>, LedgerError>> {
         let state = self.lock();
         let progress = partitions.iter().map(|partition| state.progress.get(partition).copied()).collect();
-        let furthest = vec![None; partitions.len()];
         let kept_from = state.kept_from.unwrap_or(Timestamp::MIN);
-        ready(Ok(Begun { fence: state.fence(), progress, furthest, kept_from })).boxed()
+        ready(Ok(vec![AtTag { fence: state.fence(), progress, kept_from }])).boxed()
     }
 
     fn advance<'a>(
@@ -142,7 +141,7 @@ impl Ledger for MemoryLedger {
         kept_from: Timestamp,
     ) -> BoxFuture<'a, Result<bool, LedgerError>> {
         let mut state = self.lock();
-        let holds = *fence == state.fence();
+        let holds = fence.0[..] == [state.fence()];
         if holds {
             state.kept_from = state.kept_from.max(Some(kept_from));
             for (partition, progress) in progress {
@@ -193,8 +192,8 @@ impl Ledger for MemoryLedger {
 }
 
 impl State {
-    fn fence(&self) -> Fence {
-        Fence(vec![(self.lineage.to_string(), Vec::new())])
+    fn fence(&self) -> (String, Vec<u8>) {
+        (self.lineage.to_string(), Vec::new())
     }
 }
 

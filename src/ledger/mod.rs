@@ -10,7 +10,7 @@ pub mod redis;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use thiserror::Error;
 
 pub use self::fence::Fence;
@@ -21,6 +21,9 @@ use crate::{
     },
     faults::{Defence, holds},
 };
+
+/// How often tags are read until what they say together is believed to be wrong.
+const READS: u32 = 4;
 
 /// How long a lease lasts.
 pub const LEASE: Duration = Duration::from_millis(100);
@@ -33,8 +36,23 @@ pub trait Ledger: Send + Sync {
     /// Writes the changes of accounts, each whole or not at all.
     fn commit<'a>(&'a self, commits: &'a [(Box<str>, Changes)]) -> BoxFuture<'a, Result<Vec<Committed>, LedgerError>>;
 
-    /// Reads the fence, and how far partitions have been applied: on every primary, the smallest counts.
-    fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>>;
+    /// Reads the fence, and how far partitions have been applied, at every tag; each at its own moment.
+    fn at_tags<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Vec<AtTag>, LedgerError>>;
+
+    /// Reads the fence, and how far partitions have been applied: the smallest of all tags counts. Tags that do not fit
+    /// together are read again: something may have happened between the first and the last.
+    fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
+        async move {
+            for _ in 1..READS {
+                match Begun::of(self.at_tags(partitions).await?, partitions.len()) {
+                    Err(_) if holds(Defence::ReadAgain) => {}
+                    begun => return begun,
+                }
+            }
+            Begun::of(self.at_tags(partitions).await?, partitions.len())
+        }
+        .boxed()
+    }
 
     /// Writes how far partitions have been applied, at each tag where the fence is exactly this. `false` if it is not
     /// everywhere: then [`Fence::is_still`] tells of a fence read anew whether positions hold. Progress that is further stays.
@@ -136,6 +154,35 @@ pub struct Begun {
     pub kept_from: Timestamp,
 }
 
+/// What one tag says when a worker begins.
+#[derive(Clone, Debug)]
+pub struct AtTag {
+    /// The lineage of the primary that it is on, and its token.
+    pub fence: (String, Vec<u8>),
+    /// For each partition that was asked for.
+    pub progress: Vec<Option<Progress>>,
+    /// The low water that it knows ids to be forgotten by.
+    pub kept_from: Timestamp,
+}
+
+impl Begun {
+    /// What all tags say together, of so many partitions.
+    ///
+    /// # Errors
+    /// As [`smallest_of`].
+    pub fn of(tags: Vec<AtTag>, partitions: usize) -> Result<Self, LedgerError> {
+        let mut begun = Self { kept_from: Timestamp::MIN, ..Self::default() };
+        for number in 0..partitions {
+            let of_tags: Vec<_> = tags.iter().map(|tag| (tag.progress[number], tag.kept_from)).collect();
+            begun.progress.push(smallest_of(&of_tags)?);
+            begun.furthest.push(furthest_of(&of_tags));
+        }
+        begun.kept_from = tags.iter().map(|tag| tag.kept_from).max().unwrap_or(Timestamp::MIN);
+        begun.fence = Fence(tags.into_iter().map(|tag| tag.fence).collect());
+        Ok(begun)
+    }
+}
+
 /// Why the ledger did not answer as it should.
 #[derive(Debug, Error)]
 pub enum LedgerError {
@@ -162,7 +209,7 @@ impl LedgerError {
 ///
 /// # Errors
 /// [`LedgerError::Misconfigured`] if the others have forgotten ids of what would have to be replayed.
-pub fn smallest_of(of_primaries: &[(Option<Progress>, Timestamp)]) -> Result<Option<Progress>, LedgerError> {
+fn smallest_of(of_primaries: &[(Option<Progress>, Timestamp)]) -> Result<Option<Progress>, LedgerError> {
     let by_offset = |progress: &Progress| (progress.next_offset, progress.low_water);
     let there = || of_primaries.iter().filter_map(|(progress, _)| *progress);
     let (smallest, furthest) = (there().min_by_key(by_offset), there().max_by_key(by_offset));
@@ -183,7 +230,7 @@ pub fn smallest_of(of_primaries: &[(Option<Progress>, Timestamp)]) -> Result<Opt
 }
 
 /// The furthest offset that some tag is at, if tags disagree.
-pub fn furthest_of(of_tags: &[(Option<Progress>, Timestamp)]) -> Option<i64> {
+fn furthest_of(of_tags: &[(Option<Progress>, Timestamp)]) -> Option<i64> {
     let offsets = || of_tags.iter().map(|(progress, _)| progress.map(|progress| progress.next_offset));
     offsets().max().filter(|furthest| offsets().any(|offset| offset != *furthest)).flatten()
 }

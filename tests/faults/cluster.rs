@@ -133,12 +133,34 @@ fn longest_stall(member: &Member, break_it: impl FnOnce()) -> Duration {
     })
 }
 
+/// A ledger on the cluster of this node.
+fn ledger_on(node: &Node, prefix: &str) -> (tokio::runtime::Runtime, RedisLedger) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let options = RedisOptions { url: format!("redis://{}", node.address()), prefix: prefix.to_owned() };
+    let policy = Policy { horizon_ms: 3_600_000, early_ms: 1, grace_ms: 1, rules_delay_ms: 1 };
+    let ledger = runtime.block_on(RedisLedger::connect(&options, &policy, 24, Metrics::new().function_loads));
+    (runtime, ledger.expect("the ledger answers"))
+}
+
+/// Waits until progress at every tag covers all records of usage, which it does only after all failovers are old enough.
+fn wait_for_progress(stage: &Stage, node: &Node) {
+    let (runtime, ledger) = ledger_on(node, &stage.name);
+    let usage = stage.topic("usage");
+    let records = i64::try_from(stage.read_raw("usage").len()).expect("a few");
+    wait_until("progress is at the end of the log", || {
+        let all = runtime.block_on(ledger.progress_of_all()).expect("the ledger answers");
+        let of_usage = all.iter().filter(|(input, _)| *input.topic == *usage);
+        of_usage.map(|(_, progress)| progress.next_offset).sum::<i64>() == records
+    });
+}
+
 fn change(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration, String> {
     Servers::shared();
     let (nodes, newcomer) = (three_and_three(), node());
     let mut stage = Stage::new(name);
     stage.use_redis(&format!("redis://{}", nodes[0].address()));
     stage.set("WORK__BATCH_RECORDS", "200");
+    stage.set("REDIS__REPLICA_BEHIND_SECONDS", "2");
     stage.switch_off(off);
     let member = stage.run();
     let load = Load::new(EVENTS);
@@ -164,6 +186,7 @@ fn change(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration
         assert!(stall < Duration::from_secs(20), "nothing was counted for {stall:?}\n{log}");
         let waits = |line: &str| line.contains("waiting for a dependency") && line.contains("redis");
         assert!(!log.lines().any(waits), "an error came to the surface\n{log}");
+        wait_for_progress(&stage, &nodes[0]);
     }
     settled
 }
@@ -194,11 +217,7 @@ fn e7_u_2_a_commit_while_its_slot_moves() {
         let nodes: String = redis::from_redis_value(source.command(&["CLUSTER", "NODES"])).unwrap_or_default();
         nodes.contains(&id_of(&target)) && is_whole(std::slice::from_ref(&source))
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let options = RedisOptions { url: format!("redis://{}", source.address()), prefix: "b".to_owned() };
-    let policy = Policy { horizon_ms: 3_600_000, early_ms: 1, grace_ms: 1, rules_delay_ms: 1 };
-    let ledger = runtime.block_on(RedisLedger::connect(&options, &policy, 24, Metrics::new().function_loads));
-    let ledger = ledger.expect("the ledger answers");
+    let (runtime, ledger) = ledger_on(&source, "b");
     let paused = |scope: &str, causes: Option<&str>| PausedScope {
         scope: scope.into(),
         causes_json: causes.map(Into::into),

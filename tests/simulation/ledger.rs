@@ -7,12 +7,15 @@ use bursar::{
         account::changes::{Changes, Loaded, Needs},
         time::Timestamp,
     },
-    ledger::{Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress},
+    ledger::{AtTag, Committed, Fence, InputPartition, Ledger, LedgerError, Progress},
 };
 use futures::future::{BoxFuture, FutureExt};
 use rand::Rng;
 
-use crate::world::{Fate, Shared, World};
+use crate::{
+    primaries::TAGS,
+    world::{Fate, Shared, World},
+};
 
 impl Shared {
     /// Calls Redis: `apply` is done at one moment, or never, or once it is too late.
@@ -68,12 +71,19 @@ impl Ledger for Shared {
         .boxed()
     }
 
-    fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
-        let partitions = partitions.to_vec();
-        self.call(move |world| {
-            let token = world.random.random();
-            world.primaries.begin(&partitions, token)
-        })
+    fn at_tags<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Vec<AtTag>, LedgerError>> {
+        async move {
+            let mut tags = Vec::with_capacity(TAGS);
+            for tag in 0..TAGS {
+                let partitions = partitions.to_vec();
+                let one = self.call(move |world| {
+                    let token = world.random.random();
+                    Ok(world.primaries.at_tag(tag, &partitions, token))
+                });
+                tags.push(one.await?);
+            }
+            Ok(tags)
+        }
         .boxed()
     }
 

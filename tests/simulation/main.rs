@@ -111,8 +111,8 @@ fn check_control(defence: Defence) {
     // Two are rarely needed: by a zombie that is behind by more than the horizon, and when a partition of control is not
     // fetched while prices change.
     let first = match defence {
-        Defence::Overtaken => 200,
-        Defence::ControlFirst => 4_600,
+        Defence::Overtaken => 6_700,
+        Defence::ControlFirst => 900,
         _ => 0,
     };
     let outcomes = run_all(&(first..first + CONTROL_SEEDS).collect::<Vec<_>>(), Some(defence), true);
@@ -138,7 +138,8 @@ fn e1_control_runs_fail() {
         Defence::ProgressLast,
         Defence::Fence,
         Defence::Lineages,
-        Defence::Held,
+        Defence::CatchUp,
+        Defence::ReadAgain,
         Defence::SmallestProgress,
         Defence::DropAll,
         Defence::Outbox,

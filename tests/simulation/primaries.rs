@@ -11,10 +11,7 @@ use bursar::{
         account::changes::{Changes, Loaded, Needs},
         time::Timestamp,
     },
-    ledger::{
-        Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, furthest_of, memory::MemoryLedger,
-        smallest_of, smallest_of_all,
-    },
+    ledger::{AtTag, Committed, InputPartition, Ledger, LedgerError, Progress, memory::MemoryLedger, smallest_of_all},
 };
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -231,25 +228,16 @@ impl Primaries {
         (primary.lineage_name(), primary.tags[&tag].token.unwrap_or(0).to_le_bytes().to_vec())
     }
 
-    /// Fence and smallest progress of all tags; a token is made where there is none.
-    pub fn begin(&mut self, partitions: &[InputPartition], token: u64) -> Result<Begun, LedgerError> {
-        let mut fence = Fence::default();
-        for tag in 0..TAGS {
-            let primary = self.holder(tag);
-            if primary.tags[&tag].token.is_none() {
-                primary.write(Write::Token(tag, token));
-            }
-            fence.0.push(self.fence(tag));
+    /// What a tag says of these partitions; a token is made where there is none.
+    pub fn at_tag(&mut self, tag: usize, partitions: &[InputPartition], token: u64) -> AtTag {
+        let primary = self.holder(tag);
+        if primary.tags[&tag].token.is_none() {
+            primary.write(Write::Token(tag, token));
         }
-        let tags: Vec<&Tag> = (0..TAGS).map(|tag| self.tag(tag)).collect();
-        let knows = |tag: &Tag| tag.kept_from.unwrap_or(Timestamp::MIN);
-        let of_tags = |partition: &InputPartition| {
-            tags.iter().map(|tag| (tag.progress.get(partition).copied(), knows(tag))).collect::<Vec<_>>()
-        };
-        let furthest = partitions.iter().map(|partition| furthest_of(&of_tags(partition))).collect();
-        let progress = partitions.iter().map(|partition| smallest_of(&of_tags(partition))).collect::<Result<_, _>>()?;
-        let kept_from = tags.iter().map(|tag| knows(tag)).max().unwrap_or(Timestamp::MIN);
-        Ok(Begun { fence, progress, furthest, kept_from })
+        let fence = self.fence(tag);
+        let tag = self.tag(tag);
+        let progress = partitions.iter().map(|partition| tag.progress.get(partition).copied()).collect();
+        AtTag { fence, progress, kept_from: tag.kept_from.unwrap_or(Timestamp::MIN) }
     }
 
     fn tag(&self, tag: usize) -> &Tag {

@@ -140,32 +140,34 @@ fn go_wrong(world: &Shared, processes: &mut Vec<Process>, fault: u32) {
             world.break_something("partitions move");
             world.rebalance();
         }
-        24..34 => {
-            let mut world = world.lock();
-            let (number, lost) = (world.random.random_range(0..PRIMARIES), world.random.random_range(0..40));
+        24..48 => break_redis(&mut world.lock(), fault),
+        48..148 if !world.lock().primaries.all().iter().all(Primary::has_tags) => {
+            world.lock().primaries.bring_back();
+        }
+        _ => {}
+    }
+}
+
+fn break_redis(world: &mut World, fault: u32) {
+    let (number, lost) = (world.random.random_range(0..PRIMARIES), world.random.random_range(0..40));
+    match fault {
+        24..34 if world.kinds.failovers => {
             world.primaries.get(number).fail_over(lost);
             world.break_something("a primary fails over");
         }
         34..36 => {
-            let mut world = world.lock();
             world.primaries.flush();
             world.break_something("Redis is emptied");
         }
-        36..44 => {
-            let mut world = world.lock();
-            let (tag, to) = (world.random.random_range(0..TAGS), world.random.random_range(0..PRIMARIES));
-            world.primaries.move_tag(tag, to);
+        36..44 if world.kinds.moves => {
+            let tag = world.random.random_range(0..TAGS);
+            world.primaries.move_tag(tag, number);
             world.break_something("a slot moves");
         }
-        44..48 => {
-            let mut world = world.lock();
-            let (number, lost) = (world.random.random_range(0..PRIMARIES), world.random.random_range(0..40));
+        44..48 if world.kinds.moves && world.kinds.failovers => {
             world.primaries.get(number).fail_over(lost);
             world.primaries.drain(number);
             world.break_something("a primary fails over and gives its slots away");
-        }
-        48..148 if !world.lock().primaries.all().iter().all(Primary::has_tags) => {
-            world.lock().primaries.bring_back();
         }
         _ => {}
     }

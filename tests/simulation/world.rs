@@ -32,6 +32,16 @@ use crate::{
     story::{CONTROL, Logs, PARTITIONS, USAGE, input},
 };
 
+/// Which kinds of things go wrong with Redis. Not all in every world: where there are no failovers ids are forgotten sooner, so that
+/// other things can be seen.
+#[derive(Clone, Copy)]
+pub struct Kinds {
+    /// Primaries fail over.
+    pub failovers: bool,
+    /// Slots move.
+    pub moves: bool,
+}
+
 /// A member of the group.
 #[derive(Default)]
 pub struct Member {
@@ -56,6 +66,8 @@ pub struct World {
     pub logs: Logs,
     /// Redis.
     pub primaries: Primaries,
+    /// What goes wrong with it.
+    pub kinds: Kinds,
     /// The members of the group.
     pub members: Vec<Member>,
     /// Records that were sent, in the order of the broker.
@@ -88,13 +100,15 @@ pub enum Fate {
 
 impl World {
     /// A world with these topics, and nothing else yet.
-    pub fn begin(random: StdRng, logs: Logs, begin_ms: i64) -> Shared {
+    pub fn begin(mut random: StdRng, logs: Logs, begin_ms: i64) -> Shared {
+        let kinds = Kinds { failovers: random.random_bool(0.75), moves: random.random_bool(0.5) };
         Shared(Arc::new(Mutex::new(Self {
             random,
             clock: Arc::new(AtomicI64::new(begin_ms)),
             broker_ms: begin_ms,
             logs,
             primaries: Primaries::default(),
+            kinds,
             members: Vec::new(),
             sent: Vec::new(),
             quiet: false,

@@ -163,10 +163,7 @@ impl Worker {
                     }
                     return Ok(());
                 }
-                Interrupt::Fatal(fatal) => {
-                    error!(%fatal, "stopping, because it would be wrong to go on");
-                    return Err(fatal);
-                }
+                Interrupt::Fatal(fatal) => return Err(stop(fatal)),
                 Interrupt::FenceMoved => {
                     self.around.metrics.rewinds.inc();
                     warn!(
@@ -185,8 +182,10 @@ impl Worker {
                 }
                 Interrupt::Rebalanced(mut rebalance) => {
                     // Before it is answered, so that whoever comes next does not publish again.
-                    if let Err(Interrupt::Rebalanced(newer)) = self.forget_all().await {
-                        rebalance = newer;
+                    match self.forget_all().await {
+                        Err(Interrupt::Rebalanced(newer)) => rebalance = newer,
+                        Err(Interrupt::Fatal(fatal)) => return Err(stop(fatal)),
+                        _ => {}
                     }
                     match rebalance {
                         Rebalance::Assigned(partitions) => {
@@ -345,4 +344,9 @@ impl Worker {
         self.accounts_bytes.set(self.accounts.bytes());
         Ok(())
     }
+}
+
+fn stop(fatal: Fatal) -> Fatal {
+    error!(%fatal, "stopping, because it would be wrong to go on");
+    fatal
 }

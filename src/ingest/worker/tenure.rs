@@ -31,6 +31,8 @@ pub(super) struct Tenure {
     _holding: Holding,
     /// What the gauge knows of the partitions.
     _partitions: Share,
+    /// What the gauge knows of those whose progress waits.
+    pub(super) catching_up: Share,
 }
 
 impl Worker {
@@ -59,9 +61,12 @@ impl Worker {
             &self.around.patience,
         );
         let positions = begun.await?;
-        let waiting = positions.all().iter().filter(|position| position.hold.is_some()).count();
-        if waiting > 0 {
-            info!(waiting, "a primary has come back further behind than others: progress of some partitions waits");
+        if positions.catching_up() > 0 {
+            info!(
+                partitions = positions.catching_up(),
+                "progress differs from slot to slot, by a failover or because it was not written to all: that of some partitions \
+                 waits until every replica has what was applied"
+            );
         }
         let partitions_of_all = self.count_partitions().await?;
         self.settler.begin(positions.fence().clone());
@@ -72,6 +77,7 @@ impl Worker {
         moved.map_err(|error| Fatal::Kafka(format!("partitions could not be begun: {error}")))?;
         *fetching = true;
         let now = Instant::now();
+        let catching_up = Share::of(&self.around.metrics.catching_up).with(positions.catching_up());
         let held = |partition| {
             positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
         };
@@ -90,6 +96,7 @@ impl Worker {
             last_batch: now,
             _holding: holding,
             _partitions: Share::of(&self.around.metrics.partitions).with(partitions.len()),
+            catching_up,
         })
     }
 

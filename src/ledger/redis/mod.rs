@@ -20,9 +20,9 @@ use tracing::warn;
 
 pub use self::connection::{Connection, RedisOptions};
 use super::{
-    Begun, Committed, Fence, InputPartition, Ledger, LedgerError, Progress, furthest_of,
+    AtTag, Committed, Fence, InputPartition, Ledger, LedgerError, Progress,
     keys::{DUE_TAGS, Keys, PROGRESS_TAGS},
-    smallest_of, smallest_of_all,
+    smallest_of_all,
 };
 use crate::{
     domain::{
@@ -156,30 +156,20 @@ impl Ledger for RedisLedger {
         .boxed()
     }
 
-    fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
+    fn at_tags<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Vec<AtTag>, LedgerError>> {
         async move {
             let mut fields: Vec<String> = partitions.iter().map(calls::progress_field).collect();
             fields.push(calls::KEPT_FROM.to_owned());
             let token: [u8; 16] = rand::random();
             let begin = |tag| calls::begin(&self.keys, tag, &token, &fields);
             let replies = self.call(|| self.progress_tags().map(begin).collect()).await?;
-            let mut begun = Begun { kept_from: Timestamp::MIN, ..Begun::default() };
-            let mut of_primaries: Vec<Vec<(Option<Progress>, Timestamp)>> = vec![Vec::new(); partitions.len()];
-            for reply in replies {
+            let at_tag = |reply| {
                 let (lineage, token, mut progress) = calls::read_begun(reply)?;
-                begun.fence.0.push((lineage, token));
-                let knows = calls::read_kept_from(progress.pop().flatten())?;
-                begun.kept_from = begun.kept_from.max(knows);
-                for (position, text) in progress.into_iter().enumerate() {
-                    let progress = text.map(|text| Progress::from_text(&text)).transpose()?;
-                    of_primaries[position].push((progress, knows));
-                }
-            }
-            for of_primaries in &of_primaries {
-                begun.progress.push(smallest_of(of_primaries)?);
-                begun.furthest.push(furthest_of(of_primaries));
-            }
-            Ok(begun)
+                let kept_from = calls::read_kept_from(progress.pop().flatten())?;
+                let progress = progress.iter().map(|text| text.as_deref().map(Progress::from_text).transpose());
+                Ok(AtTag { fence: (lineage, token), progress: progress.collect::<Result<_, _>>()?, kept_from })
+            };
+            replies.into_iter().map(at_tag).collect()
         }
         .boxed()
     }

@@ -3,8 +3,8 @@
 //! Where a primary has come back further behind than others, tags disagree, and the smallest counts. A slot that moves may
 //! bring that primary a tag which is further than what is written there. As long as that is so, progress at the other tags
 //! must not rise: at the next failover the primary goes back, and that tag does not go back with it. So progress waits until
-//! what the furthest tag says is applied again, that is so old that every replica has it, and only then the fence is found to
-//! hold: before, it may have been taken back unseen.
+//! what the furthest tag says is applied again, that is so old that every replica has it, and the fence is found to hold after
+//! that: before, it may have been taken back unseen. Tags also disagree where progress was written to some of them only.
 //!
 //! The simulation found this: a primary that failed over, gave its slots away, got another one, and failed over again.
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// What the progress of one partition waits for.
 #[derive(Clone, Copy, Debug)]
-pub struct Hold {
+pub struct CatchUp {
     furthest: i64,
     /// When all before that was applied.
     reached_on: Option<Instant>,
@@ -22,7 +22,7 @@ pub struct Hold {
     is_old_enough: bool,
 }
 
-impl Hold {
+impl CatchUp {
     /// Some tag is at the offset `furthest`.
     pub const fn new(furthest: i64) -> Self {
         Self { furthest, reached_on: None, is_old_enough: false }
@@ -49,10 +49,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn u_5_progress_waits_until_every_replica_has_what_the_furthest_tag_says() {
         let second = Duration::from_secs(1);
-        let mut hold = Hold::new(42);
+        let mut catch_up = CatchUp::new(42);
         for (next_offset, passes_s, lasts) in [(28, 9, true), (42, 1, true), (43, 1, true), (44, 1, false)] {
-            hold.note(next_offset, 2 * second);
-            assert_eq!(hold.is_over(), !lasts, "{next_offset}");
+            catch_up.note(next_offset, 2 * second);
+            assert_eq!(catch_up.is_over(), !lasts, "{next_offset}");
             tokio::time::sleep(passes_s * second).await;
         }
     }
