@@ -23,8 +23,8 @@ pub enum Defence {
     Fence,
     /// A fence that moved with its slots holds only while the primaries of before are there, and no others.
     Lineages,
-    /// Progress waits after a failover until no other failover can go back behind it.
-    CatchUp,
+    /// Progress is deferred after a failover until no other failover can go back behind it.
+    Deferral,
     /// Tags that do not fit together are read again.
     ReadAgain,
     /// The smallest progress of all primaries counts.
@@ -72,7 +72,7 @@ impl Defence {
         Self::ProgressLast,
         Self::Fence,
         Self::Lineages,
-        Self::CatchUp,
+        Self::Deferral,
         Self::ReadAgain,
         Self::SmallestProgress,
         Self::DropAll,

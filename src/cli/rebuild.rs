@@ -9,7 +9,7 @@ use redis::cmd;
 use super::Failure;
 use crate::{
     config::Config,
-    ingest::positions::Start,
+    ingest::start::Start,
     ledger::{
         InputPartition, Ledger,
         keys::Keys,

@@ -10,7 +10,7 @@ use crate::{
         account::Policy,
         time::{HOUR_MS, MINUTE_MS},
     },
-    ingest::positions::Start,
+    ingest::start::Start,
     notify::{encode::Format, publisher::OutputTopics},
 };
 

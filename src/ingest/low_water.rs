@@ -3,7 +3,7 @@
 //!
 //! What is read now may be taken back by a failover a moment later, and ids that were forgotten by it would be missed in
 //! the replay. So it only counts once it is older than any replica may be behind; it is written beside the progress,
-//! and then used. A primary that comes back further behind is told by that (see [`crate::ledger::smallest_of`]).
+//! and then used. A primary that comes back further behind is told by that (see [`crate::ledger::Begun::of`]).
 
 use std::{collections::VecDeque, time::Duration};
 

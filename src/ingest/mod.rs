@@ -2,11 +2,11 @@
 //!
 //! - [`worker`] tells the story: join, begin, take a batch, settle it, publish, advance.
 //! - [`source`] is what a worker asks of its membership in the group; [`consumer`] is Kafka's, which takes a [`batch`] from a `queue`.
-//! - [`positions`] knows how far each partition was read and applied, and where to begin.
+//! - [`positions`] knows how far each partition was read and applied; [`start`] where one begins.
 //! - [`holdings`] knows which control partitions this process has.
 //! - [`lanes`] merges control records and usage by record time.
 //! - [`silence`] finds partitions that the client does not fetch any more.
-//! - [`catch_up`] lets progress wait after a failover.
+//! - [`deferral`] is why progress waits after a failover.
 //! - [`low_water`] knows what may be forgotten.
 //! - [`decode`] turns bytes into events, or into a reason.
 //! - [`settle`] takes a batch through load, decide and commit, account by account.
@@ -15,9 +15,9 @@
 
 pub mod accounts;
 pub mod batch;
-pub mod catch_up;
 pub mod consumer;
 pub mod decode;
+pub mod deferral;
 pub mod holdings;
 pub mod lanes;
 pub mod low_water;
@@ -27,6 +27,7 @@ mod queue;
 pub mod settle;
 pub mod silence;
 pub mod source;
+pub mod start;
 pub mod worker;
 
 use thiserror::Error;

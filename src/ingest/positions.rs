@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Fatal, Interrupt, batch::Message, catch_up::CatchUp, patience::Patience, source::Source};
+use super::{
+    Interrupt,
+    batch::Message,
+    deferral::Deferral,
+    patience::Patience,
+    source::Source,
+    start::{Start, first_offset},
+};
 use crate::{
     domain::time::{MINUTE_MS, Timestamp},
     faults::{Defence, holds},
@@ -18,17 +25,6 @@ const CLOCKS_DIFFER_MS: i64 = 5 * MINUTE_MS;
 /// How long the broker may take to tell the bounds of a partition.
 const WATERMARK_WAIT: Duration = Duration::from_secs(2);
 
-/// Where a partition begins that has no progress at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Start {
-    /// With the first record that is kept.
-    #[default]
-    Earliest,
-    /// With the next record that comes.
-    Latest,
-}
-
 /// One partition.
 #[derive(Clone, Debug)]
 pub struct Position {
@@ -38,8 +34,8 @@ pub struct Position {
     pub is_control: bool,
     /// The offset after the last record read.
     pub next_offset: i64,
-    /// What its progress waits for.
-    pub catch_up: Option<CatchUp>,
+    /// Why its progress is not written.
+    pub deferral: Option<Deferral>,
     /// The running maximum of the timestamps of all records read.
     pub record_time: Timestamp,
     /// What this partition or all together have allowed to be forgotten before: it never goes back.
@@ -106,7 +102,7 @@ impl Positions {
                 input: input.clone(),
                 is_control: &*input.topic == control_topic,
                 next_offset: first_offset(input, progress, furthest, start, (low, high))?,
-                catch_up: furthest.map(CatchUp::new),
+                deferral: furthest.map(Deferral::new),
                 record_time: progress.map_or(Timestamp::from_ms(0), |progress| progress.record_time),
                 low_water: progress.map_or(begun.kept_from, |progress| progress.low_water.max(begun.kept_from)),
                 history_end: high,
@@ -222,20 +218,20 @@ impl Positions {
         }
     }
 
-    /// Notes what is written everywhere, so that the fence holds; what waited for that waits no longer.
+    /// Notes what is written everywhere, so that the fence holds, and deferrals that waited for that end.
     pub fn wrote(&mut self, progress: &[(InputPartition, Progress)]) {
         let mut written = progress.iter().peekable();
         for position in &mut self.all {
             if let Some((_, written)) = written.next_if(|(input, _)| *input == position.input) {
                 position.low_water = position.low_water.max(written.low_water);
             }
-            position.catch_up = position.catch_up.filter(|catch_up| !catch_up.is_over());
+            position.deferral = position.deferral.filter(|deferral| !deferral.is_over());
         }
     }
 
-    /// How many wait with their progress.
-    pub fn catching_up(&self) -> usize {
-        self.all.iter().filter(|position| position.catch_up.is_some()).count()
+    /// Of how many progress is deferred.
+    pub fn deferred(&self) -> usize {
+        self.all.iter().filter(|position| position.deferral.is_some()).count()
     }
 
     /// How far all is applied, where `waiting_at` tells offset and record time of the first record of a partition that
@@ -254,7 +250,7 @@ impl Positions {
     }
 
     /// Notes that all which this progress covers is applied, where a replica may be behind by `replica_behind`, and leaves what
-    /// of it is to be written: not that of partitions which catch up.
+    /// of it is to be written: not what is deferred.
     pub fn to_write(
         &mut self,
         applied: Vec<(InputPartition, Progress)>,
@@ -262,9 +258,9 @@ impl Positions {
     ) -> Vec<(InputPartition, Progress)> {
         let mut positions = self.all.iter_mut();
         let is_free = |(_, applied): &(InputPartition, Progress)| {
-            let catch_up = &mut positions.next().expect("there is progress of every position").catch_up;
-            catch_up.iter_mut().for_each(|catch_up| catch_up.note(applied.next_offset, replica_behind));
-            catch_up.is_none() || !holds(Defence::CatchUp)
+            let deferral = &mut positions.next().expect("there is progress of every position").deferral;
+            deferral.iter_mut().for_each(|deferral| deferral.note(applied.next_offset, replica_behind));
+            deferral.is_none() || !holds(Defence::Deferral)
         };
         applied.into_iter().filter(is_free).collect()
     }
@@ -286,58 +282,47 @@ async fn watermarks(
     }
 }
 
-fn first_offset(
-    input: &InputPartition,
-    progress: Option<Progress>,
-    furthest: Option<i64>,
-    start: Start,
-    (low, high): (i64, i64),
-) -> Result<i64, Fatal> {
-    let InputPartition { topic, partition } = input;
-    let next = progress.map(|progress| progress.next_offset);
-    match next.max(furthest.filter(|furthest| *furthest > high)) {
-        None if start == Start::Earliest => Ok(low),
-        None => Ok(high),
-        Some(next) if !holds(Defence::LogBounds) => Ok(next.clamp(low, high)),
-        Some(next) if next > high => Err(Fatal::Log(format!(
-            "{topic}/{partition} ends at {high}, but it has been applied up to {next}: the topic was deleted and made anew, \
-             or its log was cut. Restore the topic, or move its name and start a new one under another name"
-        ))),
-        Some(next) if next < low => Err(Fatal::Log(format!(
-            "{topic}/{partition} begins at {low}, but it has only been applied up to {next}: retention has removed {} records \
-             that were never counted. Restore them, or set the progress by hand once the loss is accepted",
-            low - next
-        ))),
-        Some(next) => Ok(next),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(progress: Option<i64>, furthest: Option<i64>, start: Start, bounds: (i64, i64), expected: &str) {
-        let input = InputPartition { topic: "usage.events".into(), partition: 3 };
-        let time = Timestamp::from_ms(0);
-        let progress = progress.map(|next_offset| Progress { next_offset, record_time: time, low_water: time });
-        let seen = match first_offset(&input, progress, furthest, start, bounds) {
-            Ok(offset) => offset.to_string(),
-            Err(fatal) => fatal.to_string(),
-        };
-        assert!(seen.contains(expected), "{seen}");
+    fn position(partition: i32, next_offset: i64, furthest: Option<i64>) -> Position {
+        Position {
+            input: InputPartition { topic: "usage.events".into(), partition },
+            is_control: false,
+            next_offset,
+            deferral: furthest.map(Deferral::new),
+            record_time: Timestamp::from_ms(0),
+            low_water: Timestamp::MIN,
+            history_end: 0,
+            caught_up_at: None,
+            confirmed_at: None,
+            read_until: None,
+            asked: None,
+        }
+    }
+
+    /// Which partitions have progress to be written; and with the low waters that are known once it is.
+    fn write(positions: &mut Positions) -> (Vec<i32>, Vec<bool>) {
+        let applied = positions.progress(|_| None);
+        let written = positions.to_write(applied, Duration::ZERO);
+        positions.wrote(&written);
+        let low_waters = positions.all().iter().map(|position| position.low_water > Timestamp::MIN);
+        (written.iter().map(|(input, _)| input.partition).collect(), low_waters.collect())
     }
 
     #[test]
-    fn progress_outside_of_the_log_stops_loudly() {
-        check(None, None, Start::Earliest, (5, 9), "5");
-        check(None, None, Start::Latest, (5, 9), "9");
-        check(Some(7), None, Start::Earliest, (5, 9), "7");
-        check(Some(9), None, Start::Latest, (5, 9), "9");
-        check(Some(10), None, Start::Earliest, (5, 9), "made anew");
-        // Some tag is further.
-        check(Some(7), Some(9), Start::Earliest, (5, 9), "7");
-        check(Some(7), Some(10), Start::Earliest, (5, 9), "made anew");
-        check(Some(2), None, Start::Earliest, (5, 9), "retention has removed 3 records");
+    fn u_5_progress_is_deferred_for_itself_and_until_it_was_written_elsewhere() {
+        let all = vec![position(0, 5, None), position(1, 5, Some(6)), position(2, 5, None)];
+        let drained_at = [Timestamp::from_ms(0); 2];
+        let mut positions = Positions { fence: Fence::default(), moved: None, all, drained_at, numbers: Vec::new() };
+        assert_eq!(write(&mut positions), (vec![0, 2], vec![true, false, true]));
+        assert_eq!(positions.deferred(), 1);
+        positions.read(1, 5, Timestamp::from_ms(0));
+        // Reached and old enough; but that the fence holds is seen by this.
+        assert_eq!(write(&mut positions).0, [0, 2]);
+        assert_eq!(positions.deferred(), 0);
+        assert_eq!(write(&mut positions), (vec![0, 1, 2], vec![true; 3]));
     }
 
     fn progress_of(positions: &Positions, waiting: Option<(i64, Timestamp)>) -> Progress {
@@ -353,7 +338,7 @@ mod tests {
             input: InputPartition { topic: "usage.control".into(), partition: 0 },
             is_control: true,
             next_offset: 900,
-            catch_up: None,
+            deferral: None,
             record_time: at(5_000),
             low_water: Timestamp::MIN,
             history_end: 900,

@@ -22,8 +22,9 @@ use crate::{
     faults::{Defence, holds},
 };
 
-/// How often tags are read until what they say together is believed to be wrong.
-const READS: u32 = 4;
+/// Between one reading of tags that do not fit together and the next; after the last, it is believed. A cluster is emptied node
+/// by node.
+const READ_AGAIN_AFTER_MS: [u64; 7] = [50, 100, 200, 400, 800, 1_600, 3_200];
 
 /// How long a lease lasts.
 pub const LEASE: Duration = Duration::from_millis(100);
@@ -43,9 +44,9 @@ pub trait Ledger: Send + Sync {
     /// together are read again: something may have happened between the first and the last.
     fn begin<'a>(&'a self, partitions: &'a [InputPartition]) -> BoxFuture<'a, Result<Begun, LedgerError>> {
         async move {
-            for _ in 1..READS {
+            for pause_ms in READ_AGAIN_AFTER_MS {
                 match Begun::of(self.at_tags(partitions).await?, partitions.len()) {
-                    Err(_) if holds(Defence::ReadAgain) => {}
+                    Err(_) if holds(Defence::ReadAgain) => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
                     begun => return begun,
                 }
             }
@@ -64,7 +65,7 @@ pub trait Ledger: Send + Sync {
         kept_from: Timestamp,
     ) -> BoxFuture<'a, Result<bool, LedgerError>>;
 
-    /// The smallest progress of each partition that every primary has, whoever wrote it.
+    /// The smallest progress of each partition that every tag has, whoever wrote it.
     fn progress_of_all(&self) -> BoxFuture<'_, Result<Vec<(InputPartition, Progress)>, LedgerError>>;
 
     /// Organizations in which something is due at or before `until`, with the instant.
@@ -146,11 +147,11 @@ impl Progress {
 pub struct Begun {
     /// The fence that the positions were read with.
     pub fence: Fence,
-    /// For each partition that was asked for; `None` if some primary has no progress of it.
+    /// For each partition that was asked for; `None` if some tag has no progress of it.
     pub progress: Vec<Option<Progress>>,
     /// For each of them the furthest offset that some tag is at, if tags disagree.
     pub furthest: Vec<Option<i64>>,
-    /// The low water that ids were forgotten by, on any primary.
+    /// The low water that ids were forgotten by, as any tag knows it.
     pub kept_from: Timestamp,
 }
 
@@ -169,7 +170,7 @@ impl Begun {
     /// What all tags say together, of so many partitions.
     ///
     /// # Errors
-    /// As [`smallest_of`].
+    /// [`LedgerError::Misconfigured`] if others have forgotten ids of what would have to be replayed.
     pub fn of(tags: Vec<AtTag>, partitions: usize) -> Result<Self, LedgerError> {
         let mut begun = Self { kept_from: Timestamp::MIN, ..Self::default() };
         for number in 0..partitions {
@@ -201,7 +202,7 @@ impl LedgerError {
     }
 }
 
-/// The smallest progress of all primaries, each with the low water that it knows ids to be forgotten by; none if any of
+/// The smallest progress of all tags, each with the low water that it knows ids to be forgotten by; none if any of
 /// them has none.
 ///
 /// A primary that comes back further behind needs a replay, and the others need their ids for it. It is told by what it
@@ -209,12 +210,12 @@ impl LedgerError {
 ///
 /// # Errors
 /// [`LedgerError::Misconfigured`] if the others have forgotten ids of what would have to be replayed.
-fn smallest_of(of_primaries: &[(Option<Progress>, Timestamp)]) -> Result<Option<Progress>, LedgerError> {
+fn smallest_of(of_tags: &[(Option<Progress>, Timestamp)]) -> Result<Option<Progress>, LedgerError> {
     let by_offset = |progress: &Progress| (progress.next_offset, progress.low_water);
-    let there = || of_primaries.iter().filter_map(|(progress, _)| *progress);
+    let there = || of_tags.iter().filter_map(|(progress, _)| *progress);
     let (smallest, furthest) = (there().min_by_key(by_offset), there().max_by_key(by_offset));
-    let kept_from = of_primaries.iter().map(|(_, kept_from)| *kept_from).max().unwrap_or(Timestamp::MIN);
-    for (progress, knows) in of_primaries.iter().filter(|(progress, _)| *progress != furthest) {
+    let kept_from = of_tags.iter().map(|(_, kept_from)| *kept_from).max().unwrap_or(Timestamp::MIN);
+    for (progress, knows) in of_tags.iter().filter(|(progress, _)| *progress != furthest) {
         let replayed_from = progress.map_or(Timestamp::MIN, |progress| progress.low_water);
         if replayed_from < kept_from && *knows < kept_from {
             return Err(LedgerError::Misconfigured(format!(
@@ -224,7 +225,7 @@ fn smallest_of(of_primaries: &[(Option<Progress>, Timestamp)]) -> Result<Option<
             )));
         }
     }
-    let is_everywhere = of_primaries.iter().all(|(progress, _)| progress.is_some());
+    let is_everywhere = of_tags.iter().all(|(progress, _)| progress.is_some());
     let counts = if holds(Defence::SmallestProgress) { smallest } else { furthest };
     Ok(counts.filter(|_| is_everywhere))
 }
@@ -235,15 +236,15 @@ fn furthest_of(of_tags: &[(Option<Progress>, Timestamp)]) -> Option<i64> {
     offsets().max().filter(|furthest| offsets().any(|offset| offset != *furthest)).flatten()
 }
 
-/// The smallest progress of each partition that every primary has.
-pub fn smallest_of_all(primaries: &[Vec<(InputPartition, Progress)>]) -> Vec<(InputPartition, Progress)> {
+/// The smallest progress of each partition that every tag has.
+pub fn smallest_of_all(tags: &[Vec<(InputPartition, Progress)>]) -> Vec<(InputPartition, Progress)> {
     let mut all: BTreeMap<&InputPartition, (usize, Progress)> = BTreeMap::new();
-    for (partition, progress) in primaries.iter().flatten() {
+    for (partition, progress) in tags.iter().flatten() {
         let (count, smallest) = all.entry(partition).or_insert((0, *progress));
         *count += 1;
         *smallest = std::cmp::min_by_key(*smallest, *progress, |progress| (progress.next_offset, progress.low_water));
     }
-    let everywhere = all.into_iter().filter(|(_, (count, _))| *count == primaries.len());
+    let everywhere = all.into_iter().filter(|(_, (count, _))| *count == tags.len());
     everywhere.map(|(partition, (_, smallest))| (partition.clone(), smallest)).collect()
 }
 
@@ -251,20 +252,19 @@ pub fn smallest_of_all(primaries: &[Vec<(InputPartition, Progress)>]) -> Vec<(In
 mod tests {
     use super::*;
 
-    /// Each primary: offset and low water of its progress, and the low water that it knows ids to be forgotten by.
-    fn check(of_primaries: &[(Option<(i64, i64)>, i64)], expected: &str) {
+    /// Each tag: offset and low water of its progress, and the low water that it knows ids to be forgotten by.
+    fn check(of_tags: &[(Option<(i64, i64)>, i64)], expected: &str) {
         let progress = |(next_offset, low_water): (i64, i64)| {
             let (record_time, low_water) = (Timestamp::from_ms(0), Timestamp::from_ms(low_water));
             Progress { next_offset, record_time, low_water }
         };
-        let of_primary =
-            |(of_primary, knows): &(Option<(i64, i64)>, i64)| (of_primary.map(progress), Timestamp::from_ms(*knows));
-        let seen = match smallest_of(&of_primaries.iter().map(of_primary).collect::<Vec<_>>()) {
+        let of_tag = |(of_tag, knows): &(Option<(i64, i64)>, i64)| (of_tag.map(progress), Timestamp::from_ms(*knows));
+        let seen = match smallest_of(&of_tags.iter().map(of_tag).collect::<Vec<_>>()) {
             Ok(None) => "none".to_owned(),
             Ok(Some(progress)) => progress.next_offset.to_string(),
             Err(error) => error.to_string(),
         };
-        assert!(seen.contains(expected), "{of_primaries:?}: {seen}");
+        assert!(seen.contains(expected), "{of_tags:?}: {seen}");
     }
 
     #[test]

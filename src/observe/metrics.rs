@@ -66,8 +66,8 @@ pub struct Metrics {
     pub missing: IntGaugeVec,
     /// Partitions assigned to this process.
     pub partitions: IntGauge,
-    /// Partitions whose progress waits after a failover.
-    pub catching_up: IntGauge,
+    /// Partitions whose progress is deferred after a failover.
+    pub deferred: IntGauge,
     /// The age of the record applied last, in seconds.
     pub record_age_seconds: Gauge,
     /// What is told of usage: series that have names of scopes as labels.
@@ -123,9 +123,9 @@ impl Metrics {
             accounts_bytes: made.gauge("accounts_bytes", "About how much memory the accounts that are held take"),
             missing: made.gauges("dependency_missing", "1 while a dependency does not answer", &["dependency"]),
             partitions: made.gauge("partitions_assigned", "Partitions assigned to this process"),
-            catching_up: made.gauge(
-                "partitions_catching_up",
-                "Partitions whose progress waits, after a failover, until every replica has what was applied",
+            deferred: made.gauge(
+                "partitions_deferred",
+                "Partitions whose progress is deferred, after a failover, until every replica has what was applied",
             ),
             record_age_seconds: made.register(
                 Gauge::with_opts(Opts::new("record_age_seconds", "Age of the record applied last"))

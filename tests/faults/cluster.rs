@@ -32,8 +32,8 @@ use crate::{
 const EVENTS: i64 = 20_000;
 const SETTLES_WITHIN: Duration = Duration::from_secs(40);
 
-/// Two workers, three times; each may have to try twice.
-const REWINDS: u64 = 6;
+/// Two workers begin anew three times: 6. With every slot that moves it would be 44 to 74. Two busy cores make failovers of their own.
+const REWINDS_MAX: u64 = 24;
 
 fn node() -> Node {
     let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "yes", "--save", ""];
@@ -148,7 +148,7 @@ fn wait_for_progress(stage: &Stage, node: &Node) {
     let usage = stage.topic("usage");
     let records = i64::try_from(stage.read_raw("usage").len()).expect("a few");
     wait_until("progress is at the end of the log", || {
-        let all = runtime.block_on(ledger.progress_of_all()).expect("the ledger answers");
+        let Ok(all) = runtime.block_on(ledger.progress_of_all()) else { return false };
         let of_usage = all.iter().filter(|(input, _)| *input.topic == *usage);
         of_usage.map(|(_, progress)| progress.next_offset).sum::<i64>() == records
     });
@@ -180,8 +180,7 @@ fn change(name: &str, off: Option<Defence>, within: Duration) -> Result<Duration
     let (rewinds, log) = (member.metric("bursar_rewinds_total"), member.log());
     println!("{name}: longest stall {} ms (sent every 500 ms), {rewinds} rewinds", stall.as_millis());
     if off.is_none() {
-        // Two workers begin anew at each of two failovers, and when the newcomer comes; not for every slot that moves.
-        assert!(rewinds <= 2 * REWINDS, "{rewinds} rewinds\n{log}");
+        assert!(rewinds <= REWINDS_MAX, "{rewinds} rewinds\n{log}");
         // 1 to 2 s in all; 7 s with two such clusters side by side on two cores.
         assert!(stall < Duration::from_secs(20), "nothing was counted for {stall:?}\n{log}");
         let waits = |line: &str| line.contains("waiting for a dependency") && line.contains("redis");

@@ -138,7 +138,7 @@ fn e1_control_runs_fail() {
         Defence::ProgressLast,
         Defence::Fence,
         Defence::Lineages,
-        Defence::CatchUp,
+        Defence::Deferral,
         Defence::ReadAgain,
         Defence::SmallestProgress,
         Defence::DropAll,

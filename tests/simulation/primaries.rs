@@ -163,58 +163,72 @@ impl Tag {
 }
 
 /// All primaries.
-pub struct Primaries(Vec<Primary>);
+pub struct Primaries {
+    all: Vec<Primary>,
+    /// Those that somebody is about to empty.
+    to_flush: Vec<usize>,
+}
 
 impl Default for Primaries {
     fn default() -> Self {
-        Self((0..PRIMARIES).map(Primary::new).collect())
+        Self { all: (0..PRIMARIES).map(Primary::new).collect(), to_flush: Vec::new() }
     }
 }
 
 impl Primaries {
     /// The one of an organization; none as long as it has no tags.
     pub fn of(&mut self, organization_id: &str) -> Result<&mut Primary, LedgerError> {
-        let primary = &mut self.0[primary_of(organization_id)];
+        let primary = &mut self.all[primary_of(organization_id)];
         if primary.has_tags() { Ok(primary) } else { Err(LedgerError::Unavailable("it has no progress".to_owned())) }
     }
 
     /// Where an organization is.
     pub fn ledger_of(&self, organization_id: &str) -> &MemoryLedger {
-        self.0[primary_of(organization_id)].ledger()
+        self.all[primary_of(organization_id)].ledger()
     }
 
     /// Each of them.
     pub fn all(&self) -> &[Primary] {
-        &self.0
+        &self.all
     }
 
     /// One of them.
     pub fn get(&mut self, number: usize) -> &mut Primary {
-        &mut self.0[number]
+        &mut self.all[number]
     }
 
-    /// Empties all.
-    pub fn flush(&mut self) {
-        self.0.iter_mut().for_each(Primary::flush);
+    /// Begins to empty all, one after the other.
+    pub fn flush(&mut self, first: usize) {
+        self.flush_others();
+        self.to_flush = (0..PRIMARIES).filter(|number| *number != first).collect();
+        self.all[first].flush();
+    }
+
+    /// Empties all that are still to be emptied.
+    pub fn flush_others(&mut self) {
+        for number in std::mem::take(&mut self.to_flush) {
+            self.all[number].flush();
+        }
     }
 
     fn holder(&mut self, tag: usize) -> &mut Primary {
-        self.0.iter_mut().find(|primary| primary.tags.contains_key(&tag)).expect("every tag is somewhere")
+        self.all.iter_mut().find(|primary| primary.tags.contains_key(&tag)).expect("every tag is somewhere")
     }
 
-    /// A tag moves to another primary.
+    /// A tag moves to another primary. Nobody moves slots while he empties the cluster.
     pub fn move_tag(&mut self, tag: usize, to: usize) {
+        self.flush_others();
         let from = self.holder(tag);
         if from.number != to {
             let content = from.tags[&tag].clone();
             from.write(Write::Leave(tag));
-            self.0[to].write(Write::Arrive(tag, content));
+            self.all[to].write(Write::Arrive(tag, content));
         }
     }
 
     /// All tags of a primary move to another one.
     pub fn drain(&mut self, number: usize) {
-        let tags: Vec<usize> = self.0[number].tags.keys().copied().collect();
+        let tags: Vec<usize> = self.all[number].tags.keys().copied().collect();
         tags.into_iter().for_each(|tag| self.move_tag(tag, (number + 1) % PRIMARIES));
     }
 
@@ -241,7 +255,7 @@ impl Primaries {
     }
 
     fn tag(&self, tag: usize) -> &Tag {
-        self.0.iter().find_map(|primary| primary.tags.get(&tag)).expect("every tag is somewhere")
+        self.all.iter().find_map(|primary| primary.tags.get(&tag)).expect("every tag is somewhere")
     }
 
     /// Writes progress at a tag if the fence holds there.

@@ -12,7 +12,7 @@ use bursar::{
     ingest::{
         Fatal,
         patience::Patience,
-        positions::Start,
+        start::Start,
         worker::{Surroundings, Worker, WorkerOptions},
     },
     ledger::Ledger,
@@ -144,6 +144,7 @@ fn go_wrong(world: &Shared, processes: &mut Vec<Process>, fault: u32) {
         48..148 if !world.lock().primaries.all().iter().all(Primary::has_tags) => {
             world.lock().primaries.bring_back();
         }
+        148..648 => world.lock().primaries.flush_others(),
         _ => {}
     }
 }
@@ -156,7 +157,7 @@ fn break_redis(world: &mut World, fault: u32) {
             world.break_something("a primary fails over");
         }
         34..36 => {
-            world.primaries.flush();
+            world.primaries.flush(number);
             world.break_something("Redis is emptied");
         }
         36..44 if world.kinds.moves => {
@@ -188,6 +189,7 @@ fn settle_down(world: &Shared, processes: &mut Vec<Process>) {
     }
     let mut world = world.lock();
     world.quiet = true;
+    world.primaries.flush_others();
     world.primaries.bring_back();
     // All that the story has still to tell is there now.
     world.pass(1_800_000, 0);

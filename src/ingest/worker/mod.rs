@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Nothing is believed across a begin: accounts, ids and positions are dropped, and reading starts again at the
-//! smallest progress of all primaries (design section 4).
+//! smallest progress of all tags (design section 4).
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -31,9 +31,9 @@ use super::{
     decode::{Decoder, Registry, RegistryOptions},
     holdings::Holdings,
     patience::Patience,
-    positions::Start,
     settle::{Groups, Item, Settled, Settler, Work, emptied},
     source::{Lane, Rebalance, Source},
+    start::Start,
 };
 use crate::{
     clock::Clock,
@@ -158,10 +158,14 @@ impl Worker {
             };
             match interrupt {
                 Interrupt::Stopped => {
-                    if let Err(interrupt) = self.forget_all().await {
-                        debug!(?interrupt, "what was published is published again by whoever comes next");
-                    }
-                    return Ok(());
+                    return match self.forget_all().await {
+                        Err(Interrupt::Fatal(fatal)) => Err(stop(fatal)),
+                        Err(interrupt) => {
+                            debug!(?interrupt, "what was published is published again by whoever comes next");
+                            Ok(())
+                        }
+                        Ok(()) => Ok(()),
+                    };
                 }
                 Interrupt::Fatal(fatal) => return Err(stop(fatal)),
                 Interrupt::FenceMoved => {

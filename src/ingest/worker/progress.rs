@@ -44,12 +44,12 @@ impl Worker {
         reach(Step::ProgressWritten);
         tenure.low_water.wrote();
         tenure.positions.wrote(&progress);
-        tenure.catching_up.set(tenure.positions.catching_up());
+        tenure.deferred.set(tenure.positions.deferred());
         Ok(())
     }
 
-    /// The fence as it is now, if nothing was lost, and if no tag is further than what is to be written: one that has moved
-    /// would have to be caught up with first.
+    /// The fence as it is now, if nothing was lost. Where tags disagree, none may be further than what is to be written: else
+    /// progress has to be deferred.
     async fn look_where_tags_are(
         &self,
         tenure: &Tenure,

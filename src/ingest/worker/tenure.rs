@@ -31,8 +31,8 @@ pub(super) struct Tenure {
     _holding: Holding,
     /// What the gauge knows of the partitions.
     _partitions: Share,
-    /// What the gauge knows of those whose progress waits.
-    pub(super) catching_up: Share,
+    /// What the gauge knows of those whose progress is deferred.
+    pub(super) deferred: Share,
 }
 
 impl Worker {
@@ -61,11 +61,11 @@ impl Worker {
             &self.around.patience,
         );
         let positions = begun.await?;
-        if positions.catching_up() > 0 {
+        if positions.deferred() > 0 {
             info!(
-                partitions = positions.catching_up(),
+                partitions = positions.deferred(),
                 "progress differs from slot to slot, by a failover or because it was not written to all: that of some partitions \
-                 waits until every replica has what was applied"
+                 is deferred until every replica has what was applied"
             );
         }
         let partitions_of_all = self.count_partitions().await?;
@@ -77,7 +77,7 @@ impl Worker {
         moved.map_err(|error| Fatal::Kafka(format!("partitions could not be begun: {error}")))?;
         *fetching = true;
         let now = Instant::now();
-        let catching_up = Share::of(&self.around.metrics.catching_up).with(positions.catching_up());
+        let deferred = Share::of(&self.around.metrics.deferred).with(positions.deferred());
         let held = |partition| {
             positions.all().iter().any(|position| position.is_control && position.input.partition == partition)
         };
@@ -96,7 +96,7 @@ impl Worker {
             last_batch: now,
             _holding: holding,
             _partitions: Share::of(&self.around.metrics.partitions).with(partitions.len()),
-            catching_up,
+            deferred,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Progress that waits, after a failover, until no other failover can go back behind it.
+//! Progress that is deferred, after a failover, until no other failover can go back behind it.
 //!
 //! Where a primary has come back further behind than others, tags disagree, and the smallest counts. A slot that moves may
 //! bring that primary a tag which is further than what is written there. As long as that is so, progress at the other tags
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What the progress of one partition waits for.
+/// What the progress of one partition is deferred for.
 #[derive(Clone, Copy, Debug)]
-pub struct CatchUp {
+pub struct Deferral {
     furthest: i64,
     /// When all before that was applied.
     reached_on: Option<Instant>,
@@ -22,7 +22,7 @@ pub struct CatchUp {
     is_old_enough: bool,
 }
 
-impl CatchUp {
+impl Deferral {
     /// Some tag is at the offset `furthest`.
     pub const fn new(furthest: i64) -> Self {
         Self { furthest, reached_on: None, is_old_enough: false }
@@ -49,10 +49,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn u_5_progress_waits_until_every_replica_has_what_the_furthest_tag_says() {
         let second = Duration::from_secs(1);
-        let mut catch_up = CatchUp::new(42);
+        let mut deferral = Deferral::new(42);
         for (next_offset, passes_s, lasts) in [(28, 9, true), (42, 1, true), (43, 1, true), (44, 1, false)] {
-            catch_up.note(next_offset, 2 * second);
-            assert_eq!(catch_up.is_over(), !lasts, "{next_offset}");
+            deferral.note(next_offset, 2 * second);
+            assert_eq!(deferral.is_over(), !lasts, "{next_offset}");
             tokio::time::sleep(passes_s * second).await;
         }
     }
