@@ -119,8 +119,8 @@ impl Primary {
         self.write(Write::ForgetDue(organization_id.into(), at));
     }
 
-    /// A replica takes over that has not seen the last `lost` writes. Of tags that moved it has heard: else they would be lost
-    /// whole, which nothing guards against (docs/exactly_once.md).
+    /// A replica takes over that has not seen the last `lost` writes. Of tags that moved it has heard, and of all before that:
+    /// against more nothing guards (docs/exactly_once.md).
     pub fn fail_over(&mut self, lost: usize) {
         let old = self.writes.partition_point(|(at, _)| at.elapsed() >= REPLICA_BEHIND);
         let is_move = |(_, write): &(Instant, Write)| matches!(write, Write::Arrive(..) | Write::Leave(_));
