@@ -171,6 +171,15 @@ impl Load {
         self.sums().into_iter().find(|(name, sum)| counted.get(name) != Some(sum)).map(|(name, _)| name)
     }
 
+    /// The first organization of which less is counted than there is.
+    pub fn lacks(&self, stage: &Stage) -> Option<String> {
+        let counted = counted(stage);
+        self.sums()
+            .into_iter()
+            .find(|(name, sum)| counted.get(name).is_none_or(|counted| counted < sum))
+            .map(|(name, _)| name)
+    }
+
     /// Waits until everything is as without faults, and stays so; returns how long that took, or what differs.
     pub fn settle(&self, stage: &Stage, within: Duration) -> Result<Duration, String> {
         let began = Instant::now();
