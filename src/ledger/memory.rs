@@ -9,7 +9,7 @@ use std::{
 use futures::future::{BoxFuture, FutureExt, ready};
 use tokio::time::Instant;
 
-use super::{AtTag, Committed, Fence, InputPartition, LEASE, Ledger, LedgerError, Progress};
+use super::{AtTag, Committed, Fence, InputPartition, LEASE, Ledger, LedgerError, Progress, raise};
 use crate::domain::{
     account::changes::{Changes, Loaded, LoadedBase, Needs, OlderKey, WalkCursor, WalkPage, Walked},
     time::Timestamp,
@@ -54,11 +54,6 @@ impl MemoryLedger {
     /// Becomes another server with the same content, as after a restart: positions read before no longer hold.
     pub fn change_lineage(&self) {
         self.lock().lineage += 1;
-    }
-
-    /// The low water that ids were forgotten by.
-    pub fn kept_from(&self) -> Timestamp {
-        self.lock().kept_from.unwrap_or(Timestamp::MIN)
     }
 
     /// The names of all organizations that have an account.
@@ -144,11 +139,7 @@ impl Ledger for MemoryLedger {
         let holds = fence.0[..] == [state.fence()];
         if holds {
             state.kept_from = state.kept_from.max(Some(kept_from));
-            for (partition, progress) in progress {
-                if state.progress.get(partition).is_none_or(|stored| progress.may_follow(*stored)) {
-                    state.progress.insert(partition.clone(), *progress);
-                }
-            }
+            raise(&mut state.progress, progress);
         }
         ready(Ok(holds)).boxed()
     }

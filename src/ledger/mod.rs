@@ -155,6 +155,15 @@ pub struct Begun {
     pub kept_from: Timestamp,
 }
 
+/// Writes progress over what is stored of it; what is further stays.
+pub fn raise(stored: &mut BTreeMap<InputPartition, Progress>, progress: &[(InputPartition, Progress)]) {
+    for (partition, progress) in progress {
+        if stored.get(partition).is_none_or(|stored| progress.may_follow(*stored)) {
+            stored.insert(partition.clone(), *progress);
+        }
+    }
+}
+
 /// What one tag says when a worker begins.
 #[derive(Clone, Debug)]
 pub struct AtTag {

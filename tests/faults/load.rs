@@ -167,17 +167,18 @@ impl Load {
 
     /// The first organization whose sum is not as without faults.
     pub fn sums_differ(&self, stage: &Stage) -> Option<String> {
-        let counted = counted(stage);
-        self.sums().into_iter().find(|(name, sum)| counted.get(name) != Some(sum)).map(|(name, _)| name)
+        self.find(stage, |counted, sum| counted != sum)
     }
 
     /// The first organization of which less is counted than there is.
     pub fn lacks(&self, stage: &Stage) -> Option<String> {
+        self.find(stage, |counted, sum| counted < sum)
+    }
+
+    fn find(&self, stage: &Stage, is_wrong: impl Fn(i64, i64) -> bool) -> Option<String> {
         let counted = counted(stage);
-        self.sums()
-            .into_iter()
-            .find(|(name, sum)| counted.get(name).is_none_or(|counted| counted < sum))
-            .map(|(name, _)| name)
+        let of = |name: &str| counted.get(name).copied().unwrap_or(0);
+        self.sums().into_iter().find(|(name, sum)| is_wrong(of(name), *sum)).map(|(name, _)| name)
     }
 
     /// Waits until everything is as without faults, and stays so; returns how long that took, or what differs.

@@ -11,7 +11,9 @@ use bursar::{
         account::changes::{Changes, Loaded, Needs},
         time::Timestamp,
     },
-    ledger::{AtTag, Committed, InputPartition, Ledger, LedgerError, Progress, memory::MemoryLedger, smallest_of_all},
+    ledger::{
+        AtTag, Committed, InputPartition, Ledger, LedgerError, Progress, memory::MemoryLedger, raise, smallest_of_all,
+    },
 };
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -94,7 +96,11 @@ impl Primary {
                 let result = self.ledger.commit(std::slice::from_ref(commit)).now_or_never();
                 return result.expect("memory answers at once").expect("memory answers")[0];
             }
-            Write::Progress(tag, progress, kept_from) => self.tag(*tag).advance(progress, *kept_from),
+            Write::Progress(tag, progress, kept_from) => {
+                let tag = self.tag(*tag);
+                tag.kept_from = tag.kept_from.max(Some(*kept_from));
+                raise(&mut tag.progress, progress);
+            }
             Write::Token(tag, token) => self.tag(*tag).token = Some(*token),
             Write::ForgetDue(organization_id, at) => {
                 let _ = self.ledger.forget_due(&[(organization_id.clone(), *at)]).now_or_never();
@@ -148,17 +154,6 @@ impl Primary {
     pub fn load(&self, request: &(Box<str>, Needs)) -> Loaded {
         let loaded = self.ledger.load(std::slice::from_ref(request)).now_or_never().expect("memory answers at once");
         loaded.expect("memory answers").remove(0)
-    }
-}
-
-impl Tag {
-    fn advance(&mut self, progress: &[(InputPartition, Progress)], kept_from: Timestamp) {
-        self.kept_from = self.kept_from.max(Some(kept_from));
-        for (partition, progress) in progress {
-            if self.progress.get(partition).is_none_or(|stored| progress.may_follow(*stored)) {
-                self.progress.insert(partition.clone(), *progress);
-            }
-        }
     }
 }
 
