@@ -85,16 +85,15 @@ pub async fn demo(arguments: &DemoArguments) -> Result<(), Failure> {
     if balanced { Ok(()) } else { Err("the balance does not hold".into()) }
 }
 
-/// The mock broker on a thread of its own, which is the only one that may touch it.
+/// The mock broker on a thread of its own, which is the only one that may touch it. It lives as long as the process: clients
+/// that end after it would complain that it is gone.
 struct Broker {
     address: String,
-    _alive: std::sync::mpsc::Sender<()>,
 }
 
 impl Broker {
     fn start() -> Result<Self, Failure> {
         let (started, address) = std::sync::mpsc::channel();
-        let (alive, until) = std::sync::mpsc::channel::<()>();
         std::thread::spawn(move || {
             let topics = Config::default().topics;
             let cluster = MockCluster::<DefaultProducerContext>::new(1).and_then(|cluster| {
@@ -105,11 +104,11 @@ impl Broker {
             });
             let address = cluster.as_ref().map(|cluster| cluster.bootstrap_servers()).map_err(ToString::to_string);
             let _ = started.send(address);
-            // The broker lives as long as somebody holds the other end.
-            let _ = until.recv();
+            loop {
+                std::thread::park();
+            }
         });
-        let address = address.recv()??;
-        Ok(Self { address, _alive: alive })
+        Ok(Self { address: address.recv()?? })
     }
 
     fn config(&self) -> Config {
