@@ -5,6 +5,7 @@ mod support;
 
 mod api;
 mod bad_input;
+mod demo;
 mod faults;
 mod limits;
 mod totals;

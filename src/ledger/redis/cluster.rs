@@ -310,3 +310,21 @@ fn key_of(call: &Cmd) -> &[u8] {
         _ => word(1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::connection::seed_of, info_of};
+
+    /// No node is reached by Nagle's algorithm, which would make a commit wait for an acknowledgement of its first part.
+    #[test]
+    fn what_is_written_to_a_node_goes_out_at_once() {
+        let check = |url: &str, address: &str| {
+            let seed = seed_of(url).expect("it is an address");
+            let node = info_of(&seed, address).expect("it is an address");
+            assert!(seed.tcp_settings().nodelay() && node.tcp_settings().nodelay(), "{url} {address}");
+        };
+        check("redis://localhost", "127.0.0.1:7000");
+        check("redis://user:secret@localhost:6379/0", "[::1]:7000");
+        check("rediss://redis.example.com:6380", "10.0.0.7:6380");
+    }
+}
