@@ -31,7 +31,7 @@ pub struct RedisOptions {
 }
 
 /// How the first node is reached. What is written to a socket goes out at once: a commit takes several writes, and by TCP's own
-/// rules (Nagle's algorithm) the last one would wait until the one before is acknowledged, which servers delay by 40 ms.
+/// rules (Nagle's algorithm) the last one would wait until the one before is acknowledged, which may take 40 ms.
 pub(super) fn seed_of(url: &str) -> Result<ConnectionInfo, LedgerError> {
     let seed = url.into_connection_info().map_err(|error| classify(&error))?;
     Ok(seed.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
