@@ -1,0 +1,184 @@
+//! A life that failed, made short: steps are left out, fields dropped, amounts and times made simple, as long as it still
+//! fails in the same way.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+
+use crate::{
+    compare::Difference,
+    life::{Step, Use, What},
+};
+
+/// A life that fails, and how.
+pub struct Failing {
+    /// Up to the step that fails.
+    pub steps: Vec<Step>,
+    /// In what the sides differ after it.
+    pub difference: Difference,
+}
+
+/// Shortens a failing life for at most `time`. `fails` lives one and says how it fails, and after how many steps.
+pub fn shrink(failing: Failing, time: Duration, fails: impl Fn(&[Step]) -> Option<(usize, Difference)>) -> Failing {
+    let kind = kind_of(&failing.difference);
+    let mut shrinking = Shrinking { failing, kind, until: Instant::now() + time, fails };
+    loop {
+        let before = shrinking.failing.steps.clone();
+        shrinking.drop_steps();
+        shrinking.simplify_steps();
+        if shrinking.failing.steps == before || shrinking.is_over() {
+            return shrinking.failing;
+        }
+    }
+}
+
+/// What is kept of a difference while it shrinks: the first word of each thing that differs, and whose it is.
+pub fn kind_of(difference: &Difference) -> String {
+    let line = &difference.lines[0];
+    let what = line.what.split(' ').next().unwrap_or_default();
+    let absent = |side: &str| side == "-" || side.starts_with("does not");
+    match (absent(&line.model), absent(&line.account)) {
+        (true, _) => format!("{what}: only the account"),
+        (_, true) => format!("{what}: only the model"),
+        _ => format!("{what}: each its own"),
+    }
+}
+
+struct Shrinking<Fails> {
+    failing: Failing,
+    kind: String,
+    until: Instant,
+    fails: Fails,
+}
+
+impl<Fails: Fn(&[Step]) -> Option<(usize, Difference)>> Shrinking<Fails> {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Takes `steps` if they fail in the same way.
+    fn accept(&mut self, mut steps: Vec<Step>) -> bool {
+        let Some((taken, difference)) = (self.fails)(&steps).filter(|(_, found)| kind_of(found) == self.kind) else {
+            return false;
+        };
+        steps.truncate(taken);
+        self.failing = Failing { steps, difference };
+        true
+    }
+
+    /// Leaves out as many steps as can be: halves first, then ever smaller pieces.
+    fn drop_steps(&mut self) {
+        let mut length = self.failing.steps.len() / 2;
+        while length > 0 {
+            let mut end = self.failing.steps.len();
+            while end > 0 && !self.is_over() {
+                let start = end.saturating_sub(length);
+                let mut steps = self.failing.steps.clone();
+                steps.drain(start..end);
+                self.accept(steps);
+                end = start.min(self.failing.steps.len());
+            }
+            length /= 2;
+        }
+    }
+
+    fn simplify_steps(&mut self) {
+        for place in (0..self.failing.steps.len()).rev() {
+            let mut tried = 0;
+            while let Some(step) = self.failing.steps.get(place).cloned() {
+                let Some(simpler) = simpler(&step).into_iter().nth(tried).filter(|_| !self.is_over()) else { break };
+                let mut steps = self.failing.steps.clone();
+                steps[place] = simpler;
+                if !in_order(&steps) || !self.accept(steps) {
+                    tried += 1;
+                }
+            }
+        }
+    }
+}
+
+fn in_order(steps: &[Step]) -> bool {
+    steps.windows(2).all(|pair| pair[0].at_ms <= pair[1].at_ms && pair[0].clock_ms <= pair[1].clock_ms)
+}
+
+/// Steps that differ from this one in one thing and are simpler.
+fn simpler(step: &Step) -> Vec<Step> {
+    let mut all = Vec::new();
+    if step.clock_ms != step.at_ms {
+        all.push(Step { clock_ms: step.at_ms, ..step.clone() });
+    }
+    for round_ms in [3_600_000, 60_000] {
+        let at_ms = step.at_ms / round_ms * round_ms;
+        if at_ms != step.at_ms && step.clock_ms == step.at_ms {
+            let mut rounded = step.clone();
+            (rounded.at_ms, rounded.clock_ms) = (at_ms, at_ms);
+            match &mut rounded.what {
+                What::Use(event) if event.time_ms == step.at_ms => event.time_ms = at_ms,
+                What::Say { time_ms, .. } if *time_ms == step.at_ms => *time_ms = at_ms,
+                _ => {}
+            }
+            all.push(rounded);
+        }
+    }
+    match &step.what {
+        What::Pass => {}
+        What::Use(event) => {
+            all.extend(simpler_uses(event, step.at_ms).into_iter().map(|event| with(step, What::Use(event))));
+        }
+        What::Say { actor, id, time_ms, command, fields } => {
+            for (name, value) in fields {
+                let mut without = fields.clone();
+                without.remove(name);
+                let others = simpler_values(value).into_iter().map(|simple| {
+                    let mut other = fields.clone();
+                    other.insert(name.clone(), simple);
+                    other
+                });
+                all.extend([without].into_iter().chain(others).map(|fields| {
+                    let (actor, id, command) = (actor.clone(), id.clone(), command.clone());
+                    with(step, What::Say { actor, id, time_ms: *time_ms, command, fields })
+                }));
+            }
+        }
+    }
+    all
+}
+
+fn with(step: &Step, what: What) -> Step {
+    Step { what, ..step.clone() }
+}
+
+fn simpler_uses(event: &Use, at_ms: i64) -> Vec<Use> {
+    let mut all = Vec::new();
+    if event.time_ms != at_ms {
+        all.push(Use { time_ms: at_ms, ..event.clone() });
+    }
+    let without: [fn(&mut Use) -> bool; 6] = [
+        |event| event.product.take().is_some(),
+        |event| event.trigger.take().is_some(),
+        |event| event.model.take().is_some(),
+        |event| event.agent.take().is_some(),
+        |event| event.workspace.take().is_some(),
+        |event| event.user.take().is_some(),
+    ];
+    for drop in without {
+        let mut simple = event.clone();
+        if drop(&mut simple) {
+            all.push(simple);
+        }
+    }
+    let simple = event.tokens.map(|tokens| simpler_amounts(tokens)).unwrap_or_default();
+    all.extend(simple.into_iter().map(|tokens| Use { tokens: Some(tokens), ..event.clone() }));
+    all
+}
+
+fn simpler_amounts(amount: i64) -> Vec<i64> {
+    [0, 1, 5, 10, 20, 50, 100, 1_000].into_iter().filter(|simple: &i64| *simple < amount.abs()).collect()
+}
+
+fn simpler_values(value: &Json) -> Vec<Json> {
+    match value.as_i64() {
+        Some(amount) => simpler_amounts(amount).into_iter().map(|simple| json!(simple * amount.signum())).collect(),
+        None => Vec::new(),
+    }
+}
