@@ -3,7 +3,7 @@
 //! What it says and holds is told in the canonical words of `life.rs`: `words.rs` makes those of what is published,
 //! `stored.rs` those of what is stored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bursar::{
     contract::{
@@ -56,7 +56,7 @@ pub struct Real {
     token: u128,
     said: Vec<Said>,
     /// What was published under each identity: a view that is dropped before it forgets publishes copies.
-    published: HashMap<String, String>,
+    published: HashMap<String, BTreeSet<String>>,
     stored: Stored,
 }
 
@@ -194,8 +194,7 @@ impl Real {
     fn publish(&mut self, signal: &Signal) {
         let Some(text) = words::of_signal(signal) else { return };
         let identity = signal.identity().to_string();
-        if self.published.get(&identity) != Some(&text) {
-            self.published.insert(identity.clone(), text.clone());
+        if self.published.entry(identity.clone()).or_default().insert(text.clone()) {
             self.said.push(Said { text, identity });
         }
     }

@@ -106,8 +106,9 @@ impl Coverage {
         for command in commands {
             check(format!("{command} is applied"), self.applied.get(*command).copied().unwrap_or(0), APPLIED_MIN);
         }
-        for ((command, code), count) in &self.refused {
-            check(format!("{command} is refused for {code}"), *count, REFUSED_MIN);
+        for (command, code) in refusals(false).into_iter().filter(|(command, _)| commands.contains(&command.as_str())) {
+            let count = self.refused.get(&(command.clone(), code.clone())).copied().unwrap_or(0);
+            check(format!("{command} is refused for {code}"), count, REFUSED_MIN);
         }
         for cause in CAUSES {
             for (what, counts) in [("comes", &self.came), ("goes", &self.went)] {
@@ -134,7 +135,11 @@ impl Coverage {
         list("steps by theme", self.themes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect());
         list("applied", owned(&self.applied));
         let refused = self.refused.iter().map(|((command, code), count)| (format!("{command} {code}"), *count));
-        list("refused", refused.collect());
+        let bounds: BTreeSet<String> = refusals(true).into_iter().map(|(_, code)| code).collect();
+        let is_bound = |(name, _): &(String, usize)| name.split(' ').nth(1).is_some_and(|code| bounds.contains(code));
+        let (of_bounds, refused): (Vec<_>, Vec<_>) = refused.partition(is_bound);
+        list("refused", refused);
+        list("refused at a bound", of_bounds);
         list("dead letters", owned(&self.dead_letters));
         list("published", owned(&self.said));
         list("causes that came", owned(&self.came));
@@ -156,4 +161,25 @@ fn paid(before: &Facts, after: &Facts, source: &str) -> bool {
     let of = |facts: &Facts, key: &String| facts.get(key).and_then(|count| count.parse::<i64>().ok()).unwrap_or(0);
     let periods = after.range(PERIODS.to_owned()..).take_while(|(key, _)| key.starts_with(PERIODS));
     periods.filter(|(key, _)| key.ends_with(source)).any(|(key, _)| of(after, key) > of(before, key))
+}
+
+/// Which commands are refused with which codes, as docs/answers.md lists them: at a bound, or else.
+fn refusals(at_bounds: bool) -> Vec<(String, String)> {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/answers.md");
+    let page = std::fs::read_to_string(page).unwrap_or_default();
+    let mut all = Vec::new();
+    let (mut is_refused, mut is_bound) = (false, false);
+    for line in page.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            (is_refused, is_bound) = (title.starts_with("Refused"), title.ends_with("bounds"));
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, code, _, commands, ..] = cells[..] else { continue };
+        if is_refused && is_bound == at_bounds && code.starts_with('`') {
+            // "set_pool on the organization" is said of one way to say it.
+            let commands = commands.split(", ").filter_map(|command| command.split(' ').next());
+            all.extend(commands.map(|command| (command.to_owned(), code.trim_matches('`').to_owned())));
+        }
+    }
+    all
 }

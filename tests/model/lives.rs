@@ -7,6 +7,7 @@
 //! Names are few and amounts are round: rules of one id on two selectors, a cap met exactly, a pool of nothing come up by
 //! themselves.
 
+mod bounds;
 mod fields;
 mod instants;
 mod opening;
@@ -21,6 +22,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::life::{Step, Use, What};
 use themes::Theme;
+
+pub use bounds::all as to_the_bounds;
 
 pub const WORKSPACES: [&str; 3] = ["sales", "lab", "support"];
 pub const USERS: [&str; 4] = ["ann", "bob", "cleo", "dan"];
@@ -38,11 +41,20 @@ pub struct Life {
     pub steps: Vec<Step>,
 }
 
+/// What a life may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// What the account knew before there was a model.
+    Old,
+    /// Everything.
+    Whole,
+}
+
 /// Draws the life of a seed.
-pub fn draw(seed: u64, steps: usize) -> Life {
+pub fn draw(seed: u64, steps: usize, vocabulary: Vocabulary) -> Life {
     let mut random = StdRng::seed_from_u64(seed);
     let theme = themes::draw(&mut random);
-    let mut drawer = Drawer::new(random, theme);
+    let mut drawer = Drawer::new(random, theme, vocabulary);
     drawer.open();
     while drawer.steps.len() < steps {
         drawer.take_step();
@@ -60,11 +72,23 @@ struct Remembered {
     pools: Vec<String>,
     grants: Vec<(String, String)>,
     limits: Vec<Limited>,
-    requests: Vec<String>,
+    /// Requests that wait for an answer, and those that had one.
+    requests: Vec<Asked>,
+    answered: Vec<(String, bool)>,
+    may_ask: bool,
+    /// Where a balance is filled up by itself.
+    reloads: Vec<String>,
     registered: Vec<String>,
     paused: Vec<String>,
     /// Instants at which something was said to begin or to end.
     planned_ms: Vec<i64>,
+}
+
+/// A request of a member.
+struct Asked {
+    id: String,
+    user: &'static str,
+    wants_more: bool,
 }
 
 /// A limit that was set.
@@ -81,6 +105,7 @@ struct Limited {
 struct Drawer {
     random: StdRng,
     theme: &'static Theme,
+    vocabulary: Vocabulary,
     steps: Vec<Step>,
     now_ms: i64,
     clock_ms: i64,
@@ -92,7 +117,7 @@ struct Drawer {
 }
 
 impl Drawer {
-    fn new(mut random: StdRng, theme: &'static Theme) -> Self {
+    fn new(mut random: StdRng, theme: &'static Theme, vocabulary: Vocabulary) -> Self {
         let now_ms = instants::birth(&mut random);
         let remembered = Remembered {
             time_zone: "UTC",
@@ -104,6 +129,9 @@ impl Drawer {
             grants: Vec::new(),
             limits: Vec::new(),
             requests: Vec::new(),
+            answered: Vec::new(),
+            may_ask: true,
+            reloads: Vec::new(),
             registered: Vec::new(),
             paused: Vec::new(),
             planned_ms: Vec::new(),
@@ -111,6 +139,7 @@ impl Drawer {
         Self {
             random,
             theme,
+            vocabulary,
             steps: Vec::new(),
             now_ms,
             clock_ms: now_ms,
@@ -138,7 +167,29 @@ impl Drawer {
         let (command, _) = *themes::COMMANDS
             .choose_weighted(&mut self.random, |(command, weight)| self.theme.weight(command, *weight))
             .expect("commands have weights");
+        if self.vocabulary == Vocabulary::Old && themes::NEW.contains(&command) {
+            return self.draw_say();
+        }
+        let command = self.instead_of(command);
         self.say_one(command);
+    }
+
+    /// What has to be said first, mostly, where a command lacks what it is about.
+    fn instead_of(&mut self, command: &'static str) -> &'static str {
+        let remembered = &self.remembered;
+        let first = match command {
+            "grant" | "set_auto_reload" if remembered.pools.is_empty() => "set_pool",
+            "void_grant" if remembered.grants.is_empty() => "grant",
+            "answer_reload" | "refuse_reload" | "remove_auto_reload" if remembered.reloads.is_empty() => {
+                if remembered.pools.is_empty() { "set_pool" } else { "set_auto_reload" }
+            }
+            "approve" | "decline" if remembered.requests.is_empty() => "request",
+            "request" if !remembered.may_ask => "set_requests",
+            "remove_limit" | "repeat_limit" if remembered.limits.is_empty() => "set_limit",
+            "resume" if remembered.paused.is_empty() => "pause",
+            _ => return command,
+        };
+        if self.one_in(6) { command } else { first }
     }
 
     fn say_one(&mut self, command: &'static str) {
@@ -165,7 +216,7 @@ impl Drawer {
         if self.one_in(4)
             && let What::Say { actor, command, fields, .. } = &mut again
         {
-            let other = themes::COMMANDS[self.random.random_range(0..themes::COMMANDS.len())].0;
+            let other = themes::COMMANDS[self.random.random_range(0..themes::COMMANDS.len() - themes::NEW.len())].0;
             let (by, drawn) = self.fields_of(other);
             (*actor, *command, *fields) = (by, themes::as_said(other).to_owned(), drawn);
         }
@@ -185,6 +236,11 @@ impl Drawer {
         *of.choose(&mut self.random).expect("there is something to choose from")
     }
 
+    /// Something that only the whole vocabulary says, once in so many times.
+    fn lately<T>(&mut self, one_in: u32, draw: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        (self.vocabulary == Vocabulary::Whole && self.one_in(one_in)).then(|| draw(self))
+    }
+
     /// By weights.
     fn weighted<T: Copy>(&mut self, of: &[(T, u32)]) -> T {
         of.choose_weighted(&mut self.random, |(_, weight)| *weight).expect("there is something to choose from").0
@@ -192,6 +248,7 @@ impl Drawer {
 }
 
 /// The names of all commands that lives say.
-pub fn commands() -> Vec<&'static str> {
-    themes::COMMANDS.iter().map(|(command, _)| themes::as_said(command)).collect()
+pub fn commands(vocabulary: Vocabulary) -> Vec<&'static str> {
+    let known = |command: &&str| vocabulary == Vocabulary::Whole || !themes::NEW.contains(command);
+    themes::COMMANDS.iter().map(|(command, _)| themes::as_said(command)).filter(known).collect()
 }

@@ -21,6 +21,7 @@ mod shrink;
 mod stored;
 mod words;
 
+use coverage::Coverage;
 use run::{Ended, Run};
 
 /// Steps of `cargo test`; `make model` and `make soak` set STEPS.
@@ -33,20 +34,35 @@ fn number(name: &str, usual: usize) -> usize {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
+/// How lives are led, as the environment says.
+fn run() -> Run {
+    let run = Run { masks: masks::Masks::of_environment(), goes_on: std::env::var("GO_ON").is_ok() };
+    println!("MASKS={}", run.masks.names());
+    run
+}
+
+/// Prints what lives came through, and fails with the first that failed.
+fn check(run: &Run, ended: Ended) -> Coverage {
+    println!("{}", ended.coverage.table());
+    println!("{}", run::summary(&ended.failures));
+    assert!(ended.failures.is_empty(), "{}", run.first_failure(ended.failures));
+    ended.coverage
+}
+
 #[test]
 fn l1_random_lives_agree_with_the_definition() {
-    let run = Run {
-        seed: number("SEED", 1) as u64,
-        steps: number("STEPS", STEPS),
-        life: number("LIFE", LIFE),
-        masks: masks::Masks::of_environment(),
-        goes_on: std::env::var("GO_ON").is_ok(),
-    };
-    println!("SEED={} STEPS={} LIFE={} MASKS={}", run.seed, run.steps, run.life, run.masks.names());
-    let Ended { coverage, failures } = run.lead();
-    println!("{}", coverage.table());
-    println!("{}", run::summary(&failures));
-    assert!(failures.is_empty(), "{}", run.first_failure(failures));
-    let short = coverage.short(&lives::commands());
+    let (run, seed) = (run(), number("SEED", 1) as u64);
+    let (steps, life) = (number("STEPS", STEPS), number("LIFE", LIFE));
+    println!("SEED={seed} STEPS={steps} LIFE={life}");
+    let lives = seed..seed + steps.div_ceil(life) as u64;
+    let ended = run.lead(lives, |seed| lives::draw(seed, life, run.masks.vocabulary()));
+    let short = check(&run, ended).short(&lives::commands(run.masks.vocabulary()));
     assert!(short.is_empty(), "the lives did not come through enough:\n{}", short.join("\n"));
+}
+
+#[test]
+fn l1_lives_that_come_to_a_bound_agree_with_the_definition() {
+    let (run, lives) = (run(), lives::to_the_bounds().len() as u64);
+    let ended = run.lead(0..lives, |number| lives::to_the_bounds().swap_remove(number as usize));
+    check(&run, ended);
 }

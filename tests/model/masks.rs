@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::life::Facts;
+use crate::{life::Facts, lives::Vocabulary};
 
 /// What may be masked.
-pub const NAMES: [(&str, &str); 2] = [
+pub const NAMES: [(&str, &str); 3] = [
     ("codes", "refusals and answers are sentences: only that a command was applied or refused is compared"),
+    ("commands", "lives say only what the account knew before there was a model, and everything has a price"),
     ("selectors", "causes and ceilings name a limit by its id alone"),
 ];
 
@@ -30,12 +31,17 @@ impl Masks {
     /// # Panics
     /// If there is no such mask.
     pub fn of_environment() -> Self {
-        let names = std::env::var("MASKS").unwrap_or_else(|_| "codes,selectors".to_owned());
+        let names = std::env::var("MASKS").unwrap_or_else(|_| "codes,commands,selectors".to_owned());
         let known = |name: &str| {
             let mask = NAMES.into_iter().find(|(known, _)| *known == name);
             mask.unwrap_or_else(|| panic!("there is no mask {name}; there are {NAMES:?}")).0
         };
         Self { on: names.split(',').filter(|name| !name.is_empty()).map(known).collect() }
+    }
+
+    /// What lives may say.
+    pub fn vocabulary(&self) -> Vocabulary {
+        if self.on.contains("commands") { Vocabulary::Old } else { Vocabulary::Whole }
     }
 
     /// The names of those that are on.

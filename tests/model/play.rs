@@ -35,23 +35,27 @@ struct Beside {
     view: View,
     real: Real,
     identities: Identities,
-    reload: String,
+    reloads: Reloads,
 }
+
+/// The identities of the reloads that a side asked for last: the last one, and the one before.
+#[derive(Default)]
+struct Reloads([String; 2]);
 
 /// Lives a life up to the first difference.
 pub fn live(life: &[Step], masks: &Masks) -> Lived {
     let mut model = Model::new();
-    let mut reload = String::new();
+    let mut reloads = Reloads::default();
     let mut accounts = [View::Kept, View::Dropped].map(|view| Beside {
         view,
         real: Real::new(view),
         identities: Identities::default(),
-        reload: String::new(),
+        reloads: Reloads::default(),
     });
     let mut lived = Lived { steps: 0, told: Vec::new(), difference: None };
     for step in life {
         lived.steps += 1;
-        let said = guarded(|| (model.step(&answering(step, &reload)), model.facts()));
+        let said = guarded(|| (model.step(&reloads.answered_by(step)), model.facts()));
         let (said, facts) = match said {
             Ok(said) => said,
             Err(why) => {
@@ -59,7 +63,7 @@ pub fn live(life: &[Step], masks: &Masks) -> Lived {
                 return lived;
             }
         };
-        note_reload(&said, &mut reload);
+        reloads.note(&said);
         for account in &mut accounts {
             if let Some(difference) = account.differ(step, &said, &facts, &model, masks) {
                 lived.difference = Some(difference);
@@ -84,12 +88,12 @@ impl Beside {
         masks: &Masks,
     ) -> Option<Difference> {
         let view = if self.view == View::Kept { "kept" } else { "dropped" };
-        let step = answering(step, &self.reload);
+        let step = self.reloads.answered_by(step);
         let own = match guarded(|| (self.real.step(&step), self.real.facts(step.clock_ms))) {
             Ok(own) => own,
             Err(why) => return Some(panicked(view, "the account", why)),
         };
-        note_reload(&own.0, &mut self.reload);
+        self.reloads.note(&own.0);
         let mut lines = compare::said(said, &own.0, &mut self.identities, masks);
         lines.extend(compare::facts(facts, &own.1, masks, |key| count(model, key)));
         (!lines.is_empty()).then_some(Difference { view, lines })
@@ -103,20 +107,25 @@ fn count(model: &Model, key: &str) -> i64 {
     model.count(scope, kind, start.parse().expect("a window starts at a number"), meter)
 }
 
-/// The step with the identity of the last reload that this side asked for in place of `$reload`.
-fn answering(step: &Step, reload: &str) -> Step {
-    let mut step = step.clone();
-    if let What::Say { fields, .. } = &mut step.what
-        && fields.get("reload_id").and_then(Json::as_str) == Some("$reload")
-    {
-        fields.insert("reload_id".to_owned(), reload.into());
+impl Reloads {
+    /// The step with identities in place of `$reload` and `$reload_before`.
+    fn answered_by(&self, step: &Step) -> Step {
+        let mut step = step.clone();
+        if let What::Say { fields, .. } = &mut step.what {
+            let identity = match fields.get("reload_id").and_then(Json::as_str) {
+                Some("$reload") => &self.0[0],
+                Some("$reload_before") => &self.0[1],
+                _ => return step,
+            };
+            fields.insert("reload_id".to_owned(), identity.as_str().into());
+        }
+        step
     }
-    step
-}
 
-fn note_reload(said: &[Said], reload: &mut String) {
-    if let Some(asked) = said.iter().rev().find(|said| said.text.starts_with("reload ")) {
-        reload.clone_from(&asked.identity);
+    fn note(&mut self, said: &[Said]) {
+        for asked in said.iter().filter(|said| said.text.starts_with("reload ")) {
+            self.0 = [asked.identity.clone(), std::mem::take(&mut self.0[0])];
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    ops::Range,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +14,7 @@ use std::{
 use crate::{
     coverage::Coverage,
     life::Step,
-    lives::{self, Life},
+    lives::Life,
     masks::Masks,
     play::{self, Lived},
     script,
@@ -23,14 +24,8 @@ use crate::{
 /// A failing life is made shorter for so long.
 const SHRINK_MAX: Duration = Duration::from_secs(30);
 
-/// Which lives are led.
+/// How lives are led.
 pub struct Run {
-    /// The first life; the next has the next number.
-    pub seed: u64,
-    /// How many steps in all.
-    pub steps: usize,
-    /// How many in one life.
-    pub life: usize,
     /// What is passed over.
     pub masks: Masks,
     /// Whether other lives are led after one that failed.
@@ -40,7 +35,7 @@ pub struct Run {
 /// A life that failed.
 pub struct Failure {
     /// Which.
-    pub seed: u64,
+    pub number: u64,
     /// What it was about.
     pub theme: &'static str,
     /// Up to the step that failed.
@@ -51,14 +46,14 @@ pub struct Failure {
 pub struct Ended {
     /// What they came through.
     pub coverage: Coverage,
-    /// Those that failed, by seed.
+    /// Those that failed, by number.
     pub failures: Vec<Failure>,
 }
 
 impl Run {
-    /// Leads all lives, or up to the first that fails.
-    pub fn lead(&self) -> Ended {
-        let (lives, next, stops) = (self.steps.div_ceil(self.life), AtomicUsize::new(0), AtomicBool::new(false));
+    /// Leads the lives of these numbers, or up to the first that fails.
+    pub fn lead(&self, numbers: Range<u64>, draw: impl Fn(u64) -> Life + Sync) -> Ended {
+        let (next, stops) = (AtomicU64::new(numbers.start), AtomicBool::new(false));
         let ended = Mutex::new((Coverage::default(), Vec::new()));
         // A panic of either side is a difference, and told as such.
         std::panic::set_hook(Box::new(|_| {}));
@@ -67,15 +62,14 @@ impl Run {
                 scope.spawn(|| {
                     while !stops.load(Ordering::Relaxed) {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= lives {
+                        if number >= numbers.end {
                             return;
                         }
-                        let seed = self.seed + number as u64;
-                        let life = lives::draw(seed, self.life);
+                        let life = draw(number);
                         let lived = play::live(&life.steps, &self.masks);
                         let mut ended = ended.lock().expect("counting does not panic");
                         ended.0.add(&life, &lived);
-                        if let Some(failure) = failure(seed, life, lived) {
+                        if let Some(failure) = failure(number, life, lived) {
                             ended.1.push(failure);
                             stops.store(!self.goes_on, Ordering::Relaxed);
                         }
@@ -85,16 +79,16 @@ impl Run {
         });
         let _ = std::panic::take_hook();
         let (coverage, mut failures) = ended.into_inner().expect("counting does not panic");
-        failures.sort_by_key(|failure| failure.seed);
+        failures.sort_by_key(|failure| failure.number);
         Ended { coverage, failures }
     }
 
     /// The first failure, made short, as a scenario.
     pub fn first_failure(&self, failures: Vec<Failure>) -> String {
         let Some(first) = failures.into_iter().next() else { return String::new() };
-        let (seed, theme, steps) = (first.seed, first.theme, first.failing.steps.len());
+        let (number, theme, steps) = (first.number, first.theme, first.failing.steps.len());
         let short = self.shorten(first.failing);
-        format!("life {seed} ({theme}) failed after {steps} steps; what remains of it:\n{}", script::scenario(&short))
+        format!("life {number} ({theme}) failed after {steps} steps; what remains of it:\n{}", script::scenario(&short))
     }
 
     /// A failing life with as few lines as can be found.
@@ -109,18 +103,18 @@ impl Run {
     }
 }
 
-fn failure(seed: u64, life: Life, lived: Lived) -> Option<Failure> {
+fn failure(number: u64, life: Life, lived: Lived) -> Option<Failure> {
     let difference = lived.difference?;
     let mut steps = life.steps;
     steps.truncate(lived.steps);
-    Some(Failure { seed, theme: life.theme, failing: Failing { steps, difference } })
+    Some(Failure { number, theme: life.theme, failing: Failing { steps, difference } })
 }
 
 /// How many lives failed in which way.
 pub fn summary(failures: &[Failure]) -> String {
     let mut kinds: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for failure in failures {
-        kinds.entry(kind_of(&failure.failing.difference)).or_default().push(failure.seed);
+        kinds.entry(kind_of(&failure.failing.difference)).or_default().push(failure.number);
     }
     let mut summary = format!("{} lives failed\n", failures.len());
     for (kind, seeds) in kinds {

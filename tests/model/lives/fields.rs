@@ -5,7 +5,7 @@ use rand::{Rng, seq::IndexedRandom};
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    Drawer, USERS, WORKSPACES,
+    Drawer, USERS, Vocabulary, WORKSPACES,
     instants::{DAY_MS, TIME_ZONES, rfc3339},
     usage::HUGE,
 };
@@ -56,6 +56,12 @@ impl Drawer {
                     (Some(true), 5), (Some(false), 4), (None, 1)]) }),
                 )
             }
+            "set_extra_usage" => by("admin", json!({ "on": self.one_in(2) })),
+            "remove_pool" => {
+                let scope = self.owner_of_pool();
+                self.remembered.pools.retain(|known| *known != scope);
+                by("admin", json!({ "scope": scope }))
+            }
             "set_consent" => by("admin", json!({ "required": self.random.random_bool(0.7) })),
             "consent" => {
                 let user = self.one(&USERS);
@@ -69,11 +75,12 @@ impl Drawer {
             "grant" => by("billing", self.grant()),
             "void_grant" => by("billing", self.void()),
             "set_auto_reload" => by("admin", self.auto_reload()),
-            "remove_auto_reload" => by("admin", json!({ "scope": self.owner() })),
-            "refuse_reload" => by("billing", json!({ "scope": self.owner(), "reload_id": self.reload_id() })),
+            "remove_auto_reload" => by("admin", json!({ "scope": self.owner_of_reload() })),
+            "refuse_reload" => by("billing", json!({ "scope": self.owner_of_reload(), "reload_id": self.reload_id() })),
             "answer_reload" => {
                 let mut grant = self.grant();
-                (grant["kind"], grant["reload_id"]) = (json!("prepaid"), self.reload_id());
+                (grant["scope"], grant["kind"]) = (json!(self.owner_of_reload()), json!("prepaid"));
+                grant["reload_id"] = self.reload_id();
                 by("billing", grant)
             }
             "adjust" => by("billing", self.adjustment()),
@@ -107,11 +114,14 @@ impl Drawer {
                 models.insert(model.to_owned(), json!({ "input_micro": self.price(), "output_micro": 0 }));
             }
         }
-        let default = (!self.one_in(6)).then(|| json!({ "input_micro": self.price(), "output_micro": 0 }));
+        let needs_default = self.vocabulary == Vocabulary::Old;
+        let default =
+            (needs_default || !self.one_in(6)).then(|| json!({ "input_micro": self.price(), "output_micro": 0 }));
         json!({
             "effective_from": effective_from.map(rfc3339),
             "models": (!models.is_empty()).then_some(models),
             "default_prices": default,
+            "unknown_model": self.lately(3, |drawer| drawer.one(&["count", "default", "reject"])),
             "completed_run_micro": self.weighted(&[(None, 3), (Some(5), 3), (Some(50), 1), (Some(-1), 1)]),
         })
     }
@@ -132,10 +142,9 @@ impl Drawer {
 
     /// Who may have a pool; at times who may not.
     fn owner(&mut self) -> String {
-        let has_seats = matches!(self.theme.mode, "team" | "seat_enterprise");
         match self.random.random_range(0..40) {
             0 => self.one(&["user:ann", "agent:sales/chat", "team:x"]).to_owned(),
-            at if at < 16 || has_seats => "org".to_owned(),
+            at if at < 16 || (self.theme.has_seats() && at < 38) => "org".to_owned(),
             _ => format!("ws:{}", self.one(&WORKSPACES)),
         }
     }
@@ -165,15 +174,18 @@ impl Drawer {
         let scope = self.owner_of_pool();
         let grant_id = match self.remembered.grants.choose(&mut self.random).cloned() {
             Some((_, known)) if self.one_in(8) => known,
-            _ => format!("g{}", self.remembered.grants.len() + 1),
+            _ => format!("g{}", self.said + 1),
         };
         let effective_from = self.sometimes(4).map(|()| if self.one_in(3) { self.earlier() } else { self.later() });
         let expires_at = self.sometimes(4).map(|()| if self.one_in(8) { self.earlier() } else { self.later() });
-        self.remembered.grants.push((scope.clone(), grant_id.clone()));
+        if self.remembered.pools.contains(&scope) {
+            self.remembered.grants.push((scope.clone(), grant_id.clone()));
+        }
+        let amount = self.amount();
         json!({
             "scope": scope,
             "grant_id": grant_id,
-            "amount_micro": self.amount(),
+            "amount_micro": if amount < 20 && !self.one_in(4) { self.one(&[50, 100, 300]) } else { amount },
             "kind": self.weighted(&[(None, 3), (Some("purchased"), 2), (Some("prepaid"), 5)]),
             "priority": self.weighted(&[(None, 6), (Some(0), 1), (Some(1), 1), (Some(3), 1), (Some(256), 1)]),
             "effective_from": effective_from.map(rfc3339),
@@ -183,15 +195,22 @@ impl Drawer {
     }
 
     fn void(&mut self) -> Json {
-        let known = self.remembered.grants.choose(&mut self.random).cloned();
+        let recent: Vec<_> = self.remembered.grants.iter().rev().take(6).cloned().collect();
+        let known = recent.choose(&mut self.random).cloned();
         let (scope, grant_id) = known.filter(|_| !self.one_in(12)).unwrap_or_else(|| (self.owner(), "g99".to_owned()));
         json!({ "scope": scope, "grant_id": grant_id })
     }
 
     fn auto_reload(&mut self) -> Json {
         let lapse_minutes = self.weighted(&[(None, 4), (Some(1), 1), (Some(60), 3), (Some(300), 1), (Some(0), 1)]);
+        let scope = match self.remembered.reloads.last().cloned() {
+            Some(known) if !self.one_in(6) => known,
+            _ if self.one_in(4) => self.owner(),
+            _ => self.owner_of_pool(),
+        };
+        self.remembered.reloads.push(scope.clone());
         json!({
-            "scope": if self.one_in(4) { self.owner() } else { self.owner_of_pool() },
+            "scope": scope,
             "below_micro": self.amount(),
             "amount_micro": self.amount(),
             "per_day_max": self.weighted(&[(None, 5), (Some(1), 2), (Some(2), 2), (Some(100), 1), (Some(0), 1)]),
@@ -199,9 +218,22 @@ impl Drawer {
         })
     }
 
-    /// `$reload` stands for the last one that was asked for.
+    /// Whose balance is filled up by itself, mostly.
+    fn owner_of_reload(&mut self) -> String {
+        match self.remembered.reloads.last().cloned() {
+            Some(known) if !self.one_in(12) => known,
+            _ => self.owner_of_pool(),
+        }
+    }
+
+    /// `$reload` stands for the last one that was asked for, `$reload_before` for the one before it.
     fn reload_id(&mut self) -> Json {
-        json!(self.weighted(&[("$reload", 12), ("r1", 1), ("0123456789abcdef0123456789abcdef", 1)]))
+        json!(self.weighted(&[
+            ("$reload", 12),
+            ("$reload_before", 3),
+            ("r1", 1),
+            ("0123456789abcdef0123456789abcdef", 1)
+        ]))
     }
 
     /// A correction: mostly a refund of usage that took place, of all of it or of a part.

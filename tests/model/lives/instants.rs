@@ -11,6 +11,9 @@ pub const MINUTE_MS: i64 = 60 * SECOND_MS;
 pub const HOUR_MS: i64 = 60 * MINUTE_MS;
 pub const DAY_MS: i64 = 24 * HOUR_MS;
 
+/// January 15th 2026, 12:00.
+pub const NOON_MS: i64 = 1_768_478_400_000;
+
 /// Where clocks change, where they do at midnight, by half an hour, or never.
 pub const TIME_ZONES: [&str; 7] =
     ["UTC", "America/New_York", "Europe/Berlin", "Africa/Cairo", "Australia/Lord_Howe", "Asia/Kolkata", "Pacific/Apia"];

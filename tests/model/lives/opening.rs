@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    Drawer, SEAT_TYPES, USERS, WITHOUT_CARD_ONE_IN,
+    Drawer, SEAT_TYPES, USERS, Vocabulary, WITHOUT_CARD_ONE_IN,
     fields::fields,
     instants::{MINUTE_MS, rfc3339},
 };
@@ -14,7 +14,7 @@ const BARE_ONE_IN: u32 = 8;
 impl Drawer {
     /// Says what a life begins with.
     pub fn open(&mut self) {
-        if !self.one_in(WITHOUT_CARD_ONE_IN) {
+        if self.vocabulary == Vocabulary::Old || !self.one_in(WITHOUT_CARD_ONE_IN) {
             let default_prices = json!({ "input_micro": 1_000_000, "output_micro": 0 });
             let completed_run_micro = self.weighted(&[(None, 3), (Some(5), 2)]);
             let card = json!({
@@ -52,10 +52,7 @@ impl Drawer {
             }
         }
         match self.theme.name {
-            "free phase" => {
-                let until = self.later();
-                self.say("admin", "set_free_phase", fields(json!({ "until": rfc3339(until) })));
-            }
+            "free phase" => self.open_free_phase(),
             "reloads" => self.open_reloads(),
             "changes of who pays" => self.say("admin", "set_consent", fields(json!({ "required": true }))),
             _ => {}
@@ -80,6 +77,15 @@ impl Drawer {
         }
     }
 
+    fn open_free_phase(&mut self) {
+        self.say_one("set_organization");
+        let until = self.later();
+        self.say("admin", "set_free_phase", fields(json!({ "until": rfc3339(until) })));
+        for _ in 0..3 {
+            self.say_one("register_agent");
+        }
+    }
+
     fn open_reloads(&mut self) {
         let scope = if self.one_in(2) { "org" } else { "ws:sales" };
         let scope = if self.remembered.pools.is_empty() { scope.to_owned() } else { self.remembered.pools[0].clone() };
@@ -89,6 +95,7 @@ impl Drawer {
         self.say("billing", "grant", fields(grant));
         let rule =
             json!({ "scope": scope, "below_micro": self.one(&[0, 10, 20]), "amount_micro": self.one(&[20, 50]) });
+        self.remembered.reloads.push(scope);
         self.say("admin", "set_auto_reload", fields(rule));
     }
 }

@@ -4,7 +4,7 @@ use rand::{Rng, seq::IndexedRandom};
 use serde_json::{Value as Json, json};
 
 use super::{
-    AGENTS, Drawer, SEAT_TYPES, USERS, WORKSPACES,
+    AGENTS, Asked, Drawer, SEAT_TYPES, USERS, WORKSPACES,
     fields::{Fields, fields},
 };
 
@@ -27,32 +27,28 @@ impl Drawer {
                 let who = self.weighted(&[("everyone", 3), ("owners", 3), ("named", 4)]);
                 let members: Vec<&str> = USERS.into_iter().filter(|_| self.one_in(2)).collect();
                 let names = who == "named" || self.one_in(12);
-                by("admin", json!({ "who": who, "members": names.then_some(members) }))
+                let workspace = self.lately(3, |drawer| drawer.one(&WORKSPACES));
+                by("admin", json!({ "who": who, "members": names.then_some(members), "workspace_id": workspace }))
             }
             "register_workspace" => by("admin", json!({ "workspace_id": self.one(&WORKSPACES) })),
-            "register_agent" => by(user, json!({ "scope": self.agent_to_register() })),
+            "register_agent" => {
+                let created_by = self.lately(4, |drawer| drawer.one(&USERS));
+                let actor = if created_by.is_some() { "service" } else { user };
+                by(actor, json!({ "scope": self.agent_to_register(), "created_by": created_by }))
+            }
             "set_requests" => {
                 let hour = self.weighted(&[(Some(9), 3), (Some(17), 3), (Some(0), 1), (None, 2), (Some(24), 1)]);
                 self.remembered.digest_hour = hour.filter(|hour| *hour < 24).unwrap_or(9);
-                by("admin", json!({ "enabled": !self.one_in(4), "digest_hour": hour }))
+                self.remembered.may_ask = !self.remembered.may_ask || !self.one_in(4);
+                by("admin", json!({ "enabled": self.remembered.may_ask, "digest_hour": hour }))
             }
-            "request" => {
-                let request_id = self.request_id_to_open();
-                let seat_type = self.one(&SEAT_TYPES);
-                let (wants, seat_type) = self.weighted(&[
-                    (("higher_limit", None), 10),
-                    (("seat", Some(seat_type)), 7),
-                    (("seat", Some("golden")), 1),
-                    (("seat", None), 1),
-                    (("higher_limit", Some("standard")), 1),
-                ]);
-                by(user, json!({ "request_id": request_id, "user_id": user, "wants": wants, "seat_type": seat_type }))
-            }
+            "request" => self.request(user),
             "approve" => {
-                let request_id = self.request_id();
-                by("admin", json!({ "request_id": request_id, "cap": self.sometimes(2).map(|()| self.amount()) }))
+                let (request_id, wants_more) = self.request_to_answer();
+                let has_cap = wants_more != self.one_in(12);
+                by("admin", json!({ "request_id": request_id, "cap": has_cap.then(|| self.amount()) }))
             }
-            "decline" => by("admin", json!({ "request_id": self.request_id() })),
+            "decline" => by("admin", json!({ "request_id": self.request_to_answer().0 })),
             "pause" => {
                 let scope = self.scope();
                 self.remembered.paused.push(scope.clone());
@@ -83,21 +79,36 @@ impl Drawer {
         }
     }
 
-    fn request_id_to_open(&mut self) -> String {
-        match self.remembered.requests.choose(&mut self.random).cloned() {
-            Some(known) if self.one_in(10) => known,
-            _ => {
-                let new = format!("q{}", self.remembered.requests.len() + 1);
-                self.remembered.requests.push(new.clone());
-                new
-            }
-        }
+    /// A member asks; mostly one who does not wait for an answer yet.
+    fn request(&mut self, user: &'static str) -> (String, Fields) {
+        let waits = |drawer: &Self, user: &str| drawer.remembered.requests.iter().any(|open| open.user == user);
+        let idle: Vec<&'static str> = USERS.into_iter().filter(|user| !waits(self, user)).collect();
+        let user = if idle.is_empty() || self.one_in(10) { user } else { self.one(&idle) };
+        let known = self.remembered.requests.choose(&mut self.random).map(|open| open.id.clone());
+        let id = known.filter(|_| self.one_in(10)).unwrap_or_else(|| format!("q{}", self.said + 1));
+        let seat_type = self.one(&SEAT_TYPES);
+        let (wants, seat_type) = self.weighted(&[
+            (("higher_limit", None), 12),
+            (("seat", Some(seat_type)), if self.theme.has_seats() { 9 } else { 1 }),
+            (("seat", Some("golden")), 1),
+            (("seat", None), 1),
+            (("higher_limit", Some("standard")), 1),
+        ]);
+        let asked = json!({ "request_id": id, "user_id": user, "wants": wants, "seat_type": seat_type });
+        self.remembered.requests.push(Asked { id, user, wants_more: wants == "higher_limit" });
+        (user.to_owned(), fields(asked))
     }
 
-    /// One that was opened, mostly lately.
-    fn request_id(&mut self) -> String {
-        let recent = self.remembered.requests.iter().rev().take(4).cloned().collect::<Vec<_>>();
-        recent.choose(&mut self.random).cloned().filter(|_| !self.one_in(15)).unwrap_or_else(|| "q99".to_owned())
+    /// One that is open, as far as is known, and whether it is for a higher limit.
+    fn request_to_answer(&mut self) -> (String, bool) {
+        if self.remembered.requests.is_empty() || self.one_in(15) {
+            let answered = self.remembered.answered.choose(&mut self.random).cloned();
+            return answered.unwrap_or_else(|| ("q99".to_owned(), true));
+        }
+        let place = self.random.random_range(0..self.remembered.requests.len());
+        let asked = self.remembered.requests.remove(place);
+        self.remembered.answered.push((asked.id.clone(), asked.wants_more));
+        (asked.id, asked.wants_more)
     }
 
     fn scope(&mut self) -> String {

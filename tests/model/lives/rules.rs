@@ -58,6 +58,11 @@ impl Drawer {
         if self.one_in(60) {
             set.insert("every".to_owned(), json!("user"));
         }
+        if selector != "scope"
+            && let Some(yields) = self.lately(5, |drawer| !drawer.one_in(4))
+        {
+            set.insert("yields_to_own".to_owned(), json!(yields));
+        }
         set
     }
 

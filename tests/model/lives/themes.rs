@@ -3,39 +3,44 @@
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
 /// Every command with its weight where no theme favours it.
-pub const COMMANDS: [(&str, u32); 31] = [
+pub const COMMANDS: [(&str, u32); 33] = [
     ("set_organization", 1),
     ("set_rate_card", 2),
     ("set_limit", 8),
     ("remove_limit", 4),
     ("set_pool", 5),
     ("grant", 6),
-    ("set_unit", 1),
-    ("set_plan", 1),
+    ("set_unit", 3),
+    ("set_plan", 2),
     ("set_mode", 2),
     ("set_source", 4),
-    ("set_consent", 1),
-    ("consent", 2),
-    ("set_free_phase", 1),
-    ("void_grant", 3),
-    ("set_auto_reload", 2),
-    ("remove_auto_reload", 1),
-    ("refuse_reload", 1),
+    ("set_consent", 2),
+    ("consent", 4),
+    ("set_free_phase", 3),
+    ("void_grant", 8),
+    ("set_auto_reload", 3),
+    ("remove_auto_reload", 3),
+    ("refuse_reload", 5),
     ("set_seat_type", 3),
     ("set_member", 4),
-    ("set_agent_creation", 1),
-    ("register_workspace", 1),
+    ("set_agent_creation", 2),
+    ("register_workspace", 2),
     ("register_agent", 3),
-    ("set_requests", 1),
-    ("request", 3),
-    ("approve", 3),
-    ("decline", 2),
+    ("set_requests", 2),
+    ("request", 5),
+    ("approve", 6),
+    ("decline", 4),
     ("adjust", 8),
-    ("pause", 2),
-    ("resume", 2),
-    ("answer_reload", 1),
+    ("pause", 4),
+    ("resume", 4),
+    ("answer_reload", 2),
     ("repeat_limit", 1),
+    ("set_extra_usage", 3),
+    ("remove_pool", 4),
 ];
+
+/// Those that an account of before does not know.
+pub const NEW: [&str; 2] = ["set_extra_usage", "remove_pool"];
 
 /// How an organization of a theme pays, and what it does.
 pub struct Theme {
@@ -56,10 +61,16 @@ pub struct Theme {
 }
 
 impl Theme {
+    /// Whether members have seats from the beginning.
+    pub fn has_seats(&self) -> bool {
+        matches!(self.mode, "team" | "seat_enterprise")
+    }
+
     /// How often a command is said.
     pub fn weight(&self, command: &str, usual: u32) -> u32 {
         let favoured = self.favoured.iter().find(|(name, _)| *name == command);
-        favoured.map_or(usual, |(_, weight)| *weight)
+        let has_no_use = matches!(command, "set_seat_type" | "set_member") && !self.has_seats();
+        favoured.map_or(if has_no_use { usual / 2 } else { usual }, |(_, weight)| *weight)
     }
 }
 
@@ -113,7 +124,7 @@ const THEMES: [Theme; 16] = [
     },
     Theme {
         name: "free phase",
-        favoured: &[("set_free_phase", 4), ("register_agent", 10), ("set_pool", 8), ("grant", 8)],
+        favoured: &[("set_free_phase", 8), ("register_agent", 10), ("set_pool", 8), ("grant", 8)],
         pace: 2,
         weight: 5,
         ..USUAL
@@ -123,9 +134,9 @@ const THEMES: [Theme; 16] = [
         favoured: &[
             ("set_auto_reload", 20),
             ("answer_reload", 20),
-            ("refuse_reload", 10),
+            ("refuse_reload", 14),
             ("remove_auto_reload", 4),
-            ("grant", 10),
+            ("grant", 6),
         ],
         pace: 0,
         usage_percent: 50,
@@ -135,7 +146,7 @@ const THEMES: [Theme; 16] = [
     Theme {
         name: "requests",
         mode: "seat_enterprise",
-        favoured: &[("request", 40), ("approve", 40), ("decline", 8), ("set_requests", 5), ("set_limit", 15)],
+        favoured: &[("request", 40), ("approve", 30), ("decline", 10), ("set_requests", 5), ("set_limit", 15)],
         usage_percent: 35,
         weight: 5,
         ..USUAL
