@@ -97,7 +97,12 @@ impl Model {
         let (from_ms, until_ms) = (fields.instant("effective_from")?, fields.instant("expires_at")?);
         let reload_id = fields.id_if("reload_id")?;
         self.grant_can_pay(&id, from_ms, until_ms)?;
-        if !self.history.reloads.iter().any(|reload| reload.owner == owner && Some(&reload.identity) == reload_id.as_ref()) {
+        if !self
+            .history
+            .reloads
+            .iter()
+            .any(|reload| reload.owner == owner && Some(&reload.identity) == reload_id.as_ref())
+        {
             self.plan_has_credits()?;
         }
         self.pool_exists(&owner)?;
@@ -134,6 +139,7 @@ impl Model {
             at_ms: self.at_ms,
             period,
             voided_ms: None,
+            has_lost: false,
             is_forgotten: false,
             reload_id,
             record: self.record.clone(),
@@ -212,17 +218,19 @@ impl Model {
 
     /// What follows when a grant begins or ends at an instant.
     pub fn begin_and_end_grants(&mut self, instant: i64) {
-        let all = self.history.grants.clone();
-        let alive = all.iter().filter(|grant| grant.voided_ms.is_none() && !grant.is_forgotten);
-        for grant in alive {
-            // One that began before its record, or with it, has told it then.
+        for place in 0..self.history.grants.len() {
+            let grant = self.history.grants[place].clone();
+            if grant.voided_ms.is_some() || grant.is_forgotten {
+                continue;
+            }
             let begins = grant.from_ms == Some(instant);
-            let ends = grant.until_ms == Some(instant);
             if begins {
                 self.end_free_phase_of(&grant.owner);
             }
             let counts = !grant.is_prepaid && grant.period.has(instant);
-            if counts && (begins || ends) {
+            let loses = counts && grant.until_ms == Some(instant) && self.history.spent(place) < grant.amount;
+            self.history.grants[place].has_lost |= loses;
+            if loses || (counts && begins) {
                 self.tell_pool_changed(&grant.owner, instant, false);
             }
         }

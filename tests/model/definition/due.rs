@@ -20,9 +20,10 @@ impl Model {
                 self.tell_digest(instant);
             }
             self.ask_for_reloads(instant);
-            self.tell_pauses();
             self.history.served_ms = instant;
         }
+        // What is paused is what is true at the clock, whatever was due on the way to it.
+        self.tell_pauses();
         self.history.served_ms = self.history.served_ms.max(self.clock_ms);
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     grants::Moment,
     history::History,
-    terms::{Kind, Scope, Selector},
+    terms::{Kind, Meter, Scope, Selector},
     windows::Window,
 };
 use crate::life::{Facts, HORIZON_MS};
@@ -81,12 +81,16 @@ impl Kept<'_> {
     }
 }
 
-/// Credits by product (organization and user), by trigger (workspace and agent) and by model (organization and workspace).
+/// Credits by product (organization and user), by trigger (workspace and agent) and by model (organization and workspace),
+/// wherever credits, completed runs or (by model) tokens were counted.
 fn parts(history: &History, facts: &mut Facts) {
     let (mut labels, mut models) = (BTreeSet::new(), BTreeSet::new());
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     for one in &history.counted {
         let period = one.starts.period;
+        if one.credits == 0 && !one.others.iter().any(|(meter, count)| is_kept_by_name(*meter) && *count != 0) {
+            continue;
+        }
         let mut add = |what: String| *sums.entry(format!("{what} period={period}")).or_default() += one.credits;
         for scope in one.named.scopes() {
             let label = match scope {
@@ -101,7 +105,11 @@ fn parts(history: &History, facts: &mut Facts) {
             }
         }
     }
-    facts.extend(sums.into_iter().filter(|(_, sum)| *sum != 0).map(|(what, sum)| (what, sum.to_string())));
+    facts.extend(sums.into_iter().map(|(what, sum)| (what, sum.to_string())));
+}
+
+fn is_kept_by_name(meter: Meter) -> bool {
+    matches!(meter, Meter::RunsCompleted | Meter::InputTokens)
 }
 
 fn is_workspace(scope: &Scope) -> bool {
@@ -156,4 +164,3 @@ fn rules(history: &History, facts: &mut Facts) {
         facts.insert("requests".to_owned(), open.join(", "));
     }
 }
-

@@ -40,7 +40,10 @@ impl Grant {
         let has_expired = match self.is_prepaid {
             true => moment.is_late || self.until_ms.is_some_and(expired),
             // Once its period is over, a purchase pays late charges of that period.
-            false => self.period.start != period || self.until_ms.is_some_and(|until| until < self.period.end && expired(until)),
+            false => {
+                self.period.start != period
+                    || self.until_ms.is_some_and(|until| until < self.period.end && expired(until))
+            }
         };
         self.voided_ms.is_none() && !self.is_forgotten && self.has_begun(moment.time_ms) && !has_expired
     }

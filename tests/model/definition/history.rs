@@ -161,6 +161,8 @@ pub struct Grant {
     /// The period of its record.
     pub period: Span,
     pub voided_ms: Option<i64>,
+    /// It ended within its period with something left.
+    pub has_lost: bool,
     /// Its id was given again, or its pool was removed.
     pub is_forgotten: bool,
     pub reload_id: Option<String>,
@@ -284,8 +286,8 @@ pub struct History {
     pub registered: BTreeMap<Scope, String>,
     pub auto_reloads: BTreeMap<Scope, AutoReload>,
     pub reloads: Vec<Reload>,
-    /// Why a reload could not be asked for, as it was told last.
-    pub blocked: BTreeMap<Scope, &'static str>,
+    /// Why a reload could not be asked for, as far as it was told.
+    pub blocked: BTreeSet<(Scope, &'static str)>,
     pub are_requests_off: bool,
     pub digest_hour: i64,
     pub requests: Vec<Request>,

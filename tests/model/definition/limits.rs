@@ -32,7 +32,8 @@ impl Limit {
 impl History {
     /// All limits that apply to a scope.
     pub fn limits_of(&self, scope: &Scope) -> Vec<&Limit> {
-        let own: Vec<&Limit> = self.limits.iter().filter(|limit| limit.selector == Selector::One(scope.clone())).collect();
+        let own: Vec<&Limit> =
+            self.limits.iter().filter(|limit| limit.selector == Selector::One(scope.clone())).collect();
         let yields = |limit: &&Limit| {
             limit.yields_to_own && own.iter().any(|own| own.meter == limit.meter && own.window == limit.window)
         };
@@ -58,7 +59,10 @@ impl History {
 
     /// Limits on extra credits of agents and workspaces: the modes with seats have none.
     pub fn limits_beside_seats(&self) -> Vec<&Limit> {
-        self.limits.iter().filter(|limit| limit.meter == Meter::ExtraCredits && is_beside_seats(&limit.selector)).collect()
+        self.limits
+            .iter()
+            .filter(|limit| limit.meter == Meter::ExtraCredits && is_beside_seats(&limit.selector))
+            .collect()
     }
 }
 
@@ -151,7 +155,9 @@ impl Model {
             Selector::One(_) => limit.selector == *selector,
             _ => !is_one(&limit.selector),
         };
-        if self.history.limit(selector, id).is_some() || self.history.limits.iter().filter(is_beside).count() < LIMITS_MOST {
+        if self.history.limit(selector, id).is_some()
+            || self.history.limits.iter().filter(is_beside).count() < LIMITS_MOST
+        {
             return Ok(());
         }
         Err(match is_one(selector) {

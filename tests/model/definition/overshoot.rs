@@ -29,8 +29,8 @@ impl Model {
     fn book_over_limit(&mut self, one: &Counted, place: usize, scope: &Scope, limit: &Limit) {
         let (Some(cap), Some(start)) = (limit.cap, one.starts.of(limit.window)) else { return };
         let has_no_sessions = limit.window == Kind::Session && !self.history.has_seats();
-        let was_over = limit.window != Kind::Session
-            && self.history.calendar.window(limit.window, start).end <= limit.since.at_ms;
+        let was_over =
+            limit.window != Kind::Session && self.history.calendar.window(limit.window, start).end <= limit.since.at_ms;
         if has_no_sessions || was_over {
             return;
         }
@@ -63,7 +63,9 @@ impl Model {
         let limit = split.rooms.first().filter(|_| split.had_extra);
         let scope = Look::at(&self.history, moment).pauses_for(&one.named, limit.map(|(_, _, scope)| scope));
         let (rule, start) = match limit {
-            Some((_, limit, _)) => (format!("limit {}", limit.name()), one.starts.of(limit.window).unwrap_or(one.time_ms)),
+            Some((_, limit, _)) => {
+                (format!("limit {}", limit.name()), one.starts.of(limit.window).unwrap_or(one.time_ms))
+            }
             None => ("pool".to_owned(), one.starts.period),
         };
         self.history.overshoots.push((scope, rule, start, uncovered));

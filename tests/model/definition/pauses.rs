@@ -76,12 +76,15 @@ impl History {
         scopes.filter(|scope| matches!(scope, Scope::Agent(..))).collect()
     }
 
-    /// Whether an agent or user was ever used or registered; organization and workspaces are known by their name.
-    fn is_used_or_registered(&self, scope: &Scope) -> bool {
+    /// Whether an agent or user was ever used, registered or named by a command; organization and workspaces are known by
+    /// their name.
+    fn was_ever_named(&self, scope: &Scope) -> bool {
         match scope {
             Scope::Organization | Scope::Workspace(_) => true,
-            Scope::User(user) if self.members.contains_key(user) => true,
-            _ => self.registered.contains_key(scope) || self.counted.iter().any(|one| one.concerns(scope)),
+            _ => {
+                let by_command = self.named.iter().any(|(_, named)| named == scope);
+                by_command || self.counted.iter().any(|one| one.concerns(scope))
+            }
         }
     }
 }
@@ -108,7 +111,7 @@ impl Model {
     /// `pause`
     pub fn pause(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let scope = fields.scope()?;
-        if !self.history.is_used_or_registered(&scope) {
+        if !self.history.was_ever_named(&scope) {
             return Err(code("scope_unknown").with("scope", scope).refused());
         }
         self.name(scope.clone());

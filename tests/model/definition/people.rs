@@ -188,7 +188,9 @@ impl Model {
         let no = |name| Err(code(name).with("actor", creator).with("within", within).refused());
         match rule {
             Creators::Owners => no("only_owners_create_agents"),
-            Creators::Named(members) if !members.iter().any(|member| member == creator) => no("only_named_create_agents"),
+            Creators::Named(members) if !members.iter().any(|member| member == creator) => {
+                no("only_named_create_agents")
+            }
             _ => Ok(()),
         }
     }

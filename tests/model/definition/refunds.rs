@@ -40,7 +40,8 @@ impl History {
         }
         let nearest = named.workspace.clone().map_or(Scope::Organization, Scope::Workspace);
         let counted = self.counted.iter().rev().filter(|one| one.starts.period == period && one.concerns(&nearest));
-        let draws = counted.flat_map(|one| one.draws.iter().rev()).filter(|draw| draw.source == source && draw.micro > 0);
+        let draws =
+            counted.flat_map(|one| one.draws.iter().rev()).filter(|draw| draw.source == source && draw.micro > 0);
         let mut owners: Vec<(Scope, i64)> = Vec::new();
         for draw in draws {
             if !owners.iter().any(|(owner, _)| *owner == draw.owner) {
@@ -193,6 +194,9 @@ impl Model {
             return self.refund(counted);
         }
         let parts = self.charge(counted);
+        if credits == 0 {
+            return Ok(Vec::new());
+        }
         Ok(vec![code("charged").with("parts", parts_in_words(&parts))])
     }
 
@@ -218,7 +222,8 @@ impl Model {
         }
         let now = Moment::now(self.clock_ms);
         let given = self.history.give_back(named, period, asked, now);
-        let given = given.map_err(|Unclear(owners)| code("refund_owner_unclear").with("owners", sorted(owners)).refused())?;
+        let given =
+            given.map_err(|Unclear(owners)| code("refund_owner_unclear").with("owners", sorted(owners)).refused())?;
         let lost: i64 = given.draws.iter().filter(|draw| draw.is_lost).map(|draw| -draw.micro).sum();
         (counted.parts, counted.draws) = (given.parts, given.draws);
         let place = self.history.counted.len();
@@ -248,8 +253,8 @@ fn named_meter(name: &str) -> Meter {
 /// Those that are not 0: `[pool_credits_micro=5, …]`.
 fn parts_in_words(parts: &[i64; 6]) -> String {
     let named = Source::ALL.iter().map(|(source, _)| (*source, parts[*source as usize]));
-    let words = named.filter(|(_, part)| *part != 0).map(|(source, part)| {
-        format!("{}={part}", name_of(&Meter::ALL, Meter::PaidBy(source)))
-    });
+    let words = named
+        .filter(|(_, part)| *part != 0)
+        .map(|(source, part)| format!("{}={part}", name_of(&Meter::ALL, Meter::PaidBy(source))));
     sorted(words)
 }

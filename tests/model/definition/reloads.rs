@@ -62,7 +62,11 @@ impl Model {
         let history = &self.history;
         let now = Moment::now(now_ms);
         let balance = history.balance(owner, now);
-        if balance > rule.below || !history.may_spend_balance() || self.plan_lacks_credits() {
+        if balance > rule.below {
+            self.history.blocked.retain(|(blocked, _)| blocked != owner);
+            return;
+        }
+        if !history.may_spend_balance() {
             return;
         }
         let asked: Vec<&Reload> = history.reloads.iter().filter(|reload| reload.owner == *owner).collect();
@@ -84,8 +88,8 @@ impl Model {
         if asked_today >= usize::try_from(rule.per_day_max).expect("it is in range") {
             return self.tell_blocked(owner, "per_day_max");
         }
-        let identity = format!("reload {owner} {}", asked.len() + 1);
-        self.history.blocked.remove(owner);
+        let identity = format!("reload|{owner}|{}", asked.len() + 1);
+        self.history.blocked.retain(|(blocked, _)| blocked != owner);
         self.history.reloads.push(Reload {
             owner: owner.clone(),
             identity: identity.clone(),
@@ -97,9 +101,9 @@ impl Model {
         self.say(format!("reload {owner} amount={amount} balance={balance}"), identity);
     }
 
-    /// Told once for each reason, until a reload could be asked for.
+    /// Told once for each reason, until a reload is asked for or the balance is above the mark.
     fn tell_blocked(&mut self, owner: &Scope, reason: &'static str) {
-        if self.history.blocked.insert(owner.clone(), reason) != Some(reason) {
+        if self.history.blocked.insert((owner.clone(), reason)) {
             let identity = format!("reload_blocked|{owner}|{reason}|{}", self.cause);
             self.say(format!("reload_blocked {owner} reason={reason}"), identity);
         }

@@ -115,7 +115,10 @@ impl Model {
         self.name(Scope::User(request.user.clone()));
         self.history.requests.remove(place);
         let binding = self.still_binding(&request.user);
-        self.say(format!("request approved {id} still_binding={}", sorted(&binding)), format!("approved|{}", self.cause));
+        self.say(
+            format!("request approved {id} still_binding={}", sorted(&binding)),
+            format!("approved|{}", self.cause),
+        );
         answer.push(match binding.is_empty() {
             true => code("no_limit_binds"),
             false => code("still_binding").with("limits", sorted(binding)),
@@ -127,7 +130,9 @@ impl Model {
     /// Sets the member's own limit, and switches on what the mode has of extra usage.
     fn raise_limit(&mut self, user: &str, cap: i64) -> Result<Vec<Code>, No> {
         let own = self.history.own_spend(user).cloned();
-        if let Some(before) = own.as_ref().and_then(|own| own.cap).filter(|before| cap <= *before) {
+        if own.as_ref().is_some_and(|own| own.cap.is_none_or(|before| cap <= before)) {
+            let before =
+                own.and_then(|own| own.cap).map_or_else(|| "unlimited".to_owned(), |before| before.to_string());
             return Err(code("cap_does_not_raise").with("cap_micro", cap).with("before_micro", before).refused());
         }
         let selector = Selector::One(Scope::User(user.to_owned()));
@@ -171,8 +176,7 @@ impl Model {
     /// `decline`
     pub fn decline(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let id = fields.id("request_id")?;
-        let (place, request) = self.open_request(&id)?;
-        self.name(Scope::User(request.user));
+        let (place, _) = self.open_request(&id)?;
         self.history.requests.remove(place);
         self.say(format!("request declined {id}"), format!("declined|{}", self.cause));
         Ok(Vec::new())

@@ -157,8 +157,7 @@ impl Source {
         (Self::Free, "free"),
     ];
     /// The order in which a refund gives back.
-    pub const BACK: [Self; 6] =
-        [Self::Free, Self::Uncovered, Self::Postpaid, Self::Prepaid, Self::Pool, Self::Seat];
+    pub const BACK: [Self; 6] = [Self::Free, Self::Uncovered, Self::Postpaid, Self::Prepaid, Self::Pool, Self::Seat];
 
     pub fn name(self) -> &'static str {
         name_of(&Self::ALL, self)

@@ -38,12 +38,17 @@ impl Reached<'_> {
 
 impl History {
     /// What a pool's revision consists of: the record that set what it includes, and each purchase of the period that has
-    /// begun, has ended within it, or was voided.
+    /// begun, has ended within it with something left, or was voided.
     fn pool_revision(&self, owner: &Scope, period: Span, now_ms: i64, moment: Moment) -> String {
         let mut revision = self.pool_of(owner, moment).map_or_else(String::new, |pool| pool.revision.clone());
         for (_, grant) in self.purchases_of(owner, period).filter(|(_, grant)| grant.has_begun(now_ms)) {
-            let has_ended = grant.ends_ms() < period.end && grant.ends_ms() <= now_ms;
-            let state = if grant.voided_ms.is_some() { "void" } else { if has_ended { "end" } else { "" } };
+            let state = if grant.voided_ms.is_some() {
+                " void"
+            } else if grant.has_lost {
+                " ended"
+            } else {
+                ""
+            };
             revision += &format!(" +{}{state}", grant.record);
         }
         revision

@@ -72,7 +72,11 @@ impl Calendar {
             Kind::Hour => self.hour(time_ms),
             _ => {
                 let stretches = self.stretches(kind);
-                window_in(stretches.iter().rfind(|one| one.start <= time_ms).expect("the first is of ever"), kind, time_ms)
+                window_in(
+                    stretches.iter().rfind(|one| one.start <= time_ms).expect("the first is of ever"),
+                    kind,
+                    time_ms,
+                )
             }
         }
     }

@@ -140,9 +140,8 @@ impl<'a> Look<'a> {
         let (history, now) = (self.history, self.moment);
         let (owner, user) = (self.owner(workspace), whom.user());
         let starts = history.starts_now(self.moment.time_ms, user);
-        let seat = user.is_some_and(|user| {
-            history.is_on(Source::Seat, Some(user)) && history.seat_room(user, &starts, now) > 0
-        });
+        let seat = user
+            .is_some_and(|user| history.is_on(Source::Seat, Some(user)) && history.seat_room(user, &starts, now) > 0);
         let extra = (history.is_on(Source::Prepaid, user) && history.balance(&owner, self.moment) > 0)
             || history.is_on(Source::Postpaid, user);
         Means {
@@ -184,13 +183,16 @@ impl<'a> Look<'a> {
         if means.extra && means.lacks_consent {
             return "consent".to_owned();
         }
-        if means.extra && let Some((limit, _)) = means.tight.first() {
+        if means.extra
+            && let Some((limit, _)) = means.tight.first()
+        {
             return format!("spend_limit {}", limit.name());
         }
         if self.is_switched_off_for(whom, workspace) {
             return "extra_usage_off".to_owned();
         }
-        let is_extra_on = [Source::Prepaid, Source::Postpaid].iter().any(|source| self.history.is_on(*source, whom.user()));
+        let is_extra_on =
+            [Source::Prepaid, Source::Postpaid].iter().any(|source| self.history.is_on(*source, whom.user()));
         let is_member = self.history.has_seats();
         if is_extra_on || !is_member { "pool".to_owned() } else { "seat_allowance".to_owned() }
     }
@@ -212,9 +214,22 @@ impl<'a> Look<'a> {
         sources.into_iter().filter(off).any(has_something)
     }
 
-    /// Members with a switch of their own.
-    fn with_own_switch(&self) -> BTreeSet<&'a str> {
-        self.history.own_sources.keys().map(|(user, _)| user.as_str()).collect()
+    /// Whether a source that is off for all is on for at least one member by a switch of their own, and has something to
+    /// pay with at a place.
+    fn some_may_use(&self, source: Source, workspace: Option<&str>) -> bool {
+        let (history, owner) = (self.history, self.owner(workspace));
+        let starts = history.starts(self.moment.time_ms);
+        let is_on_for_some = || history.own_sources.keys().any(|(user, _)| history.is_on(source, Some(user)));
+        let has_something = || match source {
+            Source::Pool => self.pool_has_something(&owner, Whom::Anybody, &starts),
+            Source::Prepaid => history.balance(&owner, self.moment) > 0,
+            _ => true,
+        };
+        !history.is_on(source, None) && is_on_for_some() && has_something()
+    }
+
+    fn some_may_use_extra(&self, workspace: Option<&str>) -> bool {
+        [Source::Prepaid, Source::Postpaid].into_iter().any(|source| self.some_may_use(source, workspace))
     }
 
     /// The scopes whose limits on extra credits bound what pays at a place, but for users and agents.
@@ -238,9 +253,12 @@ impl<'a> Look<'a> {
         self.means(workspace, Whom::User(user), &limited)
     }
 
-    /// Whether a member's own switch lets at least one member go on at a place.
+    /// Whether a member's own switch helps at a place. Whether that very member has agreed, or has room under limits of
+    /// their own, is not asked.
     fn is_helped(&self, workspace: Option<&str>) -> bool {
-        self.with_own_switch().into_iter().any(|user| self.pays_for_user(workspace, user))
+        let starts = self.history.starts(self.moment.time_ms);
+        let has_room = || self.tight(&self.limited_at(workspace), &starts).is_empty();
+        self.some_may_use(Source::Pool, workspace) || (self.some_may_use_extra(workspace) && has_room())
     }
 
     /// The want of the organization (`None`) or a workspace, as the one that pauses when nothing pays.
@@ -269,11 +287,8 @@ impl<'a> Look<'a> {
             return None;
         }
         let own = self.means(workspace, Whom::Anybody, std::slice::from_ref(agent));
-        let owner_of_switch = self.with_own_switch();
-        let with_switch: Vec<Means<'_>> =
-            owner_of_switch.into_iter().map(|user| self.means(workspace, Whom::User(user), &[])).collect();
-        let has_pool = own.pool || with_switch.iter().any(|means| means.pool);
-        let has_extra = own.extra || with_switch.iter().any(|means| means.extra);
+        let has_pool = own.pool || self.some_may_use(Source::Pool, workspace);
+        let has_extra = own.extra || self.some_may_use_extra(workspace);
         if let Some((limit, _)) = own.tight.first().filter(|_| has_extra && !has_pool) {
             return Some(format!("spend_limit {}", limit.name()));
         }

@@ -123,7 +123,8 @@ impl History {
                 true => &[Source::Seat, Source::Pool, Source::Uncovered],
                 false => &[Source::Seat],
             };
-            against += sources.iter().map(|source| window.parts[*source as usize] - before[*source as usize]).sum::<i64>();
+            against +=
+                sources.iter().map(|source| window.parts[*source as usize] - before[*source as usize]).sum::<i64>();
             before = window.parts;
         }
         against.max(0)
