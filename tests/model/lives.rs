@@ -20,7 +20,7 @@ use jiff::civil::Date;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Map, Value as Json};
 
-use crate::life::{Step, Use, What};
+use crate::life::{EARLY_MS, HORIZON_MS, Step, Use, What};
 use themes::Theme;
 
 pub use bounds::all as to_the_bounds;
@@ -29,6 +29,9 @@ pub const WORKSPACES: [&str; 3] = ["sales", "lab", "support"];
 pub const USERS: [&str; 4] = ["ann", "bob", "cleo", "dan"];
 pub const AGENTS: [&str; 4] = ["chat", "code", "triage", "mail"];
 pub const SEAT_TYPES: [&str; 2] = ["standard", "premium"];
+
+/// After so long a silence something may have been due.
+const DUE_IS_LATE_MS: i64 = 10 * 60_000;
 
 /// One life in so many is led without any rate card.
 const WITHOUT_CARD_ONE_IN: u32 = 25;
@@ -151,7 +154,12 @@ impl Drawer {
     }
 
     fn take_step(&mut self) {
+        let before_ms = self.now_ms;
         self.pass_time();
+        if self.now_ms - before_ms > DUE_IS_LATE_MS && !self.one_in(6) {
+            // What was due is mostly done before something else happens.
+            self.push(What::Pass);
+        }
         match self.random.random_range(0..100) {
             at if at < self.theme.usage_percent => self.draw_use(),
             at if at < self.theme.usage_percent + 8 => self.push(What::Pass),
@@ -199,10 +207,12 @@ impl Drawer {
 
     fn say(&mut self, actor: &str, command: &str, fields: Map<String, Json>) {
         self.said += 1;
+        let bounds = [-HORIZON_MS, -HORIZON_MS - 1_000, EARLY_MS, EARLY_MS + 1_000];
+        let time_ms = if self.one_in(100) { self.now_ms + self.one(&bounds) } else { self.now_ms };
         let what = What::Say {
             actor: actor.to_owned(),
             id: format!("c{}", self.said),
-            time_ms: self.now_ms,
+            time_ms,
             command: command.to_owned(),
             fields,
         };
@@ -210,9 +220,13 @@ impl Drawer {
         self.push(what);
     }
 
-    /// A record comes again: the same, or another under its id. `false` if there was none.
+    /// A record comes again, within the time in which it can be told: the same, or another under its id. `false` if there
+    /// was none.
     fn say_again(&mut self) -> bool {
-        let Some(mut again) = self.remembered.says.choose(&mut self.random).cloned() else { return false };
+        let from = self.now_ms - HORIZON_MS;
+        let is_young = |what: &&What| matches!(what, What::Say { time_ms, .. } if *time_ms >= from);
+        let young: Vec<&What> = self.remembered.says.iter().filter(is_young).collect();
+        let Some(mut again) = young.choose(&mut self.random).map(|what| (*what).clone()) else { return false };
         if self.one_in(4)
             && let What::Say { actor, command, fields, .. } = &mut again
         {

@@ -10,6 +10,8 @@ mod account;
 mod compare;
 mod coverage;
 mod definition;
+mod hunt;
+mod kinds;
 mod language;
 mod life;
 mod lives;
@@ -45,7 +47,9 @@ fn run() -> Run {
 fn check(run: &Run, ended: Ended) -> Coverage {
     println!("{}", ended.coverage.table());
     println!("{}", run::summary(&ended.failures));
-    assert!(ended.failures.is_empty(), "{}", run.first_failure(ended.failures));
+    let has_failed = !ended.failures.is_empty();
+    let shown = run.show(ended.failures, number("SHOW", 1));
+    assert!(!has_failed, "{shown}");
     ended.coverage
 }
 
@@ -65,4 +69,18 @@ fn l1_lives_that_come_to_a_bound_agree_with_the_definition() {
     let (run, lives) = (run(), lives::to_the_bounds().len() as u64);
     let ended = run.lead(0..lives, |number| lives::to_the_bounds().swap_remove(number as usize));
     check(&run, ended);
+}
+
+/// The table of the kinds of fault that lives find, in an account that has some: with `HUNT=1` only.
+#[test]
+fn l2_lives_find_faults_by_themselves() {
+    if std::env::var("HUNT").is_err() {
+        return;
+    }
+    let (run, seed) = (run(), number("SEED", 1) as u64);
+    let (steps, life) = (number("STEPS", STEPS), number("LIFE", LIFE));
+    println!("SEED={seed} STEPS={steps} LIFE={life}");
+    let lives = seed..seed + steps.div_ceil(life) as u64;
+    let hunt = run.hunt(lives, |seed| lives::draw(seed, life, run.masks.vocabulary()));
+    println!("{}", hunt.table());
 }

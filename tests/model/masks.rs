@@ -1,17 +1,26 @@
-//! Masks: known kinds of difference, each with a name, that are passed over.
+//! Masks: what is not compared, each with a name.
 //!
-//! The account that this was built against first (`d033d70`) says less than the specification: it names no code where it
-//! refuses, and no selector where a limit pauses. A mask makes the words of both sides as poor as the poorer ones.
+//! The account of before there was a model (`d033d70`) says less than the specification, and otherwise. What would differ
+//! in nearly every life is masked: the words of both sides are made as poor as the poorer ones. `MASKS` names those that
+//! are on; without it none is.
 
 use std::collections::BTreeSet;
 
 use crate::{life::Facts, lives::Vocabulary};
 
-/// What may be masked.
-pub const NAMES: [(&str, &str); 3] = [
+/// All masks.
+pub const NAMES: [(&str, &str); 11] = [
     ("codes", "refusals and answers are sentences: only that a command was applied or refused is compared"),
-    ("commands", "lives say only what the account knew before there was a model, and everything has a price"),
-    ("selectors", "causes and ceilings name a limit by its id alone"),
+    ("commands", "lives say only what that account knows, and everything has a price"),
+    ("selectors", "causes and ceilings name a limit by its id alone, and no window"),
+    ("sessions", "sessions are counted only where a seat or a limit uses them"),
+    ("overshoots", "overshoot is booked for want of money only, and by other names"),
+    ("pools", "the size of a pool counts purchases that begin later, and what is left of it may be below zero"),
+    ("left", "what is left of a purchase is not lost with its period"),
+    ("digests", "a digest that was missed is sent once"),
+    ("refunds", "refunds are not counted in hours and days"),
+    ("breakdowns", "breakdowns are kept for two periods"),
+    ("blocked", "nothing is told of a reload that a bound keeps from being asked for"),
 ];
 
 /// The masks that are on.
@@ -26,22 +35,20 @@ impl Masks {
         Self { on: BTreeSet::new() }
     }
 
-    /// Those that `MASKS` names, with commas.
+    /// Those that `MASKS` names, with commas; `all` is all of them.
     ///
     /// # Panics
     /// If there is no such mask.
     pub fn of_environment() -> Self {
-        let names = std::env::var("MASKS").unwrap_or_else(|_| "codes,commands,selectors".to_owned());
+        let names = std::env::var("MASKS").unwrap_or_else(|_| "all".to_owned());
         let known = |name: &str| {
             let mask = NAMES.into_iter().find(|(known, _)| *known == name);
             mask.unwrap_or_else(|| panic!("there is no mask {name}; there are {NAMES:?}")).0
         };
-        Self { on: names.split(',').filter(|name| !name.is_empty()).map(known).collect() }
-    }
-
-    /// What lives may say.
-    pub fn vocabulary(&self) -> Vocabulary {
-        if self.on.contains("commands") { Vocabulary::Old } else { Vocabulary::Whole }
+        match names.as_str() {
+            "all" => Self { on: NAMES.into_iter().map(|(name, _)| name).collect() },
+            names => Self { on: names.split(',').filter(|name| !name.is_empty()).map(known).collect() },
+        }
     }
 
     /// The names of those that are on.
@@ -49,39 +56,91 @@ impl Masks {
         self.on.iter().copied().collect::<Vec<_>>().join(",")
     }
 
-    /// What was said, as it is compared.
-    pub fn said(&self, text: &str) -> String {
+    /// What lives may say.
+    pub fn vocabulary(&self) -> Vocabulary {
+        if self.has("commands") { Vocabulary::Old } else { Vocabulary::Whole }
+    }
+
+    /// Whether a mask is on.
+    pub fn has(&self, name: &str) -> bool {
+        self.on.contains(name)
+    }
+
+    /// What was said, as it is compared; `None` if it is not.
+    pub fn said(&self, text: &str) -> Option<String> {
         let mut words = text.split(' ');
         let (verb, command) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        match verb {
-            "applied" if self.on.contains("codes") => format!("applied {command}"),
+        Some(match verb {
+            "applied" if self.has("codes") && command == "adjust" => adjusted(text),
+            "applied" if self.has("codes") => format!("applied {command}"),
             // What contradicts itself is refused before it is known what it says.
-            "refused" if self.on.contains("codes") => "refused".to_owned(),
-            "dead_letter" if self.on.contains("codes") && command == "control_refused" => "refused".to_owned(),
-            "threshold" if self.on.contains("selectors") => without_selector_of_limit(text),
-            "pause" if self.on.contains("selectors") => match text.split_once(" [") {
+            "refused" if self.has("codes") => "refused".to_owned(),
+            "dead_letter" if self.has("codes") && matches!(command, "control_refused" | "unreadable") => {
+                "refused".to_owned()
+            }
+            "reload_blocked" if self.has("blocked") => return None,
+            "threshold" if self.has("selectors") => without_selector_of_limit(text),
+            "pause" if self.has("selectors") => match text.split_once(" [") {
                 Some((head, causes)) => format!("{head} [{}]", self.causes(causes.trim_end_matches(']'))),
                 None => text.to_owned(),
             },
+            "statement" | "correction" if self.has("commands") => {
+                let words = text.split(' ').filter(|word| !word.starts_with("unpriced_tokens="));
+                words.collect::<Vec<_>>().join(" ")
+            }
             _ => text.to_owned(),
-        }
+        })
     }
 
-    /// Facts, as they are compared.
-    pub fn facts(&self, facts: &Facts) -> Facts {
-        if !self.on.contains("selectors") {
-            return facts.clone();
-        }
+    /// Facts, as they are compared. Refunds were made, or not.
+    pub fn facts(&self, facts: &Facts, has_refunds: bool) -> Facts {
         let mut masked = Facts::new();
         for (key, value) in facts {
-            let (key, value) = match key.split(' ').next() {
-                Some("overshoot") => (without_selector_of_limit(key), value.clone()),
-                Some("causes") => (key.clone(), self.causes(value)),
-                _ => (key.clone(), value.clone()),
+            let words: Vec<&str> = key.split(' ').collect();
+            let is_masked = match words[..] {
+                ["count", _, "session", ..] => self.has("sessions"),
+                ["count", _, "hour" | "day", ..] if has_refunds && self.has("refunds") => true,
+                ["count", .., "unpriced_tokens"] => self.has("commands"),
+                ["pool", ..] => self.has("pools"),
+                ["overshoot", ..] => self.has("overshoots"),
+                _ => false,
             };
-            masked.insert(key, value);
+            if is_masked {
+                continue;
+            }
+            match words[0] {
+                "overshoot" => {
+                    let key = self.overshoot(key);
+                    let sum = masked.get(&key).map_or(0, amount).saturating_add(amount(value));
+                    masked.insert(key, sum.to_string());
+                }
+                "causes" if self.has("selectors") => {
+                    masked.insert(key.clone(), self.causes(value));
+                }
+                "grant" if self.has("left") => {
+                    let spent = value.split(' ').next().unwrap_or_default();
+                    masked.insert(key.clone(), spent.to_owned());
+                }
+                _ => {
+                    masked.insert(key.clone(), value.clone());
+                }
+            }
         }
         masked
+    }
+
+    /// Whether the account may have forgotten what the model knows.
+    pub fn may_lack(&self, key: &str) -> bool {
+        self.has("breakdowns") && (key.starts_with("part ") || key.starts_with("model "))
+    }
+
+    fn overshoot(&self, key: &str) -> String {
+        let key = if self.has("selectors") { without_selector_of_limit(key) } else { key.to_owned() };
+        let words = key.split(' ').map(|word| match word {
+            "seat_allowance" | "extra_usage_off" | "consent" if self.has("selectors") => "pool",
+            word => word,
+        });
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// A list of causes, where each names a limit by its id.
@@ -89,13 +148,29 @@ impl Masks {
         let masked = causes.split(", ").map(|cause| {
             let words: Vec<&str> = cause.split(' ').collect();
             match words[..] {
-                ["limit", _, id, _, start] => format!("limit ? {id} ? {start}"),
-                ["spend_limit", _, id, ..] => format!("spend_limit ? {id}"),
+                [kind @ ("limit" | "spend_limit"), _, id, ..] => match cause.split_once(" in ws:") {
+                    Some((_, workspace)) => format!("{kind} ? {id} in ws:{workspace}"),
+                    None => format!("{kind} ? {id}"),
+                },
                 _ => cause.to_owned(),
             }
         });
         masked.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
     }
+}
+
+/// What an adjustment was answered: who paid or got back how much, and what nobody got.
+fn adjusted(text: &str) -> String {
+    let text = text.replace("_micro ", "_micro=");
+    let (text, lost) = text.split_once(" not_returned_micro=").unwrap_or((&text, "0"));
+    let words = text.split([' ', '[', ']', ',']).filter(|word| word.contains("_credits_micro="));
+    let parts: BTreeSet<&str> = words.map(|word| word.trim_start_matches("parts=")).collect();
+    let parts = parts.into_iter().collect::<Vec<_>>().join(" ");
+    if lost == "0" { format!("applied adjust {parts}") } else { format!("applied adjust {parts} lost={lost}") }
+}
+
+fn amount(value: &String) -> i64 {
+    value.parse().unwrap_or(0)
 }
 
 /// `threshold SCOPE limit SELECTOR ID …`, with `?` for the selector.
@@ -116,18 +191,23 @@ mod tests {
         let masks = Masks { on: BTreeSet::from(["codes", "selectors"]) };
         for (rich, poor) in [
             ("refused pause not_paused scope=org", "refused"),
-            ("applied adjust done x=1", "applied adjust"),
+            ("applied approve done x=1", "applied approve"),
+            (
+                "applied adjust refunded parts=[pool_credits_micro=-2, seat_credits_micro=-3] not_returned_micro=0",
+                "applied adjust pool_credits_micro=-2 seat_credits_micro=-3",
+            ),
+            (
+                "applied adjust ? seat_credits_micro -3, pool_credits_micro -2",
+                "applied adjust pool_credits_micro=-2 seat_credits_micro=-3",
+            ),
+            ("applied adjust refunded parts=[] not_returned_micro=4", "applied adjust  lost=4"),
             ("threshold ws:a limit every:workspace b window=1 cap=2", "threshold ws:a limit ? b window=1 cap=2"),
             ("threshold ws:a pool window=1 cap=2", "threshold ws:a pool window=1 cap=2"),
-            (
-                "pause org [limit org a day 5, limit every:organization a day 5, pool]",
-                "pause org [limit ? a ? 5, pool]",
-            ),
+            ("pause org [limit org a day 5, limit every:organization a day 5, pool]", "pause org [limit ? a, pool]"),
             ("pause org []", "pause org []"),
         ] {
-            assert_eq!(masks.said(rich), poor);
-            assert_eq!(masks.said(poor), poor);
+            assert_eq!(masks.said(rich).as_deref(), Some(poor));
         }
-        assert_eq!(Masks::none().said("refused pause x"), "refused pause x");
+        assert_eq!(Masks::none().said("refused pause x").as_deref(), Some("refused pause x"));
     }
 }

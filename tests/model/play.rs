@@ -36,6 +36,7 @@ struct Beside {
     real: Real,
     identities: Identities,
     reloads: Reloads,
+    has_refunds: bool,
 }
 
 /// The identities of the reloads that a side asked for last: the last one, and the one before.
@@ -51,6 +52,7 @@ pub fn live(life: &[Step], masks: &Masks) -> Lived {
         real: Real::new(view),
         identities: Identities::default(),
         reloads: Reloads::default(),
+        has_refunds: false,
     });
     let mut lived = Lived { steps: 0, told: Vec::new(), difference: None };
     for step in life {
@@ -94,8 +96,9 @@ impl Beside {
             Err(why) => return Some(panicked(view, "the account", why)),
         };
         self.reloads.note(&own.0);
+        self.has_refunds |= is_refund(&step);
         let mut lines = compare::said(said, &own.0, &mut self.identities, masks);
-        lines.extend(compare::facts(facts, &own.1, masks, |key| count(model, key)));
+        lines.extend(compare::facts([facts, &own.1], self.has_refunds, masks, |key| count(model, key)));
         (!lines.is_empty()).then_some(Difference { view, lines })
     }
 }
@@ -117,7 +120,8 @@ impl Reloads {
                 Some("$reload_before") => &self.0[1],
                 _ => return step,
             };
-            fields.insert("reload_id".to_owned(), identity.as_str().into());
+            let identity = if identity.is_empty() { "none" } else { identity };
+            fields.insert("reload_id".to_owned(), identity.into());
         }
         step
     }
@@ -126,6 +130,16 @@ impl Reloads {
         for asked in said.iter().filter(|said| said.text.starts_with("reload ")) {
             self.0 = [asked.identity.clone(), std::mem::take(&mut self.0[0])];
         }
+    }
+}
+
+/// Whether a step may lower what was counted.
+fn is_refund(step: &Step) -> bool {
+    match &step.what {
+        What::Say { command, fields, .. } if command == "adjust" => {
+            fields.values().any(|value| value.as_i64().is_some_and(|amount| amount < 0))
+        }
+        _ => false,
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     coverage::Coverage,
+    hunt::Hunt,
     life::Step,
     lives::Life,
     masks::Masks,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// A failing life is made shorter for so long.
-const SHRINK_MAX: Duration = Duration::from_secs(30);
+const SHRINK_MAX: Duration = Duration::from_secs(20);
 
 /// How lives are led.
 pub struct Run {
@@ -51,10 +52,9 @@ pub struct Ended {
 }
 
 impl Run {
-    /// Leads the lives of these numbers, or up to the first that fails.
-    pub fn lead(&self, numbers: Range<u64>, draw: impl Fn(u64) -> Life + Sync) -> Ended {
+    /// Calls `lead` for each of these numbers, on all cores, until it says that it is enough.
+    fn on_all_cores(numbers: Range<u64>, lead: impl Fn(u64) -> bool + Sync) {
         let (next, stops) = (AtomicU64::new(numbers.start), AtomicBool::new(false));
-        let ended = Mutex::new((Coverage::default(), Vec::new()));
         // A panic of either side is a difference, and told as such.
         std::panic::set_hook(Box::new(|_| {}));
         std::thread::scope(|scope| {
@@ -65,30 +65,60 @@ impl Run {
                         if number >= numbers.end {
                             return;
                         }
-                        let life = draw(number);
-                        let lived = play::live(&life.steps, &self.masks);
-                        let mut ended = ended.lock().expect("counting does not panic");
-                        ended.0.add(&life, &lived);
-                        if let Some(failure) = failure(number, life, lived) {
-                            ended.1.push(failure);
-                            stops.store(!self.goes_on, Ordering::Relaxed);
+                        if lead(number) {
+                            stops.store(true, Ordering::Relaxed);
                         }
                     }
                 });
             }
         });
         let _ = std::panic::take_hook();
+    }
+
+    /// Leads the lives of these numbers past everything that they find.
+    pub fn hunt(&self, numbers: Range<u64>, draw: impl Fn(u64) -> Life + Sync) -> Hunt {
+        let (hunt, first) = (Mutex::new(Hunt::default()), numbers.start);
+        Self::on_all_cores(numbers, |number| {
+            let life = draw(number);
+            let steps_before = (number - first) as usize * life.steps.len();
+            Hunt::lead(&hunt, self, number, steps_before, life);
+            false
+        });
+        hunt.into_inner().expect("noting does not panic")
+    }
+
+    /// Leads the lives of these numbers, or up to the first that fails.
+    pub fn lead(&self, numbers: Range<u64>, draw: impl Fn(u64) -> Life + Sync) -> Ended {
+        let ended = Mutex::new((Coverage::default(), Vec::new()));
+        Self::on_all_cores(numbers, |number| {
+            let life = draw(number);
+            let lived = play::live(&life.steps, &self.masks);
+            let mut ended = ended.lock().expect("counting does not panic");
+            ended.0.add(&life, &lived);
+            let failure = failure(number, life, lived);
+            let is_enough = failure.is_some() && !self.goes_on;
+            ended.1.extend(failure);
+            is_enough
+        });
         let (coverage, mut failures) = ended.into_inner().expect("counting does not panic");
         failures.sort_by_key(|failure| failure.number);
         Ended { coverage, failures }
     }
 
-    /// The first failure, made short, as a scenario.
-    pub fn first_failure(&self, failures: Vec<Failure>) -> String {
-        let Some(first) = failures.into_iter().next() else { return String::new() };
-        let (number, theme, steps) = (first.number, first.theme, first.failing.steps.len());
-        let short = self.shorten(first.failing);
-        format!("life {number} ({theme}) failed after {steps} steps; what remains of it:\n{}", script::scenario(&short))
+    /// Of each way to fail, so many failures, each made short, as scenarios.
+    pub fn show(&self, failures: Vec<Failure>, of_each: usize) -> String {
+        let mut shown: BTreeMap<String, usize> = BTreeMap::new();
+        let mut text = String::new();
+        for failure in failures {
+            let of_kind = shown.entry(kind_of(&failure.failing.difference)).or_default();
+            *of_kind += 1;
+            if *of_kind <= of_each {
+                let (number, theme, steps) = (failure.number, failure.theme, failure.failing.steps.len());
+                let short = script::scenario(&self.shorten(failure.failing));
+                let _ = writeln!(text, "life {number} ({theme}) failed after {steps} steps; what remains of it:\n{short}");
+            }
+        }
+        text
     }
 
     /// A failing life with as few lines as can be found.
@@ -107,7 +137,8 @@ fn failure(number: u64, life: Life, lived: Lived) -> Option<Failure> {
     let difference = lived.difference?;
     let mut steps = life.steps;
     steps.truncate(lived.steps);
-    Some(Failure { number, theme: life.theme, failing: Failing { steps, difference } })
+    let places = (0..steps.len()).collect();
+    Some(Failure { number, theme: life.theme, failing: Failing { steps, places, difference } })
 }
 
 /// How many lives failed in which way.

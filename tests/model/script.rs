@@ -28,7 +28,7 @@ pub fn lines(steps: &[Step]) -> String {
         let opens = if date == day { "          ".to_owned() } else { date.clone() };
         day = date;
         let clock =
-            if step.clock_ms == step.at_ms { String::new() } else { format!("@{}", at_of(step.clock_ms, &day)) };
+            if step.clock_ms == step.at_ms { String::new() } else { format!(" clock {}", at_of(step.clock_ms, &day)) };
         let _ = writeln!(text, "{opens} {at}{clock} {}", what(step, steps, &day));
     }
     text

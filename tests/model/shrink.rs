@@ -11,9 +11,12 @@ use crate::{
 };
 
 /// A life that fails, and how.
+#[derive(Clone)]
 pub struct Failing {
     /// Up to the step that fails.
     pub steps: Vec<Step>,
+    /// Where each of them stands in the life as it was drawn.
+    pub places: Vec<usize>,
     /// In what the sides differ after it.
     pub difference: Difference,
 }
@@ -57,12 +60,13 @@ impl<Fails: Fn(&[Step]) -> Option<(usize, Difference)>> Shrinking<Fails> {
     }
 
     /// Takes `steps` if they fail in the same way.
-    fn accept(&mut self, mut steps: Vec<Step>) -> bool {
+    fn accept(&mut self, mut steps: Vec<Step>, mut places: Vec<usize>) -> bool {
         let Some((taken, difference)) = (self.fails)(&steps).filter(|(_, found)| kind_of(found) == self.kind) else {
             return false;
         };
         steps.truncate(taken);
-        self.failing = Failing { steps, difference };
+        places.truncate(taken);
+        self.failing = Failing { steps, places, difference };
         true
     }
 
@@ -73,9 +77,10 @@ impl<Fails: Fn(&[Step]) -> Option<(usize, Difference)>> Shrinking<Fails> {
             let mut end = self.failing.steps.len();
             while end > 0 && !self.is_over() {
                 let start = end.saturating_sub(length);
-                let mut steps = self.failing.steps.clone();
+                let Failing { mut steps, mut places, .. } = self.failing.clone();
                 steps.drain(start..end);
-                self.accept(steps);
+                places.drain(start..end);
+                self.accept(steps, places);
                 end = start.min(self.failing.steps.len());
             }
             length /= 2;
@@ -89,7 +94,7 @@ impl<Fails: Fn(&[Step]) -> Option<(usize, Difference)>> Shrinking<Fails> {
                 let Some(simpler) = simpler(&step).into_iter().nth(tried).filter(|_| !self.is_over()) else { break };
                 let mut steps = self.failing.steps.clone();
                 steps[place] = simpler;
-                if !in_order(&steps) || !self.accept(steps) {
+                if !in_order(&steps) || !self.accept(steps, self.failing.places.clone()) {
                     tried += 1;
                 }
             }
@@ -104,6 +109,9 @@ fn in_order(steps: &[Step]) -> bool {
 /// Steps that differ from this one in one thing and are simpler.
 fn simpler(step: &Step) -> Vec<Step> {
     let mut all = Vec::new();
+    if step.what != What::Pass {
+        all.push(with(step, What::Pass));
+    }
     if step.clock_ms != step.at_ms {
         all.push(Step { clock_ms: step.at_ms, ..step.clone() });
     }

@@ -79,11 +79,11 @@ fn of_row(scope: &str, row: &ScopeRow, settings: &Settings, period_start: Timest
         let key = format!("overshoot {scope} {rule} window={}", overshoot.window_start.ms());
         facts.insert(key, overshoot.amount_micro.to_string());
     }
-    for part in &row.parts {
+    for part in row.parts.iter().filter(|part| part.credits_micro != 0) {
         let label = &settings.labels[usize::from(part.label)];
         facts.insert(format!("part {scope} {label} period={}", part.start.ms()), part.credits_micro.to_string());
     }
-    for part in &row.models {
+    for part in row.models.iter().filter(|part| part.credits_micro != 0) {
         let model = &settings.models[usize::from(part.model)];
         facts.insert(format!("model {scope} {model} period={}", part.start.ms()), part.credits_micro.to_string());
     }

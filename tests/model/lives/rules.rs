@@ -4,9 +4,12 @@ use rand::{Rng, seq::IndexedRandom};
 use serde_json::{Value as Json, json};
 
 use super::{
-    AGENTS, Drawer, Limited, SEAT_TYPES, USERS, WORKSPACES,
+    AGENTS, Drawer, Limited, SEAT_TYPES, USERS, Vocabulary, WORKSPACES,
     fields::{Fields, fields},
 };
+
+/// Meters that an account of before does not limit.
+const LATELY_LIMITED: [&str; 4] = ["free_credits_micro", "active_agents", "agents_created", "builders"];
 
 const LIMIT_IDS: [&str; 4] = ["daily", "cap", "spend", "month"];
 
@@ -91,6 +94,9 @@ impl Drawer {
     }
 
     fn meter(&mut self) -> &'static str {
+        if let Some(meter) = self.lately(15, |drawer| drawer.one(&LATELY_LIMITED)) {
+            return meter;
+        }
         let pays_extra = if self.theme.mode.is_empty() { 20 } else { 45 };
         self.weighted(&[
             ("extra_credits_micro", pays_extra),
@@ -101,21 +107,18 @@ impl Drawer {
             ("prepaid_credits_micro", 3),
             ("postpaid_credits_micro", 3),
             ("uncovered_credits_micro", 3),
-            ("free_credits_micro", 2),
             ("adjusted_credits_micro", 2),
             ("runs_started", 5),
             ("runs_completed", 5),
             ("runs_failed", 1),
-            ("active_agents", 2),
-            ("agents_created", 2),
-            ("builders", 2),
             ("output_tokens", 1),
         ])
     }
 
     fn window(&mut self, (_, of): &(&str, String), meter: &str) -> String {
         let is_user = of.starts_with("user") || SEAT_TYPES.contains(&of.as_str());
-        let session = if is_user { 12 } else { 1 };
+        // An account of before counts sessions in every mode.
+        let session = if self.vocabulary == Vocabulary::Old { 0 } else if is_user { 12 } else { 1 };
         let period = if meter == "extra_credits_micro" { 60 } else { 15 };
         let windows =
             [("minute", 8), ("hour", 15), ("day", 25), ("week", 15), ("session", session), ("period", period)];

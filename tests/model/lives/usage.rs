@@ -3,7 +3,7 @@
 use rand::{Rng, seq::IndexedRandom};
 
 use super::{
-    AGENTS, Drawer, USERS, WORKSPACES,
+    AGENTS, Drawer, USERS, Vocabulary, WORKSPACES,
     instants::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
 };
 use crate::life::{EARLY_MS, HORIZON_MS, Use, What};
@@ -36,12 +36,20 @@ impl Drawer {
             user: self.rarely_none(8).map(|()| self.one(&USERS).to_owned()),
             product: self.sometimes(6).map(|()| self.one(&["chat", "code", "desktop"]).to_owned()),
             trigger: self.sometimes(6).map(|()| self.one(&["mail", "schedule"]).to_owned()),
-            model: self.sometimes(5).map(|()| self.one(&["small", "large", "new"]).to_owned()),
+            model: self.model().map(str::to_owned),
             tokens,
             phase,
         };
         self.remembered.uses.push(event.clone());
         self.push(What::Use(event));
+    }
+
+    /// Mostly named; an account of before knows only events that name one.
+    fn model(&mut self) -> Option<&'static str> {
+        match self.vocabulary {
+            Vocabulary::Old => Some(self.weighted(&[("small", 8), ("large", 1), ("new", 1)])),
+            Vocabulary::Whole => self.weighted(&[(Some("small"), 6), (Some("large"), 1), (Some("new"), 1), (None, 2)]),
+        }
     }
 
     fn agent_id(&mut self) -> String {
