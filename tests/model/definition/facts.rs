@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    grants::Moment,
     history::History,
     terms::{Kind, Meter, Scope, Selector},
     windows::Window,
@@ -88,28 +87,27 @@ fn parts(history: &History, facts: &mut Facts) {
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     for one in &history.counted {
         let period = one.starts.period;
-        if one.credits == 0 && !one.others.iter().any(|(meter, count)| is_kept_by_name(*meter) && *count != 0) {
-            continue;
-        }
+        let has = |meter: Meter| {
+            one.credits != 0 || one.others.iter().any(|(counted, count)| *counted == meter && *count != 0)
+        };
+        let (label_counts, model_counts) = (has(Meter::RunsCompleted), has(Meter::InputTokens));
         let mut add = |what: String| *sums.entry(format!("{what} period={period}")).or_default() += one.credits;
         for scope in one.named.scopes() {
             let label = match scope {
                 Scope::Organization | Scope::User(_) => &one.product,
                 Scope::Workspace(_) | Scope::Agent(..) => &one.trigger,
             };
-            if let Some(label) = label {
+            if let Some(label) = label.as_ref().filter(|_| label_counts) {
                 add(format!("part {scope} {}", kept_name(&mut labels, label)));
             }
-            if let Some(model) = one.model.as_ref().filter(|_| scope == Scope::Organization || is_workspace(&scope)) {
+            if let Some(model) =
+                one.model.as_ref().filter(|_| model_counts && (scope == Scope::Organization || is_workspace(&scope)))
+            {
                 add(format!("model {scope} {}", kept_name(&mut models, model)));
             }
         }
     }
     facts.extend(sums.into_iter().map(|(what, sum)| (what, sum.to_string())));
-}
-
-fn is_kept_by_name(meter: Meter) -> bool {
-    matches!(meter, Meter::RunsCompleted | Meter::InputTokens)
 }
 
 fn is_workspace(scope: &Scope) -> bool {
@@ -124,10 +122,9 @@ fn kept_name<'a>(names: &mut BTreeSet<&'a str>, name: &'a str) -> &'a str {
 }
 
 fn pools(history: &History, clock_ms: i64, facts: &mut Facts) {
-    let now = Moment::now(clock_ms);
-    let period = history.calendar.window(Kind::Period, clock_ms);
+    let now = history.moment_of(clock_ms);
     for owner in history.pools.keys() {
-        if let Some(size) = history.pool_size(owner, period, clock_ms, now) {
+        if let Some(size) = history.pool_size(owner, clock_ms, now) {
             let left = history.pool_left(owner, now);
             facts.insert(format!("pool {owner}"), format!("size={size} left={left}"));
         }

@@ -7,18 +7,24 @@ use super::{
 };
 use crate::life::{GRACE_MS, HORIZON_MS};
 
-/// An instant of usage, and when it is recorded. Of what holds now, both are the clock's.
+/// An instant of usage with its period, and when it is recorded. Of what holds now, both are the clock's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     pub time_ms: i64,
     pub at_ms: i64,
     pub is_late: bool,
+    pub period: Span,
 }
 
-impl Moment {
+impl History {
+    /// Usage of an instant, recorded later or then.
+    pub fn moment(&self, time_ms: i64, at_ms: i64, is_late: bool) -> Moment {
+        Moment { time_ms, at_ms, is_late, period: self.calendar.window(Kind::Period, time_ms) }
+    }
+
     /// Usage that came at the clock.
-    pub fn now(clock_ms: i64) -> Self {
-        Self { time_ms: clock_ms, at_ms: clock_ms, is_late: false }
+    pub fn moment_of(&self, clock_ms: i64) -> Moment {
+        self.moment(clock_ms, clock_ms, false)
     }
 }
 
@@ -35,13 +41,13 @@ impl Grant {
     }
 
     /// Whether it pays for usage.
-    fn pays_for(&self, period: i64, moment: Moment) -> bool {
+    fn pays_for(&self, moment: Moment) -> bool {
         let expired = |until: i64| moment.time_ms >= until || moment.at_ms >= until + GRACE_MS;
         let has_expired = match self.is_prepaid {
             true => moment.is_late || self.until_ms.is_some_and(expired),
             // Once its period is over, a purchase pays late charges of that period.
             false => {
-                self.period.start != period
+                self.period.start != moment.period.start
                     || self.until_ms.is_some_and(|until| until < self.period.end && expired(until))
             }
         };
@@ -52,9 +58,8 @@ impl Grant {
 impl History {
     /// The pool of a scope; for usage of a period that is over, the pool that held at its end.
     pub fn pool_of(&self, owner: &Scope, moment: Moment) -> Option<&PoolRule> {
-        let period = self.calendar.window(Kind::Period, moment.time_ms);
-        let is_over = period.end <= moment.at_ms;
-        let held = |rule: &&PoolRule| !is_over || rule.at_ms < period.end;
+        let is_over = moment.period.end <= moment.at_ms;
+        let held = |rule: &&PoolRule| !is_over || rule.at_ms < moment.period.end;
         self.pools.get(owner)?.iter().rfind(held).filter(|rule| rule.included.is_some())
     }
 
@@ -66,22 +71,22 @@ impl History {
     }
 
     /// What is left in the pool: of what it includes, then of its purchases in the order in which they are drawn.
-    pub fn pool_pots(&self, owner: &Scope, period: i64, moment: Moment) -> Vec<(Option<usize>, i64)> {
+    pub fn pool_pots(&self, owner: &Scope, moment: Moment) -> Vec<(Option<usize>, i64)> {
         let Some(included) = self.pool_of(owner, moment).and_then(|pool| pool.included) else { return Vec::new() };
-        let drawn = self.drawn(owner, period, |grant| grant.is_none());
-        let purchases = self.pots(owner, period, moment, false).into_iter().map(|(grant, left)| (Some(grant), left));
+        let drawn = self.drawn(owner, moment.period.start, |grant| grant.is_none());
+        let purchases = self.pots(owner, moment, false).into_iter().map(|(grant, left)| (Some(grant), left));
         [(None, (included - drawn).max(0))].into_iter().chain(purchases).collect()
     }
 
     /// What is left of a prepaid balance, in the order in which it is drawn.
     pub fn prepaid_pots(&self, owner: &Scope, moment: Moment) -> Vec<(usize, i64)> {
-        self.pots(owner, 0, moment, true)
+        self.pots(owner, moment, true)
     }
 
-    fn pots(&self, owner: &Scope, period: i64, moment: Moment, is_prepaid: bool) -> Vec<(usize, i64)> {
+    fn pots(&self, owner: &Scope, moment: Moment, is_prepaid: bool) -> Vec<(usize, i64)> {
         let all = self.grants.iter().enumerate();
         let of_owner = all.filter(|(_, grant)| grant.owner == *owner && grant.is_prepaid == is_prepaid);
-        let mut paying: Vec<_> = of_owner.filter(|(_, grant)| grant.pays_for(period, moment)).collect();
+        let mut paying: Vec<_> = of_owner.filter(|(_, grant)| grant.pays_for(moment)).collect();
         paying.sort_by(|a, b| drawing_order(a.1).cmp(&drawing_order(b.1)));
         paying.into_iter().map(|(place, grant)| (place, grant.amount - self.spent(place))).collect()
     }
@@ -102,8 +107,7 @@ impl History {
 
     /// What a pool has left for usage of a moment.
     pub fn pool_left(&self, owner: &Scope, moment: Moment) -> i64 {
-        let period = self.calendar.window(Kind::Period, moment.time_ms).start;
-        self.pool_pots(owner, period, moment).iter().map(|(_, left)| left).sum()
+        self.pool_pots(owner, moment).iter().map(|(_, left)| left).sum()
     }
 
     /// What a balance has left for usage of a moment.
@@ -120,7 +124,8 @@ impl History {
 
     /// How large a pool is in a period: what it includes, and each purchase that has begun; once it was voided, or ended
     /// before its period, what was spent of it.
-    pub fn pool_size(&self, owner: &Scope, period: Span, now_ms: i64, moment: Moment) -> Option<i64> {
+    pub fn pool_size(&self, owner: &Scope, now_ms: i64, moment: Moment) -> Option<i64> {
+        let period = moment.period;
         let included = self.pool_of(owner, moment)?.included?;
         let purchases = self.purchases_of(owner, period).filter(|(_, grant)| grant.has_begun(now_ms));
         let sizes = purchases.map(|(place, grant)| {

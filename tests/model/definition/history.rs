@@ -70,7 +70,6 @@ pub enum What {
 #[derive(Clone, Debug)]
 pub struct Counted {
     pub what: What,
-    pub at_ms: i64,
     pub time_ms: i64,
     pub named: Named,
     pub starts: Starts,
@@ -291,7 +290,6 @@ pub struct History {
     pub are_requests_off: bool,
     pub digest_hour: i64,
     pub requests: Vec<Request>,
-    pub requests_ever: BTreeSet<String>,
 
     /// Scopes that commands named, and when.
     pub named: Vec<(i64, Scope)>,

@@ -10,7 +10,7 @@
 //! | Time | [`time`], [`windows`], [`due`] |
 //! | Who pays | [`settings`], [`money`], [`limits`], [`grants`], [`credits`] |
 //! | Adjustments and refunds | [`refunds`] |
-//! | Pauses | [`pauses`], [`wants`], [`overshoot`] |
+//! | Pauses | [`pauses`], [`wants`], [`means`], [`overshoot`] |
 //! | Thresholds | [`thresholds`] |
 //! | Periods, statements, late events | [`periods`] |
 //! | Reloads and requests | [`reloads`], [`requests`] |
@@ -25,6 +25,7 @@ mod fields;
 mod grants;
 mod history;
 mod limits;
+mod means;
 mod money;
 mod overshoot;
 mod pauses;

@@ -97,8 +97,8 @@ impl History {
             pay(&mut split.parts, Source::Seat, self.seat_room(user, starts, moment));
         }
         if self.is_on(Source::Pool, user) {
-            let mut cap_room = self.user_cap_room(&owner, user, starts.period, moment);
-            for (grant, left) in self.pool_pots(&owner, starts.period, moment) {
+            let mut cap_room = self.user_cap_room(&owner, user, moment);
+            for (grant, left) in self.pool_pots(&owner, moment) {
                 let micro = pay(&mut split.parts, Source::Pool, left.min(cap_room));
                 cap_room -= micro;
                 split.draws.push(Draw { owner: owner.clone(), source: Source::Pool, grant, micro, is_lost: false });
@@ -154,10 +154,10 @@ impl History {
     }
 
     /// What a pool pays for one user in a period, at most.
-    pub fn user_cap_room(&self, owner: &Scope, user: Option<&str>, period: i64, moment: Moment) -> i64 {
+    pub fn user_cap_room(&self, owner: &Scope, user: Option<&str>, moment: Moment) -> i64 {
         let cap = self.pool_of(owner, moment).and_then(|pool| pool.user_cap);
         let (Some(user), Some(cap)) = (user, cap) else { return i64::MAX };
-        (cap - self.paid(owner, Source::Pool, &Scope::User(user.to_owned()), period)).max(0)
+        (cap - self.paid(owner, Source::Pool, &Scope::User(user.to_owned()), moment.period.start)).max(0)
     }
 
     /// What an owner's pool or balance paid for a scope in a period, less what was given back.

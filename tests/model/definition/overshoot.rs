@@ -2,11 +2,10 @@
 
 use super::{
     Model,
-    grants::Moment,
     history::{Action, Counted, Limit},
+    means::Look,
     money::Split,
     terms::{Kind, Scope, Source},
-    wants::Look,
     windows::Window,
 };
 
@@ -59,7 +58,7 @@ impl Model {
         if uncovered <= 0 {
             return;
         }
-        let moment = Moment { time_ms: one.time_ms, at_ms: self.at_ms, is_late: false };
+        let moment = self.history.moment(one.time_ms, self.at_ms, false);
         let limit = split.rooms.first().filter(|_| split.had_extra);
         let scope = Look::at(&self.history, moment).pauses_for(&one.named, limit.map(|(_, _, scope)| scope));
         let (rule, start) = match limit {

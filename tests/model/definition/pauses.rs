@@ -6,16 +6,20 @@ use super::{
     Model,
     codes::{Code, No, code, sorted},
     fields::Fields,
-    grants::Moment,
     history::{Action, History},
+    means::Look,
     terms::{Kind, Meter, Scope},
-    wants::Look,
 };
 
 /// Why a scope is paused at a moment of the clock: the empty set where it runs.
 pub fn causes(history: &History, scope: &Scope, clock_ms: i64) -> BTreeSet<String> {
-    let mut causes = limits_reached(history, scope, clock_ms);
-    causes.extend(Look::new(history, clock_ms).wants(scope));
+    causes_at(&Look::new(history, clock_ms), scope)
+}
+
+fn causes_at(look: &Look<'_>, scope: &Scope) -> BTreeSet<String> {
+    let history = look.history;
+    let mut causes = limits_reached(look, scope);
+    causes.extend(look.wants(scope));
     if history.free_phase.contains(scope) {
         causes.insert("free_phase".to_owned());
     }
@@ -27,13 +31,13 @@ pub fn causes(history: &History, scope: &Scope, clock_ms: i64) -> BTreeSet<Strin
 
 /// Limits whose cap is reached in the window that runs. Those on extra credits do not stop what others pay: they are
 /// wants of money.
-fn limits_reached(history: &History, scope: &Scope, clock_ms: i64) -> BTreeSet<String> {
-    let mut causes = BTreeSet::new();
+fn limits_reached(look: &Look<'_>, scope: &Scope) -> BTreeSet<String> {
+    let (history, mut causes) = (look.history, BTreeSet::new());
     let user = match scope {
         Scope::User(user) => Some(user.as_str()),
         _ => None,
     };
-    let starts = history.starts_now(clock_ms, user);
+    let starts = look.starts_for(user);
     let pauses = |limit: &&super::history::Limit| limit.action == Action::Pause && limit.meter != Meter::ExtraCredits;
     for limit in history.limits_of(scope).into_iter().filter(pauses) {
         let Some(cap) = limit.cap else { continue };
@@ -92,8 +96,10 @@ impl History {
 impl Model {
     /// Tells of each scope whose causes are others than were told last.
     pub fn tell_pauses(&mut self) {
-        for scope in self.history.concerned(self.clock_ms) {
-            let causes = causes(&self.history, &scope, self.clock_ms);
+        let look = Look::new(&self.history, self.clock_ms);
+        let scopes = self.history.concerned(self.clock_ms).into_iter();
+        let all: Vec<_> = scopes.map(|scope| (causes_at(&look, &scope), scope)).collect();
+        for (causes, scope) in all {
             let before = self.history.causes.get(&scope).cloned().unwrap_or_default();
             if causes == before {
                 continue;
@@ -146,7 +152,7 @@ impl Model {
 
     /// Credits came to an owner: its agents of the free phase go on, however little it is.
     pub fn end_free_phase_of(&mut self, owner: &Scope) {
-        let now = Moment::now(self.clock_ms);
+        let now = self.history.moment_of(self.clock_ms);
         let history = &self.history;
         let kept = history.free_phase.iter().filter(|agent| history.owner_at(agent.workspace(), now) != *owner);
         self.history.free_phase = kept.cloned().collect();

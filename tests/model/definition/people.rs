@@ -159,7 +159,6 @@ impl Model {
         let named = Named { workspace, agent: Some(agent), user: Some(creator) };
         self.history.counted.push(Counted {
             what: What::Registration,
-            at_ms: self.at_ms,
             time_ms: self.at_ms,
             starts: self.history.starts(self.at_ms),
             named,

@@ -44,6 +44,8 @@ pub enum Price {
     Credits(i64),
     /// Counted without a price.
     Unpriced,
+    /// More than can be counted.
+    TooMuch,
     Rejected,
 }
 
@@ -65,7 +67,7 @@ impl History {
             (None, UnknownModel::Reject) => return Price::Rejected,
         };
         let exact = i128::from(tokens) * i128::from(price);
-        Price::Credits(i64::try_from((exact + PER_MICRO / 2) / PER_MICRO).expect("amounts are bounded"))
+        i64::try_from((exact + PER_MICRO / 2) / PER_MICRO).map_or(Price::TooMuch, Price::Credits)
     }
 
     /// The fee of a completed run.

@@ -174,7 +174,6 @@ impl Model {
         };
         let counted = Counted {
             what: What::Adjustment,
-            at_ms: self.at_ms,
             time_ms,
             named,
             starts,
@@ -220,7 +219,7 @@ impl Model {
         if paid < asked {
             return Err(code("refund_exceeds_paid").with("asked_micro", asked).with("paid_micro", paid).refused());
         }
-        let now = Moment::now(self.clock_ms);
+        let now = self.history.moment_of(self.clock_ms);
         let given = self.history.give_back(named, period, asked, now);
         let given =
             given.map_err(|Unclear(owners)| code("refund_owner_unclear").with("owners", sorted(owners)).refused())?;

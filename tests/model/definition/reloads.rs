@@ -60,7 +60,7 @@ impl Model {
 
     fn ask_for_reload(&mut self, owner: &Scope, rule: &AutoReload, now_ms: i64) {
         let history = &self.history;
-        let now = Moment::now(now_ms);
+        let now = history.moment_of(now_ms);
         let balance = history.balance(owner, now);
         if balance > rule.below {
             self.history.blocked.retain(|(blocked, _)| blocked != owner);

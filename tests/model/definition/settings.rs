@@ -11,6 +11,9 @@ use super::{
 };
 use crate::life::DELAY_MS;
 
+/// How often time zone or anchor may be said.
+const ZONES_MOST: usize = 64;
+
 impl Model {
     /// `set_organization`
     pub fn set_organization(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
@@ -21,6 +24,9 @@ impl Model {
         if !has_used {
             self.history.calendar.begin_with(tz, anchor);
             return Ok(Vec::new());
+        }
+        if self.history.calendar.changes() >= ZONES_MOST {
+            return Err(code("too_many_time_zones").with("most", ZONES_MOST).refused());
         }
         let at = self.at_ms + DELAY_MS;
         self.history.calendar.change(at, tz, anchor);

@@ -255,8 +255,9 @@ const CHANGED: [(&str, &[&str]); 11] = [
 
 #[test]
 fn the_model_plays_scenarios() {
-    let here = format!("{}/tests/scenarios", env!("CARGO_MANIFEST_DIR"));
-    let folders = std::env::var("SCENARIOS").unwrap_or(here);
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let own = format!("{tests}/scenarios,{tests}/model/definition/scenarios");
+    let folders = std::env::var("SCENARIOS").unwrap_or(own);
     let mut failed = Vec::new();
     for file in folders.split(',').flat_map(|folder| files(Path::new(folder))) {
         let text = std::fs::read_to_string(&file).expect("a scenario can be read");

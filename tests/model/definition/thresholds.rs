@@ -39,9 +39,9 @@ impl Reached<'_> {
 impl History {
     /// What a pool's revision consists of: the record that set what it includes, and each purchase of the period that has
     /// begun, has ended within it with something left, or was voided.
-    fn pool_revision(&self, owner: &Scope, period: Span, now_ms: i64, moment: Moment) -> String {
+    fn pool_revision(&self, owner: &Scope, now_ms: i64, moment: Moment) -> String {
         let mut revision = self.pool_of(owner, moment).map_or_else(String::new, |pool| pool.revision.clone());
-        for (_, grant) in self.purchases_of(owner, period).filter(|(_, grant)| grant.has_begun(now_ms)) {
+        for (_, grant) in self.purchases_of(owner, moment.period).filter(|(_, grant)| grant.has_begun(now_ms)) {
             let state = if grant.voided_ms.is_some() {
                 " void"
             } else if grant.has_lost {
@@ -128,16 +128,16 @@ impl Model {
 
     fn tell_of_pool(&mut self, one: &Counted, owner: &Scope) {
         let history = &self.history;
-        let period = history.calendar.window(Kind::Period, one.time_ms);
-        let moment = Moment { time_ms: one.time_ms, at_ms: self.at_ms, is_late: false };
+        let moment = history.moment(one.time_ms, self.at_ms, false);
+        let period = moment.period;
         let now_ms = self.clock_ms;
         let Some(pool) = history.pool_of(owner, moment) else { return };
-        let cap = history.pool_size(owner, period, now_ms, moment).expect("it has a pool");
+        let cap = history.pool_size(owner, now_ms, moment).expect("it has a pool");
         if cap == 0 || period.end + HORIZON_MS <= self.at_ms {
             return;
         }
         let used = history.drawn(owner, period.start, |_| true);
-        let revision = history.pool_revision(owner, period, now_ms, moment);
+        let revision = history.pool_revision(owner, now_ms, moment);
         let shares = &pool.shares.clone();
         self.tell_each(&Reached { scope: owner, limit: None, window: period.start, shares, used, cap, revision });
     }
@@ -169,12 +169,12 @@ impl Model {
     /// What a pool tells when it is set, or when what was granted changes. A pool of nothing is told only when it is set.
     pub fn tell_pool_changed(&mut self, owner: &Scope, now_ms: i64, is_being_set: bool) {
         let history = &self.history;
-        let period = history.calendar.window(Kind::Period, now_ms);
-        let moment = Moment::now(now_ms);
+        let moment = history.moment_of(now_ms);
+        let period = moment.period;
         let Some(pool) = history.pool_of(owner, moment) else { return };
-        let cap = history.pool_size(owner, period, now_ms, moment).expect("it has a pool");
+        let cap = history.pool_size(owner, now_ms, moment).expect("it has a pool");
         let used = history.drawn(owner, period.start, |_| true);
-        let revision = history.pool_revision(owner, period, now_ms, moment);
+        let revision = history.pool_revision(owner, now_ms, moment);
         let shares = &pool.shares.clone();
         let reached = Reached { scope: owner, limit: None, window: period.start, shares, used, cap, revision };
         self.tell_highest(&reached, cap > 0 || is_being_set);

@@ -35,6 +35,8 @@ pub struct Zone {
 #[derive(Clone, Debug)]
 pub struct Calendar {
     zones: Vec<Zone>,
+    /// Whether the first of them was said.
+    is_said: bool,
 }
 
 /// A stretch of time whose windows of one kind are cut by one zone.
@@ -47,7 +49,7 @@ impl Default for Calendar {
     /// Without any record the zone is UTC and the anchor the first of a month.
     fn default() -> Self {
         let anchor = jiff::civil::date(2026, 1, 1);
-        Self { zones: vec![Zone { from_ms: i64::MIN, tz: TimeZone::UTC, anchor }] }
+        Self { zones: vec![Zone { from_ms: i64::MIN, tz: TimeZone::UTC, anchor }], is_said: false }
     }
 }
 
@@ -55,11 +57,17 @@ impl Calendar {
     /// A zone that is said before the first use holds from the beginning.
     pub fn begin_with(&mut self, tz: TimeZone, anchor: Date) {
         self.zones = vec![Zone { from_ms: i64::MIN, tz, anchor }];
+        self.is_said = true;
     }
 
     /// A zone that is said later holds from an instant on.
     pub fn change(&mut self, from_ms: i64, tz: TimeZone, anchor: Date) {
         self.zones.push(Zone { from_ms, tz, anchor });
+    }
+
+    /// How many zones were said; the one that holds without any record was not.
+    pub fn changes(&self) -> usize {
+        self.zones.len() - usize::from(!self.is_said)
     }
 
     /// The window of a kind that contains an instant. Sessions are of users, and not cut by the calendar.

@@ -2,7 +2,6 @@
 
 use super::{
     Model,
-    grants::Moment,
     history::{Counted, What},
     prices::Price,
     terms::{Meter, Named, Scope},
@@ -26,11 +25,13 @@ impl Model {
             let is_copy = *known == Use { time_ms: known.time_ms, ..event.clone() };
             return if is_copy { () } else { self.dead_letter("id_reused") };
         }
-        let Some((credits, others)) = self.measure(event) else { return self.dead_letter("unknown_model") };
+        let (credits, others) = match self.measure(event) {
+            Ok(measured) => measured,
+            Err(reason) => return self.dead_letter(reason),
+        };
         let named = Named { workspace: event.workspace.clone(), agent: event.agent.clone(), user: event.user.clone() };
         let counted = Counted {
             what: What::Usage,
-            at_ms: self.at_ms,
             time_ms: event.time_ms,
             starts: self.history.starts_of_usage(event.time_ms, event.user.as_deref()),
             named,
@@ -49,16 +50,17 @@ impl Model {
         self.charge(counted);
     }
 
-    /// What an event costs, and what is counted beside credits; `None` if its card rejects its model.
-    fn measure(&self, event: &Use) -> Option<(i64, Vec<(Meter, i64)>)> {
+    /// What an event costs, and what is counted beside credits; or why it never counts.
+    fn measure(&self, event: &Use) -> Result<(i64, Vec<(Meter, i64)>), &'static str> {
         let (time_ms, at_ms) = (event.time_ms, self.at_ms);
         if let Some(tokens) = event.tokens {
             let model = event.model.as_deref().unwrap_or(MODEL);
             let counted = (Meter::InputTokens, tokens);
             return match self.history.price_of_tokens(model, tokens, time_ms, at_ms) {
-                Price::Credits(credits) => Some((credits, vec![counted])),
-                Price::Unpriced => Some((0, vec![counted, (Meter::UnpricedTokens, tokens)])),
-                Price::Rejected => None,
+                Price::Credits(credits) => Ok((credits, vec![counted])),
+                Price::Unpriced => Ok((0, vec![counted, (Meter::UnpricedTokens, tokens)])),
+                Price::Rejected => Err("unknown_model"),
+                Price::TooMuch => Err("overflow"),
             };
         }
         let meter = match event.phase.as_str() {
@@ -68,7 +70,7 @@ impl Model {
             _ => Meter::RunsCancelled,
         };
         let fee = if meter == Meter::RunsCompleted { self.history.fee_of_run(time_ms, at_ms) } else { 0 };
-        Some((fee, vec![(meter, 1)]))
+        Ok((fee, vec![(meter, 1)]))
     }
 
     /// Whether a charge would take a count of the organization beyond what can be counted.
@@ -82,7 +84,7 @@ impl Model {
     /// Charges usage, or an adjustment above zero: splits it, counts it, and tells what follows.
     pub fn charge(&mut self, mut counted: Counted) -> [i64; 6] {
         let is_late = self.history.is_late(counted.time_ms, self.at_ms);
-        let moment = Moment { time_ms: counted.time_ms, at_ms: self.at_ms, is_late };
+        let moment = self.history.moment(counted.time_ms, self.at_ms, is_late);
         let split = self.history.split(&counted.named, &counted.starts, moment, counted.credits);
         (counted.parts, counted.draws) = (split.parts, split.draws.clone());
         let place = self.history.counted.len();

@@ -170,17 +170,22 @@ impl History {
 
     /// The windows of a refund: of the sessions, the kept one that contains its instant.
     pub fn starts_of_refund(&self, time_ms: i64, user: Option<&str>) -> Starts {
+        Starts { session: self.kept_session(time_ms, user), ..self.starts(time_ms) }
+    }
+
+    fn kept_session(&self, time_ms: i64, user: Option<&str>) -> Option<Session> {
         let contains = |start: &i64| *start <= time_ms && time_ms < *start + SESSION_MS;
-        let start = user.and_then(|user| self.sessions(user).into_iter().find(contains));
-        let session = start.map(|start| Session { start, is_kept: true });
-        Starts { session, ..self.starts(time_ms) }
+        let start = self.sessions(user?).into_iter().find(contains)?;
+        Some(Session { start, is_kept: true })
+    }
+
+    /// The session of a user that runs at the clock, in the modes with seats.
+    pub fn running_session(&self, clock_ms: i64, user: Option<&str>) -> Option<Session> {
+        self.kept_session(clock_ms, user.filter(|_| self.has_seats()))
     }
 
     /// The windows that run at the clock, with the session of a user, if one runs.
     pub fn starts_now(&self, clock_ms: i64, user: Option<&str>) -> Starts {
-        match self.has_seats() {
-            true => self.starts_of_refund(clock_ms, user),
-            false => self.starts(clock_ms),
-        }
+        Starts { session: self.running_session(clock_ms, user), ..self.starts(clock_ms) }
     }
 }
