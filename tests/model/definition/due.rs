@@ -49,6 +49,6 @@ impl Model {
     /// The next digest, if something is pending.
     fn digest_after(&self) -> Option<i64> {
         let oldest = self.history.requests.iter().map(|request| request.since_ms).min()?;
-        Some(self.history.next_digest(self.history.served_ms.max(oldest)))
+        Some(self.history.next_digest(self.history.served_ms.max(self.history.digest_ms).max(oldest)))
     }
 }

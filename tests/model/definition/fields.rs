@@ -19,7 +19,7 @@ impl Fields<'_> {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
-    /// A text, if it is there. Lives write numbers where a text is meant, for ids of digits.
+    /// A text, if it is there.
     pub fn text(&self, name: &str) -> Result<Option<String>, No> {
         match self.get(name) {
             None => Ok(None),

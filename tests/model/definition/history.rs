@@ -276,6 +276,8 @@ pub struct History {
     pub consents: BTreeSet<String>,
     pub free_until: Option<i64>,
     pub limits: Vec<Limit>,
+    /// Limits per minute that ended: for whom, and from and until when.
+    pub minutes: Vec<(Selector, usize, usize)>,
     pub pools: BTreeMap<Scope, Vec<PoolRule>>,
     pub grants: Vec<Grant>,
     pub seat_types: BTreeMap<String, SeatType>,
@@ -290,6 +292,8 @@ pub struct History {
     pub are_requests_off: bool,
     pub digest_hour: i64,
     pub requests: Vec<Request>,
+    /// After a silence one digest is sent for all.
+    pub digest_ms: i64,
 
     /// Scopes that commands named, and when.
     pub named: Vec<(i64, Scope)>,
@@ -312,7 +316,7 @@ pub struct History {
 impl History {
     /// An organization of which nothing is known.
     pub fn new() -> Self {
-        Self { digest_hour: 9, served_ms: i64::MIN, ..Self::default() }
+        Self { digest_hour: 9, digest_ms: i64::MIN, served_ms: i64::MIN, ..Self::default() }
     }
 
     /// The windows of an instant, without a session.

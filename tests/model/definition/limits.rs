@@ -5,7 +5,7 @@ use super::{
     codes::{Code, No, code, list},
     fields::Fields,
     history::{Action, History, Limit},
-    terms::{Kind, Meter, Scope, ScopeKind, Selector, named},
+    terms::{Kind, Meter, Scope, ScopeKind, Selector, Source, named},
 };
 
 /// How many limits one scope, and how many rules for many an organization has at most.
@@ -14,13 +14,15 @@ const SHARES_MOST: usize = 16;
 const PERCENT_MOST: i64 = 1_000;
 
 impl Limit {
-    /// The narrower a limit, the smaller: user, seat type, agent, workspace, organization.
-    pub fn width(&self) -> u8 {
-        match &self.selector {
-            Selector::One(scope) => scope.kind().width(),
-            Selector::Every(kind) => kind.width(),
-            Selector::Seat(_) => 1,
-        }
+    /// The narrower a limit, the smaller: user, seat type, agent, workspace, organization; of one breadth the scope's own
+    /// before those for many, then by id.
+    pub fn breadth(&self) -> (u8, bool, &str) {
+        let (width, is_for_many) = match &self.selector {
+            Selector::One(scope) => (scope.kind().width(), false),
+            Selector::Every(kind) => (kind.width(), true),
+            Selector::Seat(_) => (1, true),
+        };
+        (width, is_for_many, &self.id)
     }
 
     /// `SELECTOR ID`.
@@ -44,6 +46,31 @@ impl History {
         });
         let for_many: Vec<&Limit> = for_many.filter(|limit| !yields(limit)).collect();
         own.into_iter().chain(for_many).collect()
+    }
+
+    /// A limit per minute ends here, or goes on under another cap.
+    fn note_minutes(&mut self, limit: &Limit) {
+        if limit.window == Kind::Minute {
+            let until = self.counted.len();
+            self.minutes.push((limit.selector.clone(), limit.since.place, until));
+        }
+    }
+
+    /// Since when the minutes of a scope are counted: since limits per minute bind it without a gap. `None` where none does.
+    pub fn minutes_since(&self, scope: &Scope) -> Option<usize> {
+        let bind = self.limits_of(scope).into_iter().filter(|limit| limit.window == Kind::Minute);
+        let mut since = bind.map(|limit| limit.since.place).min()?;
+        let bound = |selector: &Selector| match selector {
+            Selector::One(one) => one == scope,
+            Selector::Every(kind) => *kind == scope.kind(),
+            Selector::Seat(seat) => self.seat_of(scope) == Some(seat),
+        };
+        for (_, from, until) in self.minutes.iter().rev().filter(|(selector, ..)| bound(selector)) {
+            if *until >= since {
+                since = since.min(*from);
+            }
+        }
+        Some(since)
     }
 
     fn seat_of(&self, scope: &Scope) -> Option<&String> {
@@ -123,7 +150,8 @@ impl Model {
         let cap = fields.cap("cap")?;
         let shares = shares(fields)?;
         let yields_to_own = fields.flag("yields_to_own")?.unwrap_or(false);
-        if meter == Meter::AdjustedCredits {
+        if matches!(meter, Meter::PaidBy(Source::Free) | Meter::AdjustedCredits | Meter::ActiveAgents | Meter::Builders)
+        {
             return Err(code("meter_cannot_be_limited").with("meter", meter.name()).refused());
         }
         if window == Kind::Session && !has_sessions(&selector) {
@@ -173,6 +201,9 @@ impl Model {
             Selector::Every(_) | Selector::Seat(_) => {}
         }
         let before = self.history.limit(&limit.selector, &limit.id).map(|place| self.history.limits.remove(place));
+        if let Some(before) = &before {
+            self.history.note_minutes(before);
+        }
         let same = before.filter(|before| before.meter == limit.meter && before.window == limit.window);
         if let Some(before) = &same {
             limit.since = before.since;
@@ -199,7 +230,8 @@ impl Model {
         if let Selector::One(scope) = &selector {
             self.name(scope.clone());
         }
-        self.history.limits.remove(place);
+        let removed = self.history.limits.remove(place);
+        self.history.note_minutes(&removed);
         Ok(Vec::new())
     }
 }

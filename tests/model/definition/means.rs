@@ -142,7 +142,7 @@ impl<'a> Look<'a> {
                 }
             }
         }
-        tight.sort_by_key(|(limit, _)| (limit.width(), limit.id.clone()));
+        tight.sort_by(|(one, _), (other, _)| one.breadth().cmp(&other.breadth()));
         tight
     }
 

@@ -133,16 +133,16 @@ impl Model {
         self.history.named.push((self.at_ms, scope));
     }
 
-    /// Hears a control record: once, and not when it could not be told from a resend.
+    /// Hears a control record: once, however old its copy is; and not when it could not be told from a copy.
     fn hear(&mut self, actor: &str, id: &str, time_ms: i64, command: &str, fields: &Map<String, Json>) {
+        if self.history.records.contains(&(id.to_owned(), time_ms)) {
+            return;
+        }
         if time_ms < self.at_ms - HORIZON_MS {
             return self.dead_letter("too_late");
         }
         if time_ms > self.at_ms + EARLY_MS {
             return self.dead_letter("too_early");
-        }
-        if self.history.records.contains(&(id.to_owned(), time_ms)) {
-            return;
         }
         actor.clone_into(&mut self.actor);
         let identity = format!("journal|{id}|{time_ms}");
@@ -188,6 +188,7 @@ impl Model {
             "set_agent_creation" => self.set_agent_creation(fields),
             "register_workspace" => self.register_workspace(fields),
             "register_agent" => self.register_agent(fields),
+            "set_reserved" => Self::set_reserved(fields),
             "set_plan" => self.set_plan(fields),
             "set_rate_card" => self.set_rate_card(fields),
             "set_unit" => self.set_unit(fields),

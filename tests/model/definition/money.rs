@@ -178,19 +178,25 @@ impl History {
                 }
             }
         }
-        rooms.sort_by_key(|(room, limit, _)| (*room, limit.width(), limit.id.clone()));
+        rooms.sort_by(|(a, one, _), (b, other, _)| (a, one.breadth()).cmp(&(b, other.breadth())));
         rooms
     }
 
-    /// What a scope used of what a limit counts. A limit per minute counts from its record on; one per session counts
-    /// nothing in modes without seats.
+    /// What a scope used of what a limit counts.
     pub fn used(&self, limit: &Limit, scope: &Scope, starts: &Starts) -> i64 {
-        let since = if limit.window == Kind::Minute { limit.since.place } else { 0 };
-        if limit.window == Kind::Session && !self.has_seats() {
-            return 0;
-        }
         let start = starts.of(limit.window);
-        start.map_or(0, |start| self.window_since(scope, limit.window, start, since).get(limit.meter))
+        start.map_or(0, |start| self.used_until(limit, scope, start, self.counted.len()))
+    }
+
+    /// The same in one window, before a place of the history. Minutes are counted while a limit per minute binds the scope;
+    /// sessions are not in modes without seats.
+    pub fn used_until(&self, limit: &Limit, scope: &Scope, start: i64, place: usize) -> i64 {
+        let since = match limit.window {
+            Kind::Session if !self.has_seats() => return 0,
+            Kind::Minute => self.minutes_since(scope).unwrap_or(limit.since.place),
+            _ => 0,
+        };
+        self.window_between(scope, limit.window, start, since, place).get(limit.meter)
     }
 }
 

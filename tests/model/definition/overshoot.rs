@@ -5,8 +5,7 @@ use super::{
     history::{Action, Counted, Limit},
     means::Look,
     money::Split,
-    terms::{Kind, Scope, Source},
-    windows::Window,
+    terms::{Scope, Source},
 };
 
 impl Model {
@@ -27,28 +26,15 @@ impl Model {
     /// Of a limit: what of one event passes the cap, in windows that had not ended when it was set.
     fn book_over_limit(&mut self, one: &Counted, place: usize, scope: &Scope, limit: &Limit) {
         let (Some(cap), Some(start)) = (limit.cap, one.starts.of(limit.window)) else { return };
-        let has_no_sessions = limit.window == Kind::Session && !self.history.has_seats();
-        let was_over =
-            limit.window != Kind::Session && self.history.calendar.window(limit.window, start).end <= limit.since.at_ms;
-        if has_no_sessions || was_over {
+        let ended = |end: i64| end <= limit.since.at_ms || !self.history.is_kept(limit.window, end, self.at_ms);
+        if self.history.window_of(limit.window, &one.starts).is_none_or(|window| ended(window.end)) {
             return;
         }
-        let over = self.history.used(limit, scope, &one.starts) - cap.max(self.used_before(place, scope, limit, start));
+        let over =
+            self.history.used(limit, scope, &one.starts) - cap.max(self.history.used_until(limit, scope, start, place));
         if over > 0 {
             self.history.overshoots.push((scope.clone(), format!("limit {}", limit.name()), start, over));
         }
-    }
-
-    /// What a limit had counted before something.
-    fn used_before(&self, place: usize, scope: &Scope, limit: &Limit, start: i64) -> i64 {
-        let since = if limit.window == Kind::Minute { limit.since.place.min(place) } else { 0 };
-        let mut window = Window::default();
-        for one in &self.history.counted[since..place] {
-            if one.starts.of(limit.window) == Some(start) && one.concerns(scope) {
-                window.add(one, scope, limit.window);
-            }
-        }
-        window.get(limit.meter)
     }
 
     /// Of money: what was uncovered, for the scope that pauses for it; on the limit on extra credits that left least, or on

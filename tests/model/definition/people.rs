@@ -112,6 +112,12 @@ impl Model {
                 return Err(no.with("most", CREATORS_MOST).refused());
             }
             "named" => Creators::Named(members.clone()),
+            // The rule of the organization holds in the workspace again.
+            "inherit" if workspace.is_some() => {
+                self.name(Scope::Workspace(workspace.clone().expect("it is named")));
+                self.history.creation.remove(&workspace);
+                return Ok(Vec::new());
+            }
             _ => return Err(No::Unreadable),
         };
         if let Creators::Named(members) = &creators {
@@ -122,6 +128,13 @@ impl Model {
         }
         self.history.creation.insert(workspace, creators);
         Ok(Vec::new())
+    }
+
+    /// `set_reserved`: roles are the API's; the account only keeps the list.
+    pub fn set_reserved(fields: &Fields) -> Result<Vec<Code>, No> {
+        let known = |control: &String| ["buying", "pool", "agent_creation"].contains(&control.as_str());
+        let controls = fields.texts("controls")?;
+        if controls.iter().all(known) { Ok(Vec::new()) } else { Err(No::Unreadable) }
     }
 
     /// `register_workspace`

@@ -174,10 +174,6 @@ impl Model {
         let owner = fields.owner()?;
         let identity = fields.id("reload_id")?;
         self.pool_exists(&owner)?;
-        let asked = |reload: &Reload| reload.owner == owner && reload.identity == identity;
-        if !self.history.reloads.iter().any(asked) {
-            return Err(code("reload_unknown").with("scope", owner).with("reload_id", identity).refused());
-        }
         if self.answer_reload(&owner, &identity, Outcome::Refused).is_some() {
             return Err(code("reload_closed").with("reload_id", identity).refused());
         }

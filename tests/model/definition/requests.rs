@@ -44,6 +44,7 @@ impl Model {
         if !self.history.requests.is_empty() {
             let pending: Vec<&String> = self.history.requests.iter().map(|request| &request.id).collect();
             self.say(format!("digest {}", list(&pending)), format!("digest|{instant}"));
+            self.history.digest_ms = self.clock_ms;
         }
     }
 

@@ -65,9 +65,6 @@ impl Model {
             let no = code("mode_has_no_source").with("mode", self.mode_name());
             return Err(no.with("source", name).refused());
         }
-        if self.history.is_extra_off && on == Some(true) && matches!(source, Source::Prepaid | Source::Postpaid) {
-            return Err(code("extra_usage_switched_off").with("source", name).refused());
-        }
         match user {
             None => set(&mut self.history.sources, source, on),
             Some(user) => {

@@ -7,9 +7,13 @@ use super::{
     grants::Moment,
     history::{Action, Counted, History, Limit, Starts, ToldShare},
     terms::{Kind, Scope, Selector, Source},
-    time::{SESSION_MS, Span},
+    time::{DAY_MS, MINUTE_MS, SESSION_MS, Span},
 };
 use crate::life::HORIZON_MS;
+
+/// How long minutes, and hours and days, are kept after their end.
+const MINUTES_KEPT_MS: i64 = 10 * MINUTE_MS;
+const DAYS_KEPT_MS: i64 = 35 * DAY_MS;
 
 /// A ceiling of a scope in one window, and how much of it is used.
 struct Reached<'a> {
@@ -55,12 +59,22 @@ impl History {
     }
 
     /// The window of a limit that contains usage; `None` for a session of its own.
-    fn window_of(&self, kind: Kind, starts: &Starts) -> Option<Span> {
+    pub fn window_of(&self, kind: Kind, starts: &Starts) -> Option<Span> {
         let start = starts.of(kind)?;
         Some(match kind {
             Kind::Session => Span { start, end: start + SESSION_MS },
             _ => self.calendar.window(kind, start),
         })
+    }
+
+    /// Whether a window that ends at an instant is still kept. Of sessions only those that are kept have a window.
+    pub fn is_kept(&self, kind: Kind, end: i64, at_ms: i64) -> bool {
+        match kind {
+            Kind::Minute => at_ms < end + MINUTES_KEPT_MS,
+            Kind::Hour | Kind::Day => at_ms < end + DAYS_KEPT_MS,
+            Kind::Week => self.calendar.window(kind, at_ms).start <= end,
+            Kind::Period | Kind::Session => true,
+        }
     }
 
     /// Windows of a limit that have not ended: that of an instant, and those in which the scope used something.
@@ -110,7 +124,10 @@ impl Model {
         let Some(window) = self.history.window_of(limit.window, &one.starts) else { return };
         let Some(cap) = limit.cap.filter(|cap| *cap > 0) else { return };
         let was_over = window.end <= limit.revised_ms || window.end + HORIZON_MS <= self.at_ms;
-        if was_over || (limit.window == Kind::Session && !self.history.has_seats()) {
+        if was_over
+            || !self.history.is_kept(limit.window, window.end, self.at_ms)
+            || (limit.window == Kind::Session && !self.history.has_seats())
+        {
             return;
         }
         let used = self.history.used(limit, scope, &one.starts);
@@ -156,8 +173,7 @@ impl Model {
                 continue;
             }
             for window in self.history.open_windows(limit, &scope, self.at_ms) {
-                let since = if limit.window == Kind::Minute { limit.since.place } else { 0 };
-                let used = self.history.window_since(&scope, limit.window, window, since).get(limit.meter);
+                let used = self.history.used_until(limit, &scope, window, self.history.counted.len());
                 let revision = limit.revision.clone();
                 let (scope, shares) = (&scope, &limit.shares);
                 let reached = Reached { scope, limit: Some(limit), window, shares, used, cap, revision };

@@ -91,10 +91,10 @@ impl<'a> Window<'a> {
 }
 
 impl History {
-    /// A window of a scope, from something on.
-    pub fn window_since(&self, scope: &Scope, kind: Kind, start: i64, since: usize) -> Window<'_> {
+    /// A window of a scope, as far as it was counted between two places of the history.
+    pub fn window_between(&self, scope: &Scope, kind: Kind, start: i64, since: usize, until: usize) -> Window<'_> {
         let mut window = Window::default();
-        for one in self.counted.iter().skip(since) {
+        for one in self.counted.iter().take(until).skip(since) {
             if one.starts.of(kind) == Some(start) && one.concerns(scope) {
                 window.add(one, scope, kind);
             }
@@ -104,7 +104,7 @@ impl History {
 
     /// A window of a scope.
     pub fn window(&self, scope: &Scope, kind: Kind, start: i64) -> Window<'_> {
-        self.window_since(scope, kind, start, 0)
+        self.window_between(scope, kind, start, 0, self.counted.len())
     }
 
     /// What a seat was charged in a window: what it paid; and of what was charged before the seat or its allowance began,
