@@ -48,6 +48,21 @@ pub enum View {
     Dropped,
 }
 
+impl View {
+    /// For who reads a failure.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Self {
+        if name == "dropped" { Self::Dropped } else { Self::Kept }
+    }
+}
+
 /// An account, and what it said.
 pub struct Real {
     view: View,
@@ -97,7 +112,7 @@ impl Real {
     }
 
     /// What is stored.
-    pub fn facts(&mut self, clock_ms: i64) -> Facts {
+    pub fn facts(&mut self, clock_ms: i64) -> &Facts {
         self.stored.facts(&self.ledger, clock_ms)
     }
 

@@ -17,8 +17,14 @@ use crate::{
 /// A life goes on past so many differences.
 const DIFFERENCES_MAX: usize = 40;
 
+/// So many steps may belong to the beginning of a life.
+const OPENING: usize = 16;
+
+/// Of each kind so many lives are shown.
+const SHOWN_MAX: usize = 8;
+
 /// A failing life is made shorter for so long.
-const SHRINK_MAX: Duration = Duration::from_millis(1_500);
+const SHRINK_MAX: Duration = Duration::from_millis(700);
 
 /// One kind that was found.
 #[derive(Default)]
@@ -27,8 +33,8 @@ pub struct FoundKind {
     times: usize,
     /// In the step of this number, counted over all lives, and in which life.
     first: (usize, u64),
-    /// What remained of that life.
-    short: String,
+    /// What remained of some of these lives.
+    shorts: Vec<String>,
 }
 
 /// All kinds that were found.
@@ -51,10 +57,7 @@ impl Hunt {
                 difference,
             };
             let at = failing.places.last().copied().unwrap_or(0);
-            let short = shrink(failing, SHRINK_MAX, |steps| {
-                let lived = play::live(steps, &run.masks);
-                lived.difference.map(|difference| (lived.steps, difference))
-            });
+            let short = shrink(failing, SHRINK_MAX, &run.masks);
             let culprit = culprit(&short);
             places.retain(|place| *place != culprit);
             let name = kinds::of(&short).map_or_else(|| format!("? {}", kind_of(&short.difference)), str::to_owned);
@@ -67,7 +70,9 @@ impl Hunt {
         found.times += 1;
         if found.times == 1 || first < found.first {
             found.first = first;
-            found.short = script::scenario(short);
+        }
+        if found.shorts.len() < SHOWN_MAX {
+            found.shorts.push(format!("# life {}\n{}", first.1, script::scenario(short)));
         }
     }
 
@@ -81,18 +86,23 @@ impl Hunt {
             let _ = writeln!(table, "       -         -  {name}");
         }
         for (name, found) in &self.kinds {
-            let _ = writeln!(table, "\n## {name} (life {})\n{}", found.first.1, found.short);
+            let _ = writeln!(table, "\n## {name}\n{}", found.shorts.join("\n"));
         }
         table
     }
 }
 
-/// The step that is left out: the last command that is no price and no mode; else the last step.
+/// The step that is left out: the last command, but for those of the beginning that say what is used and how it is paid;
+/// else the last usage.
 fn culprit(short: &Failing) -> usize {
-    let is_command = |step: &Step| match &step.what {
-        What::Say { command, .. } => !matches!(command.as_str(), "set_rate_card" | "set_mode"),
+    let is_command = |(step, place): &(&Step, &usize)| match &step.what {
+        What::Say { command, .. } => {
+            **place > OPENING || !matches!(command.as_str(), "set_rate_card" | "set_mode" | "set_seat_type")
+        }
         _ => false,
     };
-    let place = short.steps.iter().rposition(is_command).unwrap_or(short.steps.len() - 1);
-    short.places[place]
+    let is_usage = |(step, _): &(&Step, &usize)| matches!(step.what, What::Use(_));
+    let steps = || short.steps.iter().zip(&short.places).rev();
+    let found = steps().find(is_command).or_else(|| steps().find(is_usage)).or_else(|| steps().next());
+    *found.expect("a life that fails has a step").1
 }

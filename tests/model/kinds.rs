@@ -29,7 +29,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 const LOOKS: [&str; 8] =
     ["set_member", "consent", "adjust", "request", "approve", "set_limit", "remove_limit", "set_source"];
 
-const KINDS: [Kind; 50] = [
+const KINDS: [Kind; 63] = [
     // What a limit passes is booked: it would hide all others.
     Kind { name: "36 overshoot of every limit is measured", is: |found| found.missing("overshoot", "limit") },
     Kind {
@@ -145,7 +145,7 @@ const KINDS: [Kind; 50] = [
     },
     Kind {
         name: "21 an empty pool pauses its workspace whoever emptied it",
-        is: |found| found.extra("pause user:", "[extra_usage_off]") && found.missing_owner("["),
+        is: |found| found.extra("pause user:", "[extra_usage_off]") && !found.has_seats(),
     },
     Kind {
         name: "48 the organization's limit runs out for every workspace",
@@ -179,7 +179,11 @@ const KINDS: [Kind; 50] = [
     },
     Kind {
         name: "32 a cap of nothing is told once",
-        is: |found| found.extra("threshold", "cap=0") && !found.last_says(&["set_limit"]),
+        is: |found| {
+            found.has_value("set_limit", "cap", "0")
+                && !found.last_says(&["set_limit"])
+                && (found.extra("threshold", "cap=0") || found.extra("pause", "[]"))
+        },
     },
     Kind {
         name: "41 a limit of a week sees what is used",
@@ -199,7 +203,7 @@ const KINDS: [Kind; 50] = [
     },
     Kind {
         name: "the id of a grant is forgotten with it",
-        is: |found| found.last_says(&["grant"]) && found.times("grant") > 1 && found.any("grant ", ""),
+        is: |found| found.last_says(&["grant", "void_grant"]) && found.times("grant") > 1,
     },
     Kind { name: "seat types where there are no seats", is: |found| found.is_refused_by_model("set_seat_type") },
     Kind { name: "a refund is a new revision", is: |found| found.says("adjust") && found.extra("threshold", " pool ") },
@@ -220,6 +224,38 @@ const KINDS: [Kind; 50] = [
         is: |found| found.has("set_pool", "user_cap_micro") && found.missing_owner("[pool]"),
     },
     Kind {
+        name: "the end of the free phase pauses whom it leaves without money",
+        is: |found| found.says("set_free_phase") && found.missing("pause", "[") && !found.last_says(&["set_free_phase"]),
+    },
+    Kind {
+        name: "a purchase that ends with its period leaves a pool of nothing",
+        is: |found| found.says("grant") && !found.last_says(&["grant"]) && found.missing_owner("[pool]"),
+    },
+    Kind {
+        name: "each workspace without a pool of its own pauses",
+        is: |found| !found.has_seats() && found.missing("pause ws:", "[pool]"),
+    },
+    Kind {
+        name: "a pool of nothing is told when it is set, and then only",
+        is: |found| found.any("threshold", " pool ") && found.any("threshold", "cap=0"),
+    },
+    Kind {
+        name: "a closed period keeps the pool that held when it ended",
+        is: |found| found.says("set_pool") && found.any_of(&["statement", "correction"]) && found.any("count", "free_"),
+    },
+    Kind {
+        name: "weeks are counted whether or not a limit asks for them",
+        is: |found| found.any("count", " week ") && !found.says("adjust"),
+    },
+    Kind {
+        name: "the first charge of a closed period is a correction",
+        is: |found| found.missing("correction", "") && found.extra("statement", ""),
+    },
+    Kind {
+        name: "a digest that is due in less than a minute is sent",
+        is: |found| found.missing("digest", ""),
+    },
+    Kind {
         name: "whoever is named is looked at",
         is: |found| found.has_seats() && found.missing("pause user:", "["),
     },
@@ -231,7 +267,27 @@ const KINDS: [Kind; 50] = [
         name: "an agent of the free phase that used nothing goes on",
         is: |found| found.extra("pause agent:", "free_phase"),
     },
-    Kind { name: "a pause of the last period is told again", is: |found| found.account_says_twice("pause") },
+    Kind {
+        name: "the same causes are no signal",
+        is: |found| found.account_says_twice("pause") || (found.extra("pause", "") && !found.any("causes", "")),
+    },
+    Kind {
+        name: "no consent is asked for where there is nothing",
+        is: |found| found.says("set_consent") && found.extra("pause user:", "[consent"),
+    },
+    Kind {
+        name: "a mode with seats has no limits on extra credits of workspaces",
+        is: |found| found.is_refused_by_model("set_mode"),
+    },
+    Kind {
+        name: "an agent that was not used lately runs again",
+        is: |found| found.has_seats() && found.missing("pause agent:", "[]"),
+    },
+    Kind {
+        name: "a user is looked at wherever the pool, a switch or a limit stands in the way",
+        is: |found| !found.has_seats() && found.any("pause user:", ""),
+    },
+    Kind { name: "a limit's id is unique for its selector", is: |found| found.is_refused_by_account("set_limit") },
 ];
 
 /// What was found.

@@ -84,3 +84,12 @@ fn l2_lives_find_faults_by_themselves() {
     let hunt = run.hunt(lives, |seed| lives::draw(seed, life, run.masks.vocabulary()));
     println!("{}", hunt.table());
 }
+
+/// Shows what both sides say of the scenario that `LOOK` names, line by line.
+#[test]
+fn looks_at_a_scenario() {
+    let Ok(path) = std::env::var("LOOK") else { return };
+    let text = std::fs::read_to_string(path).expect("the scenario can be read");
+    let steps: Vec<life::Step> = language::parse(&text).into_iter().map(|(step, ..)| step).collect();
+    println!("{}", play::side_by_side(&steps, &masks::Masks::of_environment()));
+}

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::{life::Facts, lives::Vocabulary};
 
 /// All masks.
-pub const NAMES: [(&str, &str); 11] = [
+pub const NAMES: [(&str, &str); 12] = [
     ("codes", "refusals and answers are sentences: only that a command was applied or refused is compared"),
     ("commands", "lives say only what that account knows, and everything has a price"),
     ("selectors", "causes and ceilings name a limit by its id alone, and no window"),
@@ -18,8 +18,9 @@ pub const NAMES: [(&str, &str); 11] = [
     ("pools", "the size of a pool counts purchases that begin later, and what is left of it may be below zero"),
     ("left", "what is left of a purchase is not lost with its period"),
     ("digests", "a digest that was missed is sent once"),
-    ("refunds", "refunds are not counted in hours and days"),
+    ("refunds", "refunds are not counted in minutes, hours and days"),
     ("breakdowns", "breakdowns are kept for two periods"),
+    ("again", "a pause is told again where its causes are the same"),
     ("blocked", "nothing is told of a reload that a bound keeps from being asked for"),
 ];
 
@@ -99,7 +100,7 @@ impl Masks {
             let words: Vec<&str> = key.split(' ').collect();
             let is_masked = match words[..] {
                 ["count", _, "session", ..] => self.has("sessions"),
-                ["count", _, "hour" | "day", ..] if has_refunds && self.has("refunds") => true,
+                ["count", _, "minute" | "hour" | "day", ..] if has_refunds && self.has("refunds") => true,
                 ["count", .., "unpriced_tokens"] => self.has("commands"),
                 ["pool", ..] => self.has("pools"),
                 ["overshoot", ..] => self.has("overshoots"),

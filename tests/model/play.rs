@@ -1,6 +1,9 @@
 //! A life, lived on both sides.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use serde_json::Value as Json;
 
@@ -10,6 +13,7 @@ use crate::{
     definition::Model,
     life::{Facts, Said, Step, What},
     masks::Masks,
+    script,
 };
 
 /// What became of a life.
@@ -36,28 +40,68 @@ struct Beside {
     real: Real,
     identities: Identities,
     reloads: Reloads,
-    has_refunds: bool,
+    paused: Paused,
 }
 
 /// The identities of the reloads that a side asked for last: the last one, and the one before.
 #[derive(Default)]
 struct Reloads([String; 2]);
 
+/// What is looked at while a life is led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// What is said and what holds after every step, by both views.
+    All,
+    /// Only what is said.
+    Said,
+    /// What holds after the last step.
+    End,
+}
+
+/// What each side says of each step, and in what they differ after it.
+pub fn side_by_side(life: &[Step], masks: &Masks) -> String {
+    let (mut model, mut real) = (Model::new(), Real::new(View::Kept));
+    let mut reloads = [Reloads::default(), Reloads::default()];
+    let mut text = String::new();
+    for step in life {
+        text += &script::lines(std::slice::from_ref(step));
+        let said = [model.step(&reloads[0].answered_by(step)), real.step(&reloads[1].answered_by(step))];
+        for (side, name) in ["model  ", "account"].iter().enumerate() {
+            reloads[side].note(&said[side]);
+            said[side].iter().for_each(|said| text += &format!("    {name} {} <{}>\n", said.text, said.identity));
+        }
+        let facts = [masks.facts(&model.facts(), false), masks.facts(real.facts(step.clock_ms), false)];
+        for line in compare::facts(&facts[0], &facts[1], masks, |key| count(&model, key)) {
+            text += &format!("    {}: model {}, account {}\n", line.what, line.model, line.account);
+        }
+    }
+    text
+}
+
 /// Lives a life up to the first difference.
 pub fn live(life: &[Step], masks: &Masks) -> Lived {
+    live_with(life, masks, Attention::All, &[View::Kept, View::Dropped])
+}
+
+/// The same, where not everything is looked at.
+pub fn live_with(life: &[Step], masks: &Masks, attention: Attention, views: &[View]) -> Lived {
     let mut model = Model::new();
-    let mut reloads = Reloads::default();
-    let mut accounts = [View::Kept, View::Dropped].map(|view| Beside {
-        view,
-        real: Real::new(view),
+    let (mut reloads, mut paused) = (Reloads::default(), Paused::default());
+    let beside = |view: &View| Beside {
+        view: *view,
+        real: Real::new(*view),
         identities: Identities::default(),
         reloads: Reloads::default(),
-        has_refunds: false,
-    });
+        paused: Paused::default(),
+    };
+    let mut accounts: Vec<Beside> = views.iter().map(beside).collect();
     let mut lived = Lived { steps: 0, told: Vec::new(), difference: None };
+    let mut has_refunds = false;
     for step in life {
         lived.steps += 1;
-        let said = guarded(|| (model.step(&reloads.answered_by(step)), model.facts()));
+        has_refunds |= is_refund(step);
+        let looks = attention == Attention::All || (attention == Attention::End && lived.steps == life.len());
+        let said = guarded(|| (model.step(&reloads.answered_by(step)), looks.then(|| model.facts())));
         let (said, facts) = match said {
             Ok(said) => said,
             Err(why) => {
@@ -66,13 +110,22 @@ pub fn live(life: &[Step], masks: &Masks) -> Lived {
             }
         };
         reloads.note(&said);
+        let said = paused.without_what_is_told_again(said, masks);
+        let masked = facts.as_ref().map(|facts| masks.facts(facts, has_refunds));
         for account in &mut accounts {
-            if let Some(difference) = account.differ(step, &said, &facts, &model, masks) {
-                lived.difference = Some(difference);
+            let lines = account.differ(step, &said, attention, masks, |real, clock_ms| {
+                let Some(model_facts) = &masked else { return Vec::new() };
+                let own = masks.facts(real.facts(clock_ms), has_refunds);
+                compare::facts(model_facts, &own, masks, |key| count(&model, key))
+            });
+            if !lines.is_empty() {
+                lived.difference = Some(Difference { view: account.view.name(), lines });
                 break;
             }
         }
-        lived.told.push(Told { said, facts });
+        if attention == Attention::All {
+            lived.told.push(Told { said, facts: facts.unwrap_or_default() });
+        }
         if lived.difference.is_some() {
             return lived;
         }
@@ -85,21 +138,45 @@ impl Beside {
         &mut self,
         step: &Step,
         said: &[Said],
-        facts: &Facts,
-        model: &Model,
+        attention: Attention,
         masks: &Masks,
-    ) -> Option<Difference> {
-        let view = if self.view == View::Kept { "kept" } else { "dropped" };
+        facts: impl FnOnce(&mut Real, i64) -> Vec<Differs>,
+    ) -> Vec<Differs> {
         let step = self.reloads.answered_by(step);
-        let own = match guarded(|| (self.real.step(&step), self.real.facts(step.clock_ms))) {
-            Ok(own) => own,
-            Err(why) => return Some(panicked(view, "the account", why)),
+        let acted = guarded(|| {
+            let own = self.real.step(&step);
+            (own, facts(&mut self.real, step.clock_ms))
+        });
+        let (own, differing_facts) = match acted {
+            Ok(acted) => acted,
+            Err(why) => return panicked(self.view.name(), "the account", why).lines,
         };
-        self.reloads.note(&own.0);
-        self.has_refunds |= is_refund(&step);
-        let mut lines = compare::said(said, &own.0, &mut self.identities, masks);
-        lines.extend(compare::facts([facts, &own.1], self.has_refunds, masks, |key| count(model, key)));
-        (!lines.is_empty()).then_some(Difference { view, lines })
+        self.reloads.note(&own);
+        let own = self.paused.without_what_is_told_again(own, masks);
+        let mut lines = compare::said(said, &own, &mut self.identities, masks);
+        if attention == Attention::End {
+            lines.clear();
+        }
+        lines.extend(differing_facts);
+        lines
+    }
+}
+
+/// What was said of the pauses of each scope last, as it is compared.
+#[derive(Default)]
+struct Paused(HashMap<String, String>);
+
+impl Paused {
+    /// Leaves out what says of a pause what was said of it last.
+    fn without_what_is_told_again(&mut self, mut said: Vec<Said>, masks: &Masks) -> Vec<Said> {
+        said.retain(|said| match (said.text.strip_prefix("pause "), masks.said(&said.text)) {
+            (Some(pause), Some(text)) if masks.has("again") => {
+                let scope = pause.split(' ').next().unwrap_or_default().to_owned();
+                self.0.insert(scope, text.clone()).is_none_or(|last| last != text)
+            }
+            _ => true,
+        });
+        said
     }
 }
 

@@ -14,7 +14,6 @@ use std::{
 use crate::{
     coverage::Coverage,
     hunt::Hunt,
-    life::Step,
     lives::Life,
     masks::Masks,
     play::{self, Lived},
@@ -124,10 +123,7 @@ impl Run {
     /// A failing life with as few lines as can be found.
     pub fn shorten(&self, failing: Failing) -> Failing {
         std::panic::set_hook(Box::new(|_| {}));
-        let short = shrink(failing, SHRINK_MAX, |steps: &[Step]| {
-            let lived = play::live(steps, &self.masks);
-            lived.difference.map(|difference| (lived.steps, difference))
-        });
+        let short = shrink(failing, SHRINK_MAX, &self.masks);
         let _ = std::panic::take_hook();
         short
     }

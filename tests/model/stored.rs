@@ -25,33 +25,55 @@ use crate::{
     words,
 };
 
-/// What was read of each row when its bytes were last read: most rows do not change in a step.
+/// What is stored, as it was last read: most of it does not change in a step.
 #[derive(Default)]
 pub struct Stored {
-    rows: HashMap<Box<str>, (Vec<u8>, ScopeRow)>,
+    /// By scope, or by the name of an older window: the bytes, and the keys of the facts that they made.
+    pieces: HashMap<String, (Vec<u8>, Vec<String>)>,
+    /// Rows make other facts when these are others.
+    settings: Settings,
+    period_start: Option<Timestamp>,
+    facts: Facts,
 }
 
 impl Stored {
     /// Everything that is stored and that the model knows of.
-    pub fn facts(&mut self, ledger: &MemoryLedger, clock_ms: i64) -> Facts {
-        for (scope, packed) in ledger.scope_fields(ORGANIZATION) {
-            if self.rows.get(&scope).is_none_or(|(known, _)| *known != packed) {
-                let row = unpack("row", &packed).expect("a row");
-                self.rows.insert(scope, (packed, row));
-            }
-        }
-        let mut facts = Facts::new();
+    pub fn facts(&mut self, ledger: &MemoryLedger, clock_ms: i64) -> &Facts {
         let (settings, calendar) = base(ledger);
         let period = calendar.window(&settings.zones, WindowKind::Period, Timestamp::from_ms(clock_ms));
-        for (scope, (_, row)) in &self.rows {
-            of_row(scope, row, &settings, period.start, &mut facts);
+        if settings != self.settings || self.period_start != Some(period.start) {
+            *self = Self { settings, period_start: Some(period.start), ..Self::default() };
+            let mut facts = Facts::new();
+            of_settings(&self.settings, &mut facts);
+            self.facts = facts;
+        }
+        for (scope, packed) in ledger.scope_fields(ORGANIZATION) {
+            self.read(scope.to_string(), packed, |packed, settings, facts| {
+                of_row(&scope, &unpack("row", packed).expect("a row"), settings, period.start, facts);
+            });
         }
         for (key, packed) in ledger.older_windows(ORGANIZATION) {
-            let counters = unpack("older window", &packed).expect("counters");
-            count(&key.scope, key.kind, key.start, &counters, &mut facts);
+            self.read(format!("{} {} {}", key.scope, key.kind.name(), key.start), packed, |packed, _, facts| {
+                let counters = unpack("older window", packed).expect("counters");
+                count(&key.scope, key.kind, key.start, &counters, facts);
+            });
         }
-        of_settings(&settings, &mut facts);
-        facts
+        &self.facts
+    }
+
+    /// Replaces the facts of what changed.
+    fn read(&mut self, name: String, packed: Vec<u8>, facts_of: impl FnOnce(&[u8], &Settings, &mut Facts)) {
+        let known = self.pieces.get(&name);
+        if known.is_some_and(|(known, _)| *known == packed) {
+            return;
+        }
+        for key in known.map(|(_, keys)| keys).into_iter().flatten() {
+            self.facts.remove(key);
+        }
+        let mut facts = Facts::new();
+        facts_of(&packed, &self.settings, &mut facts);
+        self.pieces.insert(name, (packed, facts.keys().cloned().collect()));
+        self.facts.extend(facts);
     }
 }
 
