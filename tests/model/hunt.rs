@@ -1,21 +1,30 @@
-//! How many kinds of fault lives find by themselves: a life goes on past a difference. What remains of it after it was made
-//! short tells its kind (`kinds.rs`); then the command that brought it about is left out of the life, and the life is led
-//! again from its beginning.
+//! How many kinds of fault lives find by themselves: a life goes on past a difference. What has no effect on what follows
+//! is passed over (`past.rs`). Else the command that brought the difference about is left out of the life, and the life is
+//! led again from its beginning. What remains of each after it was made short tells its kind (`kinds.rs`).
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Write as _,
+    sync::Mutex,
+    time::Duration,
+};
 
 use crate::{
+    compare::Difference,
     kinds,
     life::{Step, What},
     lives::Life,
-    play,
+    play::{self, Attention},
     run::Run,
     script,
-    shrink::{Failing, kind_of, shrink},
+    shrink::{Failing, kind_of, shrink_past, way_of},
 };
 
-/// A life goes on past so many differences.
-const DIFFERENCES_MAX: usize = 40;
+/// A life is led so often.
+const ROUNDS_MAX: usize = 25;
+
+/// Of each way to fail so many lives are made short.
+const WAY_MAX: usize = 60;
 
 /// So many steps may belong to the beginning of a life.
 const OPENING: usize = 16;
@@ -41,31 +50,61 @@ pub struct FoundKind {
 #[derive(Default)]
 pub struct Hunt {
     kinds: BTreeMap<String, FoundKind>,
+    /// How often lives failed in each way.
+    ways: HashMap<String, usize>,
 }
 
 impl Hunt {
     /// Leads a life past everything that it finds. It is the life of `number`, and begins after `steps_before` steps.
-    pub fn lead(hunt: &Mutex<Self>, run: &Run, number: u64, steps_before: usize, life: Life) {
+    pub fn lead(hunt: &Mutex<Self>, run: &Run, number: u64, steps_before: usize, life: &Life) {
         let mut places: Vec<usize> = (0..life.steps.len()).collect();
-        for _ in 0..DIFFERENCES_MAX {
+        let mut seen = HashSet::new();
+        for _ in 0..ROUNDS_MAX {
             let steps: Vec<Step> = places.iter().map(|place| life.steps[*place].clone()).collect();
-            let lived = play::live(&steps, &run.masks);
-            let Some(difference) = lived.difference else { return };
-            let failing = Failing {
-                steps: steps[..lived.steps].to_vec(),
-                places: places[..lived.steps].to_vec(),
-                difference,
-            };
-            let at = failing.places.last().copied().unwrap_or(0);
-            let short = shrink(failing, SHRINK_MAX, &run.masks);
-            let culprit = culprit(&short);
+            let lived = play::live_past(&steps, &run.masks, Attention::All);
+            let mut last = None;
+            for (taken, lines) in lived.passed {
+                let (steps, places) = (&steps[..taken], &places[..taken]);
+                let at = places[taken - 1];
+                for place in 0..lines.len() {
+                    let mut lines = lines.clone();
+                    lines.swap(0, place);
+                    // Causes are told as pauses, and one count is as good as another.
+                    let what = lines[0].what.split(' ').next().unwrap_or_default().to_owned();
+                    let is_more = (what == "causes" && lines.len() > 1) || (what == "count" && place > 0);
+                    if is_more || !seen.insert((at, lines[0].what.clone())) {
+                        continue;
+                    }
+                    let difference = Difference { view: "kept", lines };
+                    let failing = Failing { steps: steps.to_vec(), places: places.to_vec(), difference };
+                    if hunt.lock().expect("noting does not panic").knows(&failing) {
+                        continue;
+                    }
+                    let short = shrink_past(failing, SHRINK_MAX, &run.masks);
+                    last = Some(culprit(&short));
+                    hunt.lock().expect("noting does not panic").note((steps_before + at, number), &short);
+                }
+            }
+            if lived.difference.is_none() {
+                return;
+            }
+            let culprit = last.unwrap_or(places[lived.steps - 1]);
             places.retain(|place| *place != culprit);
-            let name = kinds::of(&short).map_or_else(|| format!("? {}", kind_of(&short.difference)), str::to_owned);
-            hunt.lock().expect("noting does not panic").note(name, (steps_before + at, number), &short);
         }
     }
 
-    fn note(&mut self, name: String, first: (usize, u64), short: &Failing) {
+    /// Whether lives failed in this way so often that one more tells nothing.
+    fn knows(&mut self, failing: &Failing) -> bool {
+        let way = way_of(&failing.steps, &failing.difference);
+        let names = |word: &&str| !word.contains([':', '/']) && *word != "org";
+        let way: Vec<&str> = way.split(' ').filter(names).collect();
+        let times = self.ways.entry(way.join(" ")).or_default();
+        *times += 1;
+        *times > WAY_MAX
+    }
+
+    fn note(&mut self, first: (usize, u64), short: &Failing) {
+        let name = kinds::of(short).map_or_else(|| format!("? {}", kind_of(&short.difference)), str::to_owned);
         let found = self.kinds.entry(name).or_default();
         found.times += 1;
         if found.times == 1 || first < found.first {
@@ -90,6 +129,18 @@ impl Hunt {
         }
         table
     }
+}
+
+/// The kinds of the differences of a life, each found after the one before was left out, and what remained of each.
+pub fn kinds_of_life(run: &Run, steps: &[Step]) -> (String, String) {
+    let mut hunt = Mutex::new(Hunt::default());
+    Hunt::lead(&hunt, run, 0, 0, &Life { theme: "", steps: steps.to_vec() });
+    let kinds = &hunt.get_mut().expect("noting does not panic").kinds;
+    let mut names: Vec<(usize, &str)> = kinds.iter().map(|(name, found)| (found.first.0, name.as_str())).collect();
+    names.sort_unstable();
+    let names = names.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(" | ");
+    let shorts: Vec<String> = kinds.values().map(|found| found.shorts.join("\n")).collect();
+    (names, shorts.join("\n"))
 }
 
 /// The step that is left out: the last command, but for those of the beginning that say what is used and how it is paid;

@@ -79,14 +79,11 @@ const KINDS: [Kind; 63] = [
     Kind {
         name: "24 one record is one change of a pause",
         is: |found| {
-            found.last_says(&["set_limit", "remove_limit"])
-                && (found.any("identity of pause", "") || found.account_says_twice("pause"))
+            found.last_says(&["set_limit", "remove_limit"]) && found.any("identity of pause", "")
+                || (found.last_says(&["remove_limit"]) && found.extra("pause", "[limit") && !found.any("causes", ""))
         },
     },
-    Kind {
-        name: "11 a wrong anchor that was corrected never begins",
-        is: |found| found.times("set_organization") > 1,
-    },
+    Kind { name: "11 a wrong anchor that was corrected never begins", is: |found| found.times("set_organization") > 1 },
     Kind {
         name: "12 the first zone after usage lets what runs end as planned",
         is: |found| found.says("set_organization") && found.any_of(&["count", "statement", "correction", "part"]),
@@ -109,7 +106,9 @@ const KINDS: [Kind; 63] = [
     },
     Kind {
         name: "46 a purchase of the last period that expires changes nothing",
-        is: |found| found.has("grant", "expires_at") && found.extra("threshold", " pool ") && !found.last_says(&["grant"]),
+        is: |found| {
+            found.has("grant", "expires_at") && found.extra("threshold", " pool ") && !found.last_says(&["grant"])
+        },
     },
     Kind {
         name: "50 a balance that expires is told to each who lives on it",
@@ -170,7 +169,9 @@ const KINDS: [Kind; 63] = [
     Kind {
         name: "09 a member's own limit does not lift that of the seat",
         is: |found| {
-            found.last_says(&["set_limit", "remove_limit"]) && found.extra("pause", "[]") && found.times("set_limit") > 1
+            found.last_says(&["set_limit", "remove_limit"])
+                && found.extra("pause", "[]")
+                && found.times("set_limit") > 1
         },
     },
     Kind {
@@ -225,7 +226,9 @@ const KINDS: [Kind; 63] = [
     },
     Kind {
         name: "the end of the free phase pauses whom it leaves without money",
-        is: |found| found.says("set_free_phase") && found.missing("pause", "[") && !found.last_says(&["set_free_phase"]),
+        is: |found| {
+            found.says("set_free_phase") && found.missing("pause", "[") && !found.last_says(&["set_free_phase"])
+        },
     },
     Kind {
         name: "a purchase that ends with its period leaves a pool of nothing",
@@ -251,14 +254,8 @@ const KINDS: [Kind; 63] = [
         name: "the first charge of a closed period is a correction",
         is: |found| found.missing("correction", "") && found.extra("statement", ""),
     },
-    Kind {
-        name: "a digest that is due in less than a minute is sent",
-        is: |found| found.missing("digest", ""),
-    },
-    Kind {
-        name: "whoever is named is looked at",
-        is: |found| found.has_seats() && found.missing("pause user:", "["),
-    },
+    Kind { name: "a digest that is due in less than a minute is sent", is: |found| found.missing("digest", "") },
+    Kind { name: "whoever is named is looked at", is: |found| found.has_seats() && found.missing("pause user:", "[") },
     Kind {
         name: "a rule for many is told to all it is for",
         is: |found| found.last_says(&["set_limit"]) && found.missing("threshold", "limit") && !found.extra("", ""),
@@ -347,7 +344,9 @@ impl Found<'_> {
 
     /// Whether a workspace has a pool.
     fn has_pools(&self) -> bool {
-        self.fields("set_pool", "scope").iter().any(|scope| scope.as_str().is_some_and(|scope| scope.starts_with("ws:")))
+        self.fields("set_pool", "scope")
+            .iter()
+            .any(|scope| scope.as_str().is_some_and(|scope| scope.starts_with("ws:")))
     }
 
     /// Whether something was used before a command was said for the last time.

@@ -16,6 +16,7 @@ mod language;
 mod life;
 mod lives;
 mod masks;
+mod past;
 mod play;
 mod run;
 mod script;
@@ -92,4 +93,20 @@ fn looks_at_a_scenario() {
     let text = std::fs::read_to_string(path).expect("the scenario can be read");
     let steps: Vec<life::Step> = language::parse(&text).into_iter().map(|(step, ..)| step).collect();
     println!("{}", play::side_by_side(&steps, &masks::Masks::of_environment()));
+}
+
+/// Tells of each scenario in the directory `CLASSIFY` of which kind of fault it is here.
+#[test]
+fn classifies_scenarios() {
+    let Ok(directory) = std::env::var("CLASSIFY") else { return };
+    let run = run();
+    let files = std::fs::read_dir(directory).expect("the directory can be read");
+    let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a scenario is text");
+        let steps: Vec<life::Step> = language::parse(&text).into_iter().map(|(step, ..)| step).collect();
+        let (kinds, shorts) = hunt::kinds_of_life(&run, &steps);
+        println!("{}: {kinds}\n{shorts}", file.file_stem().unwrap_or_default().to_string_lossy());
+    }
 }

@@ -12,7 +12,7 @@ use crate::{life::Facts, lives::Vocabulary};
 pub const NAMES: [(&str, &str); 12] = [
     ("codes", "refusals and answers are sentences: only that a command was applied or refused is compared"),
     ("commands", "lives say only what that account knows, and everything has a price"),
-    ("selectors", "causes and ceilings name a limit by its id alone, and no window"),
+    ("selectors", "causes and ceilings name a limit by its id alone, no window and no workspace"),
     ("sessions", "sessions are counted only where a seat or a limit uses them"),
     ("overshoots", "overshoot is booked for want of money only, and by other names"),
     ("pools", "the size of a pool counts purchases that begin later, and what is left of it may be below zero"),
@@ -79,6 +79,7 @@ impl Masks {
             "dead_letter" if self.has("codes") && matches!(command, "control_refused" | "unreadable") => {
                 "refused".to_owned()
             }
+            "dead_letter" if self.has("codes") && command == "counter_overflow" => "dead_letter overflow".to_owned(),
             "reload_blocked" if self.has("blocked") => return None,
             "threshold" if self.has("selectors") => without_selector_of_limit(text),
             "pause" if self.has("selectors") => match text.split_once(" [") {
@@ -149,10 +150,8 @@ impl Masks {
         let masked = causes.split(", ").map(|cause| {
             let words: Vec<&str> = cause.split(' ').collect();
             match words[..] {
-                [kind @ ("limit" | "spend_limit"), _, id, ..] => match cause.split_once(" in ws:") {
-                    Some((_, workspace)) => format!("{kind} ? {id} in ws:{workspace}"),
-                    None => format!("{kind} ? {id}"),
-                },
+                [kind @ ("limit" | "spend_limit"), _, id, ..] => format!("{kind} ? {id}"),
+                [kind, "in", _] => kind.to_owned(),
                 _ => cause.to_owned(),
             }
         });

@@ -13,6 +13,7 @@ use crate::{
     definition::Model,
     life::{Facts, Said, Step, What},
     masks::Masks,
+    past::Past,
     script,
 };
 
@@ -24,6 +25,8 @@ pub struct Lived {
     pub told: Vec<Told>,
     /// In what the sides differed after the last of them.
     pub difference: Option<Difference>,
+    /// What was passed over, with the number of its step.
+    pub passed: Vec<(usize, Vec<Differs>)>,
 }
 
 /// One step as the model saw it.
@@ -41,6 +44,7 @@ struct Beside {
     identities: Identities,
     reloads: Reloads,
     paused: Paused,
+    past: Option<Past>,
 }
 
 /// The identities of the reloads that a side asked for last: the last one, and the one before.
@@ -80,11 +84,16 @@ pub fn side_by_side(life: &[Step], masks: &Masks) -> String {
 
 /// Lives a life up to the first difference.
 pub fn live(life: &[Step], masks: &Masks) -> Lived {
-    live_with(life, masks, Attention::All, &[View::Kept, View::Dropped])
+    live_with(life, masks, Attention::All, &[View::Kept, View::Dropped], false)
+}
+
+/// Lives a life past all differences that have no effect on what follows.
+pub fn live_past(life: &[Step], masks: &Masks, attention: Attention) -> Lived {
+    live_with(life, masks, attention, &[View::Kept], true)
 }
 
 /// The same, where not everything is looked at.
-pub fn live_with(life: &[Step], masks: &Masks, attention: Attention, views: &[View]) -> Lived {
+pub fn live_with(life: &[Step], masks: &Masks, attention: Attention, views: &[View], goes_past: bool) -> Lived {
     let mut model = Model::new();
     let (mut reloads, mut paused) = (Reloads::default(), Paused::default());
     let beside = |view: &View| Beside {
@@ -93,9 +102,10 @@ pub fn live_with(life: &[Step], masks: &Masks, attention: Attention, views: &[Vi
         identities: Identities::default(),
         reloads: Reloads::default(),
         paused: Paused::default(),
+        past: goes_past.then(Past::default),
     };
     let mut accounts: Vec<Beside> = views.iter().map(beside).collect();
-    let mut lived = Lived { steps: 0, told: Vec::new(), difference: None };
+    let mut lived = Lived { steps: 0, told: Vec::new(), difference: None, passed: Vec::new() };
     let mut has_refunds = false;
     for step in life {
         lived.steps += 1;
@@ -113,7 +123,7 @@ pub fn live_with(life: &[Step], masks: &Masks, attention: Attention, views: &[Vi
         let said = paused.without_what_is_told_again(said, masks);
         let masked = facts.as_ref().map(|facts| masks.facts(facts, has_refunds));
         for account in &mut accounts {
-            let lines = account.differ(step, &said, attention, masks, |real, clock_ms| {
+            let lines = account.differ((lived.steps, step), &said, attention, masks, |real, clock_ms| {
                 let Some(model_facts) = &masked else { return Vec::new() };
                 let own = masks.facts(real.facts(clock_ms), has_refunds);
                 compare::facts(model_facts, &own, masks, |key| count(&model, key))
@@ -123,20 +133,21 @@ pub fn live_with(life: &[Step], masks: &Masks, attention: Attention, views: &[Vi
                 break;
             }
         }
-        if attention == Attention::All {
+        if attention == Attention::All && !goes_past {
             lived.told.push(Told { said, facts: facts.unwrap_or_default() });
         }
         if lived.difference.is_some() {
-            return lived;
+            break;
         }
     }
+    lived.passed = accounts.into_iter().filter_map(|account| account.past).flat_map(Past::noted).collect();
     lived
 }
 
 impl Beside {
     fn differ(
         &mut self,
-        step: &Step,
+        (number, step): (usize, &Step),
         said: &[Said],
         attention: Attention,
         masks: &Masks,
@@ -158,7 +169,10 @@ impl Beside {
             lines.clear();
         }
         lines.extend(differing_facts);
-        lines
+        match &mut self.past {
+            Some(past) => past.note(number, lines, [said, &own], masks),
+            None => lines,
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Run {
         Self::on_all_cores(numbers, |number| {
             let life = draw(number);
             let steps_before = (number - first) as usize * life.steps.len();
-            Hunt::lead(&hunt, self, number, steps_before, life);
+            Hunt::lead(&hunt, self, number, steps_before, &life);
             false
         });
         hunt.into_inner().expect("noting does not panic")
@@ -114,7 +114,8 @@ impl Run {
             if *of_kind <= of_each {
                 let (number, theme, steps) = (failure.number, failure.theme, failure.failing.steps.len());
                 let short = script::scenario(&self.shorten(failure.failing));
-                let _ = writeln!(text, "life {number} ({theme}) failed after {steps} steps; what remains of it:\n{short}");
+                let _ =
+                    writeln!(text, "life {number} ({theme}) failed after {steps} steps; what remains of it:\n{short}");
             }
         }
         text

@@ -10,9 +10,18 @@ use crate::{
     shrink::Failing,
 };
 
+/// Longer lives are shown by their beginning and their end.
+const SHOWN_MAX: usize = 120;
+
 /// A failing life with its difference as a comment.
 pub fn scenario(failing: &Failing) -> String {
     let mut text = lines(&failing.steps);
+    if failing.steps.len() > SHOWN_MAX {
+        // Of a life that came to a bound: its lines are all alike.
+        let shown: Vec<&str> = text.lines().collect();
+        let (head, tail) = (&shown[..SHOWN_MAX / 2], &shown[shown.len() - SHOWN_MAX / 2..]);
+        text = format!("{}\n# … {} lines …\n{}\n", head.join("\n"), shown.len() - SHOWN_MAX, tail.join("\n"));
+    }
     for line in failing.difference.to_string().lines() {
         let _ = writeln!(text, "# {line}");
     }

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     account::View,
-    compare::Difference,
+    compare::{Difference, Differs},
     life::{Step, Use, What},
     masks::Masks,
     play::{self, Attention},
@@ -24,14 +24,42 @@ pub struct Failing {
     pub difference: Difference,
 }
 
+/// Shortens a life in which something differed that others have passed over: the first line of its difference.
+pub fn shrink_past(failing: Failing, time: Duration, masks: &Masks) -> Failing {
+    let way = way_of(&failing.steps, &failing.difference);
+    let attention = if is_fact(&failing.difference.lines[0].what) { Attention::End } else { Attention::Said };
+    let differs = |steps: &[Step], attention| {
+        let lived = play::live_past(steps, masks, attention);
+        lived.passed.into_iter().find_map(|(taken, lines)| with_first(&way, &steps[..taken], lines))
+    };
+    let short = shrink_with(failing.clone(), time, |steps| differs(steps, attention));
+    match differs(&short.steps, Attention::All) {
+        Some((taken, difference)) if taken == short.steps.len() => Failing { difference, ..short },
+        _ => shrink_with(failing, time, |steps| differs(steps, Attention::All)),
+    }
+}
+
+/// The difference that begins with the line that differs in this way, if there is such a line.
+fn with_first(way: &str, steps: &[Step], mut lines: Vec<Differs>) -> Option<(usize, Difference)> {
+    for place in 0..lines.len() {
+        lines.swap(0, place);
+        let difference = Difference { view: "kept", lines: lines.clone() };
+        if way_of(steps, &difference) == way {
+            return Some((steps.len(), difference));
+        }
+        lines.swap(0, place);
+    }
+    None
+}
+
 /// Shortens a failing life for at most `time`: first with an eye only on what failed, so that it goes fast. If what remains
 /// fails otherwise once everything is looked at, again with both eyes.
 pub fn shrink(failing: Failing, time: Duration, masks: &Masks) -> Failing {
     let views = [View::named(failing.difference.view)];
-    let has_said = failing.difference.lines.iter().any(|line| !FACTS.iter().any(|fact| line.what.starts_with(fact)));
+    let has_said = failing.difference.lines.iter().any(|line| !is_fact(&line.what));
     let attention = if has_said { Attention::Said } else { Attention::End };
     let short = shrink_with(failing.clone(), time, |steps| {
-        let lived = play::live_with(steps, masks, attention, &views);
+        let lived = play::live_with(steps, masks, attention, &views, false);
         lived.difference.map(|difference| (lived.steps, difference))
     });
     let lives = |steps: &[Step]| {
@@ -39,7 +67,7 @@ pub fn shrink(failing: Failing, time: Duration, masks: &Masks) -> Failing {
         lived.difference.map(|difference| (lived.steps, difference))
     };
     match lives(&short.steps) {
-        Some((taken, difference)) if taken == short.steps.len() && kind_of(&difference) == kind_of(&failing.difference) => {
+        Some((taken, difference)) if taken == short.steps.len() && is_same(&short.steps, &difference, &failing) => {
             Failing { difference, ..short }
         }
         _ => shrink_with(failing, time, lives),
@@ -47,8 +75,8 @@ pub fn shrink(failing: Failing, time: Duration, masks: &Masks) -> Failing {
 }
 
 fn shrink_with(failing: Failing, time: Duration, fails: impl Fn(&[Step]) -> Option<(usize, Difference)>) -> Failing {
-    let kind = kind_of(&failing.difference);
-    let mut shrinking = Shrinking { failing, kind, until: Instant::now() + time, fails };
+    let way = way_of(&failing.steps, &failing.difference);
+    let mut shrinking = Shrinking { failing, way, until: Instant::now() + time, fails };
     loop {
         let before = shrinking.failing.steps.clone();
         shrinking.drop_steps();
@@ -74,7 +102,43 @@ const FACTS: [&str; 11] = [
     "requests",
 ];
 
-/// What is kept of a difference while it shrinks: the first word of each thing that differs, and whose it is.
+fn is_fact(what: &str) -> bool {
+    FACTS.iter().any(|fact| what.starts_with(fact))
+}
+
+fn is_same(steps: &[Step], difference: &Difference, failing: &Failing) -> bool {
+    way_of(steps, difference) == way_of(&failing.steps, &failing.difference)
+}
+
+/// What a life keeps while it is made short, so that it does not become one that fails for another reason: the first thing
+/// that differs, whose it is, and what was done last. Of numbers only whether they are 0.
+pub fn way_of(steps: &[Step], difference: &Difference) -> String {
+    let last = match steps.last().map(|step| &step.what) {
+        Some(What::Say { command, .. }) => command,
+        Some(What::Use(_)) => "usage",
+        _ => "time",
+    };
+    let mut what = String::new();
+    let mut number = String::new();
+    for letter in difference.lines[0].what.chars().chain([' ']) {
+        if letter.is_ascii_digit() {
+            number.push(letter);
+        } else {
+            what += if number.is_empty() {
+                ""
+            } else if number == "0" {
+                "0"
+            } else {
+                "N"
+            };
+            number.clear();
+            what.push(letter);
+        }
+    }
+    format!("{last}: {what}: {}", kind_of(difference))
+}
+
+/// In which way a life failed, in a few words: the first word of the first thing that differs, and whose it is.
 pub fn kind_of(difference: &Difference) -> String {
     let line = &difference.lines[0];
     let what = line.what.split(' ').next().unwrap_or_default();
@@ -88,7 +152,7 @@ pub fn kind_of(difference: &Difference) -> String {
 
 struct Shrinking<Fails> {
     failing: Failing,
-    kind: String,
+    way: String,
     until: Instant,
     fails: Fails,
 }
@@ -100,9 +164,8 @@ impl<Fails: Fn(&[Step]) -> Option<(usize, Difference)>> Shrinking<Fails> {
 
     /// Takes `steps` if they fail in the same way.
     fn accept(&mut self, mut steps: Vec<Step>, mut places: Vec<usize>) -> bool {
-        let Some((taken, difference)) = (self.fails)(&steps).filter(|(_, found)| kind_of(found) == self.kind) else {
-            return false;
-        };
+        let fails_so = |(taken, found): &(usize, Difference)| way_of(&steps[..*taken], found) == self.way;
+        let Some((taken, difference)) = (self.fails)(&steps).filter(fails_so) else { return false };
         steps.truncate(taken);
         places.truncate(taken);
         self.failing = Failing { steps, places, difference };
@@ -173,7 +236,8 @@ fn simpler(step: &Step) -> Vec<Step> {
             all.extend(simpler_uses(event, step.at_ms).into_iter().map(|event| with(step, What::Use(event))));
         }
         What::Say { actor, id, time_ms, command, fields } => {
-            for (name, value) in fields {
+            // What has no price is another matter.
+            for (name, value) in fields.iter().filter(|(name, _)| *name != "default_prices") {
                 let mut without = fields.clone();
                 without.remove(name);
                 let others = simpler_values(value).into_iter().map(|simple| {

@@ -118,7 +118,13 @@ impl Drawer {
     fn window(&mut self, (_, of): &(&str, String), meter: &str) -> String {
         let is_user = of.starts_with("user") || SEAT_TYPES.contains(&of.as_str());
         // An account of before counts sessions in every mode.
-        let session = if self.vocabulary == Vocabulary::Old { 0 } else if is_user { 12 } else { 1 };
+        let session = if self.vocabulary == Vocabulary::Old {
+            0
+        } else if is_user {
+            12
+        } else {
+            1
+        };
         let period = if meter == "extra_credits_micro" { 60 } else { 15 };
         let windows =
             [("minute", 8), ("hour", 15), ("day", 25), ("week", 15), ("session", session), ("period", period)];
