@@ -262,8 +262,8 @@ pub struct ToldShare {
 pub struct History {
     pub counted: Vec<Counted>,
     /// Ids of events with what each was; of control records.
-    pub events: BTreeMap<String, crate::life::Use>,
-    pub records: BTreeSet<(String, i64)>,
+    pub events: BTreeMap<(String, i64), crate::life::Use>,
+    pub records: BTreeMap<(String, i64), String>,
 
     pub calendar: Calendar,
     pub cards: Vec<Card>,

@@ -135,8 +135,9 @@ impl Model {
 
     /// Hears a control record: once, however old its copy is; and not when it could not be told from a copy.
     fn hear(&mut self, actor: &str, id: &str, time_ms: i64, command: &str, fields: &Map<String, Json>) {
-        if self.history.records.contains(&(id.to_owned(), time_ms)) {
-            return;
+        let content = format!("{command} {}", Json::Object(fields.clone()));
+        if let Some(known) = self.history.records.get(&(id.to_owned(), time_ms)) {
+            return if *known == content { () } else { self.dead_letter("id_reused") };
         }
         if time_ms < self.at_ms - HORIZON_MS {
             return self.dead_letter("too_late");
@@ -155,7 +156,7 @@ impl Model {
             Err(No::Refused(code)) => self.say(format!("refused {command} {}", code.words()), identity),
             Err(No::Unreadable) => return self.dead_letter("unreadable"),
         }
-        self.history.records.insert((id.to_owned(), time_ms));
+        self.history.records.insert((id.to_owned(), time_ms), content);
     }
 
     fn obey(&mut self, command: &str, fields: &Fields) -> Result<Vec<Code>, No> {

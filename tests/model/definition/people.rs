@@ -59,7 +59,7 @@ impl Model {
                 includes.push((kind, fields.amount(field, 0)?));
             }
         }
-        if !self.history.has_seats() {
+        if self.mode_name() == "usage_enterprise" {
             return Err(code("mode_has_no_seats").with("mode", self.mode_name()).refused());
         }
         if !self.history.seat_types.contains_key(&name) && self.history.seat_types.len() >= SEAT_TYPES_MOST {

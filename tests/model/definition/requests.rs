@@ -190,6 +190,7 @@ impl Model {
         let member = self.history.members.entry(user.to_owned()).or_insert(new);
         if member.seat != seat {
             (member.seat, member.since) = (seat, since);
+            self.tell_limits_of_seat(&Scope::User(user.to_owned()));
         }
     }
 }

@@ -169,16 +169,28 @@ impl Model {
         };
         for scope in scopes {
             let applies = |one: &&Limit| one.selector == limit.selector && one.id == limit.id;
-            if !self.history.limits_of(&scope).iter().any(applies) {
-                continue;
+            if self.history.limits_of(&scope).iter().any(applies) {
+                self.tell_limit_of(limit, &scope, cap, is_told);
             }
-            for window in self.history.open_windows(limit, &scope, self.at_ms) {
-                let used = self.history.used_until(limit, &scope, window, self.history.counted.len());
-                let revision = limit.revision.clone();
-                let (scope, shares) = (&scope, &limit.shares);
-                let reached = Reached { scope, limit: Some(limit), window, shares, used, cap, revision };
-                self.tell_highest(&reached, is_told);
-            }
+        }
+    }
+
+    fn tell_limit_of(&mut self, limit: &Limit, scope: &Scope, cap: i64, is_told: bool) {
+        for window in self.history.open_windows(limit, scope, self.at_ms) {
+            let used = self.history.used_until(limit, scope, window, self.history.counted.len());
+            let revision = limit.revision.clone();
+            let reached = Reached { scope, limit: Some(limit), window, shares: &limit.shares, used, cap, revision };
+            self.tell_highest(&reached, is_told);
+        }
+    }
+
+    /// What the limits of a seat tell of a member who has it from now on: the highest share that is passed already.
+    pub fn tell_limits_of_seat(&mut self, user: &Scope) {
+        let of_seat = |limit: &&&Limit| matches!(limit.selector, Selector::Seat(_));
+        let limits: Vec<Limit> = self.history.limits_of(user).iter().filter(of_seat).map(|limit| (*limit).clone()).collect();
+        for limit in limits {
+            let is_told = limit.action != Action::Observe;
+            limit.cap.into_iter().for_each(|cap| self.tell_limit_of(&limit, user, cap, is_told));
         }
     }
 

@@ -20,10 +20,9 @@ impl Model {
         if event.time_ms < self.at_ms - HORIZON_MS {
             return self.dead_letter("too_late");
         }
-        if let Some(known) = self.history.events.get(&event.id) {
-            // A copy with a fresh time is a copy.
-            let is_copy = *known == Use { time_ms: known.time_ms, ..event.clone() };
-            return if is_copy { () } else { self.dead_letter("id_reused") };
+        let id = (event.id.clone(), event.time_ms);
+        if let Some(known) = self.history.events.get(&id) {
+            return if known == event { () } else { self.dead_letter("id_reused") };
         }
         let (credits, others) = match self.measure(event) {
             Ok(measured) => measured,
@@ -46,7 +45,7 @@ impl Model {
         if self.overflows(&counted) {
             return self.dead_letter("overflow");
         }
-        self.history.events.insert(event.id.clone(), event.clone());
+        self.history.events.insert(id, event.clone());
         self.charge(counted);
     }
 

@@ -162,14 +162,13 @@ impl Look<'_> {
         self.is_free(workspace) || self.pays_for_user(workspace, user)
     }
 
-    /// Where no workspace has a pool of its own, a cause names none and stops the user everywhere: so nothing may pay at
-    /// any place that the user used.
+    /// Where no workspace has a pool of its own, a cause names none and stops the user everywhere: one place in which
+    /// nothing pays is enough.
     fn want_of_user_everywhere(&self, user: &str, places: &[Option<&str>]) -> Option<String> {
         if places.is_empty() {
             return self.want_of_user_at(None, user);
         }
-        let wants: Option<Vec<String>> = places.iter().map(|place| self.want_of_user_at(*place, user)).collect();
-        wants?.into_iter().next()
+        places.iter().find_map(|place| self.want_of_user_at(*place, user))
     }
 
     /// The want of a user at a place, where only something of the user's stands in the way; or a limit of their own
