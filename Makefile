@@ -2,8 +2,9 @@
 # dashboards: every query of every panel, and alerts, on real Prometheus and Alertmanager.
 # store: what concerns Redis, on the server that BURSAR_REDIS_SERVER names: Redis 7 or 8, or Valkey.
 # instructions: how many instructions an event costs, by part; the same on every run.
-# soak: the simulation and the faults, many times over; hours.
-.PHONY: check test month dashboards store instructions soak servers
+# model: 100,000 steps of random lives, in which account and definition must agree.
+# soak: the model, the simulation and the faults, many times over; hours.
+.PHONY: check test model month dashboards store instructions soak servers
 
 TRACES ?= data/azure-llm-2023-conv-3000.csv
 
@@ -14,6 +15,7 @@ check:
 	scripts/timed "unit and scenario tests" cargo test --locked --features faults --lib --test scenarios -- --skip n1_through
 
 test: servers check
+	scripts/timed "model (random lives against the definition)" cargo test --locked --features faults --test model
 	scripts/timed "contract tests (ledger on memory and Redis)" cargo test --locked --features faults --test ledger
 	scripts/timed "scenarios through the service (real Kafka and Redis)" cargo test --locked --features faults --test scenarios -- n1_through
 	scripts/timed "process tests (real Kafka and Redis)" cargo test --locked --features faults --test process
@@ -21,6 +23,9 @@ test: servers check
 	scripts/timed "faults (real Kafka and Redis, and each defence off)" cargo test --locked --features faults --test faults
 	$(MAKE) --no-print-directory month dashboards
 	@cat target/timed.txt
+
+model:
+	STEPS=100000 scripts/timed "model (100,000 steps)" cargo test --locked --features faults --test model -- --nocapture
 
 month:
 	cargo test --locked --features faults --test process --no-run
@@ -46,5 +51,6 @@ servers:
 	scripts/timed "installing servers" scripts/servers install
 
 soak: servers
+	STEPS=2000000 scripts/timed "model (2,000,000 steps)" cargo test --locked --features faults --test model -- --nocapture l1_
 	SEEDS=20000 scripts/timed "simulation (20,000 seeds)" cargo test --locked --features faults --test simulation -- --nocapture e1_u
 	SOAK=1 scripts/timed "faults, many times" cargo test --locked --features faults --test faults -- --nocapture --include-ignored

@@ -1,0 +1,54 @@
+//! *Time*: what ends by itself, in the order of its instants.
+
+use super::{Model, terms::Kind};
+
+impl Model {
+    /// Does everything that is due by the clock.
+    pub fn serve_due(&mut self) {
+        while let Some(instant) = self.next_due() {
+            self.cause = format!("instant {instant}");
+            self.begin_and_end_grants(instant);
+            for (end, period) in self.history.closings() {
+                if end <= instant {
+                    self.close(period);
+                }
+            }
+            if self.free_phase_settles() == Some(instant) {
+                self.settle_free_phase(instant);
+            }
+            if self.digest_after() == Some(instant) {
+                self.tell_digest(instant);
+            }
+            self.ask_for_reloads(instant);
+            self.history.served_ms = instant;
+        }
+        // What is paused is what is true at the clock, whatever was due on the way to it.
+        self.tell_pauses();
+        self.history.served_ms = self.history.served_ms.max(self.clock_ms);
+    }
+
+    /// The next instant by the clock at which something is due.
+    fn next_due(&self) -> Option<i64> {
+        let (after, clock) = (self.history.served_ms, self.clock_ms);
+        let mut instants = self.grants_due(after, clock);
+        // A period that was used only when it was long over closes at once.
+        instants.extend(self.history.closings().into_iter().map(|(end, _)| end.max(after.saturating_add(1))));
+        instants.extend(self.free_phase_settles());
+        instants.extend(self.digest_after());
+        instants.extend(self.history.reload_instants(after.max(self.first_ms)));
+        instants.into_iter().filter(|instant| after < *instant && *instant <= clock).min()
+    }
+
+    /// The first period start on or after the end of the free phase.
+    fn free_phase_settles(&self) -> Option<i64> {
+        let until = self.history.free_until.filter(|_| !self.history.is_free_phase_settled)?;
+        let period = self.history.calendar.window(Kind::Period, until);
+        Some(if period.start == until { until } else { period.end })
+    }
+
+    /// The next digest, if something is pending.
+    fn digest_after(&self) -> Option<i64> {
+        let oldest = self.history.requests.iter().map(|request| request.since_ms).min()?;
+        Some(self.history.next_digest(self.history.served_ms.max(self.history.digest_ms).max(oldest)))
+    }
+}

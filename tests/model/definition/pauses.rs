@@ -1,0 +1,160 @@
+//! *Pauses*: why a scope is paused, as a function of what is known; and what is told of it.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Model,
+    codes::{Code, No, code, sorted},
+    fields::Fields,
+    history::{Action, History},
+    means::Look,
+    terms::{Kind, Meter, Scope},
+};
+
+/// Why a scope is paused at a moment of the clock: the empty set where it runs.
+pub fn causes(history: &History, scope: &Scope, clock_ms: i64) -> BTreeSet<String> {
+    causes_at(&Look::new(history, clock_ms), scope)
+}
+
+fn causes_at(look: &Look<'_>, scope: &Scope) -> BTreeSet<String> {
+    let history = look.history;
+    let mut causes = limits_reached(look, scope);
+    causes.extend(look.wants(scope));
+    if history.free_phase.contains(scope) {
+        causes.insert("free_phase".to_owned());
+    }
+    if history.admin_paused.contains(scope) {
+        causes.insert("admin".to_owned());
+    }
+    causes
+}
+
+/// Limits whose cap is reached in the window that runs. Those on extra credits do not stop what others pay: they are
+/// wants of money.
+fn limits_reached(look: &Look<'_>, scope: &Scope) -> BTreeSet<String> {
+    let (history, mut causes) = (look.history, BTreeSet::new());
+    let user = match scope {
+        Scope::User(user) => Some(user.as_str()),
+        _ => None,
+    };
+    let starts = look.starts_for(user);
+    let pauses = |limit: &&super::history::Limit| limit.action == Action::Pause && limit.meter != Meter::ExtraCredits;
+    for limit in history.limits_of(scope).into_iter().filter(pauses) {
+        let Some(cap) = limit.cap else { continue };
+        let kind = limit.window;
+        if cap == 0 && (kind != Kind::Session || history.has_seats()) {
+            // It is reached in every window, and so names none.
+            causes.insert(format!("limit {} {} 0", limit.name(), kind.name()));
+        } else if cap > 0 && history.used(limit, scope, &starts) >= cap {
+            let start = starts.of(kind).expect("something was used in it");
+            causes.insert(format!("limit {} {} {start}", limit.name(), kind.name()));
+        }
+    }
+    causes
+}
+
+impl History {
+    /// All scopes that may be paused: the organization, known workspaces, known agents and users; and those that are.
+    pub fn concerned(&self, clock_ms: i64) -> BTreeSet<Scope> {
+        let look = Look::new(self, clock_ms);
+        let mut scopes = BTreeSet::from([Scope::Organization]);
+        for one in &self.counted {
+            scopes.extend(one.named.workspace.clone().map(Scope::Workspace));
+        }
+        for (_, scope) in &self.named {
+            scopes.extend(scope.workspace().map(|workspace| Scope::Workspace(workspace.to_owned())));
+        }
+        for one in look.recent() {
+            scopes.extend(one.named.scopes());
+        }
+        scopes.extend(look.recently_named().cloned());
+        scopes.extend(self.causes.keys().cloned());
+        scopes
+    }
+
+    /// Agents that were registered or used before the free phase ended: for then they were created in it.
+    fn agents_of_the_free_phase(&self) -> BTreeSet<Scope> {
+        let until = self.free_until.unwrap_or(i64::MIN);
+        let early = self.counted.iter().filter(|one| one.time_ms < until);
+        let scopes = early.flat_map(|one| one.named.scopes());
+        scopes.filter(|scope| matches!(scope, Scope::Agent(..))).collect()
+    }
+
+    /// Whether an agent or user was ever used, registered or named by a command; organization and workspaces are known by
+    /// their name.
+    fn was_ever_named(&self, scope: &Scope) -> bool {
+        match scope {
+            Scope::Organization | Scope::Workspace(_) => true,
+            _ => {
+                let by_command = self.named.iter().any(|(_, named)| named == scope);
+                by_command || self.counted.iter().any(|one| one.concerns(scope))
+            }
+        }
+    }
+}
+
+impl Model {
+    /// Tells of each scope whose causes are others than were told last.
+    pub fn tell_pauses(&mut self) {
+        let look = Look::new(&self.history, self.clock_ms);
+        let scopes = self.history.concerned(self.clock_ms).into_iter();
+        let all: Vec<_> = scopes.map(|scope| (causes_at(&look, &scope), scope)).collect();
+        for (causes, scope) in all {
+            let before = self.history.causes.get(&scope).cloned().unwrap_or_default();
+            if causes == before {
+                continue;
+            }
+            let list = sorted(&causes);
+            if causes.is_empty() {
+                self.history.causes.remove(&scope);
+            } else {
+                self.history.causes.insert(scope.clone(), causes);
+            }
+            self.say(format!("pause {scope} {list}"), format!("pause|{scope}|{}", self.cause));
+        }
+    }
+
+    /// `pause`
+    pub fn pause(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
+        let scope = fields.scope()?;
+        if !self.history.was_ever_named(&scope) {
+            return Err(code("scope_unknown").with("scope", scope).refused());
+        }
+        self.name(scope.clone());
+        self.history.admin_paused.insert(scope);
+        Ok(Vec::new())
+    }
+
+    /// `resume`
+    pub fn resume(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
+        let scope = fields.scope()?;
+        self.name(scope.clone());
+        self.history.admin_paused.remove(&scope);
+        let remain = causes(&self.history, &scope, self.clock_ms);
+        if remain.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![code("pause_remains").with("causes", sorted(remain))])
+    }
+
+    /// The first period start on or after the end of the free phase: each agent of the phase is looked at once.
+    pub fn settle_free_phase(&mut self, period_start: i64) {
+        self.history.is_free_phase_settled = true;
+        let ended = self.history.calendar.window(Kind::Period, period_start - 1);
+        let look = Look::new(&self.history, period_start);
+        let mut agents = self.history.agents_of_the_free_phase();
+        agents.retain(|agent| {
+            let used = self.history.window(agent, Kind::Period, ended.start).get(Meter::Credits);
+            look.has_less_than(agent.workspace(), used)
+        });
+        self.history.free_phase.extend(agents);
+    }
+
+    /// Credits came to an owner: its agents of the free phase go on, however little it is.
+    pub fn end_free_phase_of(&mut self, owner: &Scope) {
+        let now = self.history.moment_of(self.clock_ms);
+        let history = &self.history;
+        let kept = history.free_phase.iter().filter(|agent| history.owner_at(agent.workspace(), now) != *owner);
+        self.history.free_phase = kept.cloned().collect();
+    }
+}

@@ -1,0 +1,259 @@
+//! *Adjustments and refunds*: who gets back what.
+
+use super::{
+    Model,
+    codes::{Code, No, code, sorted},
+    fields::Fields,
+    grants::{Moment, drawing_order},
+    history::{Counted, Draw, History, What},
+    terms::{Kind, MOST, Meter, Named, Scope, Source, name_of, named},
+};
+
+/// The last instant of the year 9999.
+const TIME_MOST: i64 = 253_402_300_799_999;
+
+/// How a refund comes to who paid.
+struct GivenBack {
+    /// Below zero, by source.
+    parts: [i64; 6],
+    draws: Vec<Draw>,
+}
+
+/// A refund of one source that several owners could get, and the owners.
+struct Unclear(Vec<Scope>);
+
+impl History {
+    /// What a source paid in a period for every one of some scopes, at most.
+    fn paid_for_all(&self, scopes: &[Scope], source: Source, period: i64) -> i64 {
+        let paid = scopes.iter().map(|scope| self.window(scope, Kind::Period, period).get(Meter::PaidBy(source)));
+        paid.min().unwrap_or(0).max(0)
+    }
+
+    /// Owners of pools or balances that paid for what is named, the last that paid first, with what they paid: at most the
+    /// smaller of what they paid for the user and for the workspace.
+    fn owners_who_paid(&self, named: &Named, source: Source, period: i64) -> Vec<(Scope, i64)> {
+        let user = named.user.clone().map(Scope::User);
+        let workspace = named.workspace.clone().map(Scope::Workspace);
+        let mut scopes: Vec<Scope> = user.into_iter().chain(workspace).collect();
+        if scopes.is_empty() {
+            scopes.push(Scope::Organization);
+        }
+        let nearest = named.workspace.clone().map_or(Scope::Organization, Scope::Workspace);
+        let counted = self.counted.iter().rev().filter(|one| one.starts.period == period && one.concerns(&nearest));
+        let draws =
+            counted.flat_map(|one| one.draws.iter().rev()).filter(|draw| draw.source == source && draw.micro > 0);
+        let mut owners: Vec<(Scope, i64)> = Vec::new();
+        for draw in draws {
+            if !owners.iter().any(|(owner, _)| *owner == draw.owner) {
+                let paid = scopes.iter().map(|scope| self.paid(&draw.owner, source, scope, period));
+                owners.push((draw.owner.clone(), paid.min().unwrap_or(0)));
+            }
+        }
+        owners.retain(|(_, paid)| *paid > 0);
+        owners
+    }
+
+    /// What a refund may give back at most: of each source what it paid for every scope named, and of pool and balance
+    /// what their owners paid.
+    fn refundable(&self, named: &Named, source: Source, period: i64) -> i64 {
+        let paid = self.paid_for_all(&named.scopes(), source, period);
+        match source {
+            Source::Pool | Source::Prepaid => {
+                let owners = self.owners_who_paid(named, source, period);
+                paid.min(owners.iter().map(|(_, paid)| paid).sum())
+            }
+            _ => paid,
+        }
+    }
+
+    /// Gives back in reverse order of sources.
+    fn give_back(&self, named: &Named, period: i64, micro: i64, now: Moment) -> Result<GivenBack, Unclear> {
+        let mut given = GivenBack { parts: [0; 6], draws: Vec::new() };
+        let mut rest = micro;
+        for source in Source::BACK {
+            let part = rest.min(self.refundable(named, source, period));
+            rest -= part;
+            given.parts[source as usize] = -part;
+            if part > 0 && matches!(source, Source::Pool | Source::Prepaid) {
+                self.give_to_owners(named, source, period, part, now, &mut given.draws)?;
+            }
+        }
+        Ok(given)
+    }
+
+    fn give_to_owners(
+        &self,
+        named: &Named,
+        source: Source,
+        period: i64,
+        micro: i64,
+        now: Moment,
+        draws: &mut Vec<Draw>,
+    ) -> Result<(), Unclear> {
+        let owners = self.owners_who_paid(named, source, period);
+        if named.workspace.is_none() && owners.len() > 1 {
+            return Err(Unclear(owners.into_iter().map(|(owner, _)| owner).collect()));
+        }
+        let mut rest = micro;
+        for (owner, paid) in owners {
+            let part = rest.min(paid);
+            rest -= part;
+            self.give_to_grants(&owner, source, period, part, now, draws);
+        }
+        Ok(())
+    }
+
+    /// Grants get back in the reverse order of drawing, included credits after purchases.
+    fn give_to_grants(
+        &self,
+        owner: &Scope,
+        source: Source,
+        period: i64,
+        micro: i64,
+        now: Moment,
+        draws: &mut Vec<Draw>,
+    ) {
+        let mut grants: Vec<usize> = (0..self.grants.len()).collect();
+        grants.retain(|place| {
+            let grant = &self.grants[*place];
+            grant.owner == *owner
+                && grant.is_prepaid == (source == Source::Prepaid)
+                && (grant.is_prepaid || grant.period.start == period)
+        });
+        grants.sort_by(|a, b| drawing_order(&self.grants[*b]).cmp(&drawing_order(&self.grants[*a])));
+        let mut rest = micro;
+        let mut give = |grant: Option<usize>, at_most: i64, is_lost: bool| {
+            let part = rest.min(at_most);
+            rest -= part;
+            if part > 0 {
+                draws.push(Draw { owner: owner.clone(), source, grant, micro: -part, is_lost });
+            }
+        };
+        for place in grants {
+            let grant = &self.grants[place];
+            let has_ended = grant.is_forgotten || grant.voided_ms.is_some() || grant.ends_ms() <= now.time_ms;
+            give(Some(place), self.spent(place), has_ended);
+        }
+        let has_pool = self.pools.get(owner).and_then(|rules| rules.last()).is_some_and(|rule| rule.included.is_some());
+        give(None, i64::MAX, !has_pool);
+    }
+}
+
+impl Model {
+    /// `adjust`
+    pub fn adjust(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
+        fields.id("reference")?;
+        let time_ms = fields.must_instant("event_time")?;
+        let named = Named {
+            workspace: fields.id_if("workspace_id")?,
+            agent: fields.id_if("agent_id")?,
+            user: fields.id_if("user_id")?,
+        };
+        let credits = fields.between("credits_micro", Some(0), -MOST, MOST)?;
+        let mut others = Vec::new();
+        for name in ADJUSTED {
+            let count = fields.between(name, Some(0), -MOST, MOST)?;
+            if count != 0 {
+                others.push((named_meter(name), count));
+            }
+        }
+        if !(0..=TIME_MOST).contains(&time_ms) {
+            return Err(code("event_time_out_of_range").with("event_time", time_ms).refused());
+        }
+        if time_ms > self.at_ms {
+            let no = code("event_time_not_past").with("event_time", time_ms);
+            return Err(no.with("record_time", self.at_ms).refused());
+        }
+        if credits == 0 && others.is_empty() {
+            return Err(code("adjustment_changes_nothing").refused());
+        }
+        let is_refund = credits < 0;
+        let starts = match is_refund {
+            true => self.history.starts_of_refund(time_ms, named.user.as_deref()),
+            false => self.history.starts_of_usage(time_ms, named.user.as_deref()),
+        };
+        let counted = Counted {
+            what: What::Adjustment,
+            time_ms,
+            named,
+            starts,
+            credits,
+            parts: [0; 6],
+            draws: Vec::new(),
+            others,
+            product: None,
+            trigger: None,
+            model: None,
+        };
+        self.counts_are_there(&counted)?;
+        if self.overflows(&counted) {
+            return Err(code("counters_full").with("scope", Scope::Organization).refused());
+        }
+        if is_refund {
+            return self.refund(counted);
+        }
+        let parts = self.charge(counted);
+        if credits == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(vec![code("charged").with("parts", parts_in_words(&parts))])
+    }
+
+    /// Of no meter more is taken back than each scope has in that period.
+    fn counts_are_there(&self, one: &Counted) -> Result<(), No> {
+        for (meter, count) in &one.others {
+            for scope in one.named.scopes() {
+                let counted = self.history.window(&scope, Kind::Period, one.starts.period).get(*meter);
+                if counted + count < 0 {
+                    let no = code("count_below_zero").with("scope", scope).with("meter", meter.name());
+                    return Err(no.with("counted", counted).refused());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refund(&mut self, mut counted: Counted) -> Result<Vec<Code>, No> {
+        let (named, period, asked) = (&counted.named, counted.starts.period, -counted.credits);
+        let paid: i64 = Source::BACK.iter().map(|source| self.history.refundable(named, *source, period)).sum();
+        if paid < asked {
+            return Err(code("refund_exceeds_paid").with("asked_micro", asked).with("paid_micro", paid).refused());
+        }
+        let now = self.history.moment_of(self.clock_ms);
+        let given = self.history.give_back(named, period, asked, now);
+        let given =
+            given.map_err(|Unclear(owners)| code("refund_owner_unclear").with("owners", sorted(owners)).refused())?;
+        let lost: i64 = given.draws.iter().filter(|draw| draw.is_lost).map(|draw| -draw.micro).sum();
+        (counted.parts, counted.draws) = (given.parts, given.draws);
+        let place = self.history.counted.len();
+        let answer = code("refunded").with("parts", parts_in_words(&counted.parts)).with("not_returned_micro", lost);
+        self.history.counted.push(counted);
+        self.correct(place);
+        Ok(vec![answer])
+    }
+}
+
+/// What an adjustment may change beside credits.
+const ADJUSTED: [&str; 8] = [
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "runs_started",
+    "runs_completed",
+    "runs_failed",
+    "runs_cancelled",
+];
+
+fn named_meter(name: &str) -> Meter {
+    named(&Meter::ALL, name).expect("it is a meter")
+}
+
+/// Those that are not 0: `[pool_credits_micro=5, …]`.
+fn parts_in_words(parts: &[i64; 6]) -> String {
+    let named = Source::ALL.iter().map(|(source, _)| (*source, parts[*source as usize]));
+    let words = named
+        .filter(|(_, part)| *part != 0)
+        .map(|(source, part)| format!("{}={part}", name_of(&Meter::ALL, Meter::PaidBy(source))));
+    sorted(words)
+}

@@ -1,0 +1,112 @@
+//! The account, held against its definition: a model that was written from docs/specification.md alone lives the same
+//! random lives, and both sides must say and hold the same after every step.
+//!
+//! - `life`: what a life is made of. `lives` draws them, `language` reads them from the text of a scenario.
+//! - `definition`: the model. `account`, `words`, `stored`: the real one, in the same words.
+//! - `play` leads a life on both sides, `compare` finds where they differ, `masks` name what is passed over.
+//! - `shrink` makes a failing life short, `script` prints it as a scenario, `coverage` counts what the lives came through.
+
+mod account;
+mod compare;
+mod coverage;
+mod definition;
+mod hunt;
+mod kinds;
+mod language;
+mod life;
+mod lives;
+mod masks;
+mod past;
+mod play;
+mod run;
+mod script;
+mod shrink;
+mod stored;
+mod words;
+
+use coverage::Coverage;
+use run::{Ended, Run};
+
+/// Steps of `cargo test`; `make model` and `make soak` set STEPS.
+const STEPS: usize = 10_000;
+
+/// Steps of one life; LIFE sets others.
+const LIFE: usize = 150;
+
+fn number(name: &str, usual: usize) -> usize {
+    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// How lives are led, as the environment says.
+fn run() -> Run {
+    let run = Run { masks: masks::Masks::of_environment(), goes_on: std::env::var("GO_ON").is_ok() };
+    println!("MASKS={}", run.masks.names());
+    run
+}
+
+/// Prints what lives came through, and fails with the first that failed.
+fn check(run: &Run, ended: Ended) -> Coverage {
+    println!("{}", ended.coverage.table());
+    println!("{}", run::summary(&ended.failures));
+    let has_failed = !ended.failures.is_empty();
+    let shown = run.show(ended.failures, number("SHOW", 1));
+    assert!(!has_failed, "{shown}");
+    ended.coverage
+}
+
+#[test]
+fn l1_random_lives_agree_with_the_definition() {
+    let (run, seed) = (run(), number("SEED", 1) as u64);
+    let (steps, life) = (number("STEPS", STEPS), number("LIFE", LIFE));
+    println!("SEED={seed} STEPS={steps} LIFE={life}");
+    let lives = seed..seed + steps.div_ceil(life) as u64;
+    let ended = run.lead(lives, |seed| lives::draw(seed, life, run.masks.vocabulary()));
+    let short = check(&run, ended).short(&lives::commands(run.masks.vocabulary()));
+    assert!(short.is_empty(), "the lives did not come through enough:\n{}", short.join("\n"));
+}
+
+#[test]
+fn l1_lives_that_come_to_a_bound_agree_with_the_definition() {
+    let (run, lives) = (run(), lives::to_the_bounds().len() as u64);
+    let ended = run.lead(0..lives, |number| lives::to_the_bounds().swap_remove(number as usize));
+    check(&run, ended);
+}
+
+/// The table of the kinds of fault that lives find, in an account that has some: with `HUNT=1` only.
+#[test]
+fn l2_lives_find_faults_by_themselves() {
+    if std::env::var("HUNT").is_err() {
+        return;
+    }
+    let (run, seed) = (run(), number("SEED", 1) as u64);
+    let (steps, life) = (number("STEPS", STEPS), number("LIFE", LIFE));
+    println!("SEED={seed} STEPS={steps} LIFE={life}");
+    let lives = seed..seed + steps.div_ceil(life) as u64;
+    let hunt = run.hunt(lives, |seed| lives::draw(seed, life, run.masks.vocabulary()));
+    println!("{}", hunt.table());
+}
+
+/// Shows what both sides say of the scenario that `LOOK` names, line by line.
+#[test]
+fn looks_at_a_scenario() {
+    let Ok(path) = std::env::var("LOOK") else { return };
+    let text = std::fs::read_to_string(path).expect("the scenario can be read");
+    let steps: Vec<life::Step> = language::parse(&text).into_iter().map(|(step, ..)| step).collect();
+    println!("{}", play::side_by_side(&steps, &masks::Masks::of_environment()));
+}
+
+/// Tells of each scenario in the directory `CLASSIFY` of which kind of fault it is here.
+#[test]
+fn classifies_scenarios() {
+    let Ok(directory) = std::env::var("CLASSIFY") else { return };
+    let run = run();
+    let files = std::fs::read_dir(directory).expect("the directory can be read");
+    let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a scenario is text");
+        let steps: Vec<life::Step> = language::parse(&text).into_iter().map(|(step, ..)| step).collect();
+        let (kinds, shorts) = hunt::kinds_of_life(&run, &steps);
+        println!("{}: {kinds}\n{shorts}", file.file_stem().unwrap_or_default().to_string_lossy());
+    }
+}
