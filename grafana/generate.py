@@ -82,7 +82,8 @@ def of_workspace():
     estimate = f'bursar_workspace_estimate_micro{{{WORKSPACE},bound="%s"}}'
     agents = [("name", "Name", "string"), ("agent_id", "Agent", "string"), ("credits_micro", "Credits (micro)", "number"),
               ("runs_completed", "Runs completed", "number"), ("credits_per_run_micro", "Credits per run (micro)", "number"),
-              ("status", "Status", "string"), ("created_by", "Created by", "string")]
+              ("status", "Status", "string"), ("paused_for.0.kind", "Paused for", "string"),
+              ("paused_for.0.scope", "Cause of", "string"), ("created_by", "Created by", "string")]
     parts = [("name", "Trigger", "string"), ("credits_micro", "Credits (micro)", "number"),
              ("runs_completed", "Runs completed", "number"), ("credits_per_run_micro", "Credits per run (micro)", "number")]
     series = [("start", "Day", "timestamp"), ("value", "Credits (micro)", "number"), ("total", "Total (micro)", "number")]
@@ -130,6 +131,7 @@ def of_organization():
         figure("Estimated at reset", credits(f'bursar_organization_estimate_micro{{{ORGANIZATION},bound="expected"}}')),
         figure("Paused scopes", f"sum(bursar_organization_paused_scopes{by}) or vector(0)"),
         figure("Overshoot", credits(f"sum(bursar_organization_overshoot_micro{by}) or vector(0)")),
+        figure("Tokens without a price", f"bursar_organization_unpriced_tokens{by}"),
         chart("Workspaces", (credits(f"bursar_workspace_credits_micro{by}"), "{{workspace}}")),
         chart("Limits of organization and workspaces",
               (f"bursar_limit_used{by} / (bursar_limit_cap{by} > 0)", "{{scope}} {{limit_id}}"), unit="percentunit"),
@@ -147,6 +149,7 @@ def of_organization():
             ("cap", "Cap", "number"), ("used_permille", "Used (permille)", "number"), ("action", "Action", "string")]),
         table("Paused now", f"{O}/pauses?limit=1000", "paused", [
             ("scope", "Scope", "string"), ("causes.0.kind", "Cause", "string"), ("causes.0.limit_id", "Limit", "string"),
+            ("causes.0.selector", "Set on", "string"), ("causes.0.workspace_id", "Within", "string"),
             ("causes.0.ends_at", "Ends", "string")]),
         table("Requests", f"{O}/requests", "requests", [
             ("user_id", "Member", "string"), ("seat_type", "Seat", "string"), ("since", "Since", "string"),
@@ -154,7 +157,7 @@ def of_organization():
         table("Grants", f"{O}/grants?limit=1000", "grants", [
             ("scope", "Pool", "string"), ("grant_id", "Grant", "string"), ("kind", "Kind", "string"),
             ("amount_micro", "Granted (micro)", "number"), ("left_micro", "Left (micro)", "number"),
-            ("expires_at", "Expires", "string")]),
+            ("expires_at", "Expires", "string"), ("is_over", "Over", "boolean")]),
         table("Products", f"{O}/breakdown?period=${{period}}", "by_product", [
             ("name", "Product", "string"), *amounts, ("extra_credits_micro", "Extra usage (micro)", "number")]),
         table("Models", f"{O}/breakdown?period=${{period}}", "by_model", MODELS),
@@ -166,7 +169,8 @@ def of_organization():
             ("by_source.uncovered_micro", "Uncovered (micro)", "number")]),
         table("Overshoot", f"{O}/overshoot?limit=1000", "overshoot", [
             ("scope", "Scope", "string"), ("kind", "Cause", "string"), ("limit_id", "Limit", "string"),
-            ("window_start", "Window", "string"), ("amount_micro", "Amount (micro)", "number")]),
+            ("selector", "Set on", "string"), ("window_start", "Window", "string"), ("amount", "Amount", "number"),
+            ("meter", "In units of", "string")]),
         table("Latest events", f"{O}/events", "events", [
             ("recorded_at", "When", "timestamp"), ("kind", "What", "string"), ("data.scope", "Scope", "string"),
             ("data.state", "State", "string"), ("data.threshold_percent", "Share (percent)", "number"),

@@ -68,6 +68,7 @@ pub mod faults;
 pub mod forecast;
 pub mod ingest;
 pub mod ledger;
+pub mod mutation;
 pub mod notify;
 pub mod observe;
 pub mod outlook;

@@ -1,8 +1,12 @@
-//! Who may what: one table of routes, and what each role may say (rows A6, A20).
+//! Who may what: one table of routes, and one of what each role may say (rows A6, A20).
+
+mod commands;
 
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use self::commands::{COMMANDS, MaySay, Permission};
 
 /// A role, and where it holds. Written as in keys and tokens: `owner:acme`, `admin:acme`, `workspace_admin:acme/sales`,
 /// `member:acme/u-1`, `service`.
@@ -13,7 +17,8 @@ pub enum Role {
     Owner(Box<str>),
     /// Administers an organization: sees everything in it, and answers requests.
     Admin(Box<str>),
-    /// Administers a workspace: its figures and its controls, and no other's.
+    /// Administers a workspace: its figures and its controls, but for those that the owners keep for themselves, and no
+    /// other's.
     WorkspaceAdmin(Box<str>, Box<str>),
     /// A member: the own figures and requests.
     Member(Box<str>, Box<str>),
@@ -225,102 +230,16 @@ impl Caller {
     }
 }
 
-/// Who may say a command. Owners and services may say all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaySay {
-    /// Only owners: what binds or pays for the whole organization.
-    Owner,
-    /// Also admins: they answer members' requests.
-    Admin,
-    /// Also the admins of the workspace that the command's `scope` lies in.
-    WorkspaceAdmin,
-    /// Also the member whom its `user_id` names.
-    Member,
-    /// Also every member, as the actor, and the admins of the workspace that the agent is of; the account's own rule decides
-    /// (row A15).
-    Creator,
-    /// Nobody: it is Bursar's own.
-    Nobody,
-}
-
-/// Every command of a control record, and who may say it.
-pub const COMMANDS: &[(&str, MaySay)] = &[
-    ("set_organization", MaySay::Owner),
-    ("set_rate_card", MaySay::Owner),
-    ("set_limit", MaySay::WorkspaceAdmin),
-    ("remove_limit", MaySay::WorkspaceAdmin),
-    ("set_pool", MaySay::Owner),
-    ("grant", MaySay::Owner),
-    ("set_unit", MaySay::Owner),
-    ("set_plan", MaySay::Owner),
-    ("set_mode", MaySay::Owner),
-    ("set_source", MaySay::Owner),
-    ("set_consent", MaySay::Owner),
-    ("consent", MaySay::Member),
-    ("set_free_phase", MaySay::Owner),
-    ("void_grant", MaySay::Owner),
-    ("set_auto_reload", MaySay::Owner),
-    ("remove_auto_reload", MaySay::Owner),
-    ("refuse_reload", MaySay::Owner),
-    ("set_seat_type", MaySay::Owner),
-    ("set_member", MaySay::Owner),
-    ("set_agent_creation", MaySay::Owner),
-    ("register_workspace", MaySay::Owner),
-    ("register_agent", MaySay::Creator),
-    ("set_requests", MaySay::Owner),
-    ("request", MaySay::Member),
-    ("approve", MaySay::Admin),
-    ("decline", MaySay::Admin),
-    ("adjust", MaySay::Owner),
-    ("pause", MaySay::WorkspaceAdmin),
-    ("resume", MaySay::WorkspaceAdmin),
-    ("due", MaySay::Nobody),
-];
-
-impl Caller {
-    /// Whether the caller may say a command of an organization, whose body names a scope or a user.
-    pub fn may_say(&self, organization_id: &str, command: &str, body: &serde_json::Value) -> bool {
-        let Some((_, who)) = COMMANDS.iter().find(|(name, _)| *name == command) else { return false };
-        let text = |field: &str| body.get(field).and_then(serde_json::Value::as_str);
-        let of = |role: &Role| match (role, who) {
-            (_, MaySay::Nobody) => false,
-            (Role::Service, _) => true,
-            (Role::Owner(of), _) => **of == *organization_id,
-            (Role::Admin(of), MaySay::Admin) => **of == *organization_id,
-            (Role::WorkspaceAdmin(of, own), MaySay::WorkspaceAdmin | MaySay::Creator) => {
-                **of == *organization_id
-                    && text("scope").and_then(workspace_of).is_some_and(|workspace| workspace == **own)
-            }
-            (Role::Member(of, own), MaySay::Member) => **of == *organization_id && text("user_id") == Some(own),
-            (Role::Member(of, _), MaySay::Creator) => **of == *organization_id,
-            _ => false,
-        };
-        self.roles.iter().any(of)
-    }
-}
-
-/// The workspace that a scope lies in.
-pub fn workspace_of(scope: &str) -> Option<String> {
-    use crate::domain::scope::Scope;
-    match Scope::parse(scope) {
-        Ok(Scope::Workspace(workspace) | Scope::Agent { workspace, .. }) if !workspace.is_empty() => {
-            Some(workspace.into())
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    fn caller(role: &str) -> Caller {
+    pub fn caller(role: &str) -> Caller {
         let roles = vec![Role::try_from(role.to_owned()).expect("a role of this test")];
         Caller { subject: "s".to_owned(), roles }
     }
 
-    const ROLES: [&str; 9] = [
+    pub const ROLES: [&str; 9] = [
         "service",
         "owner:acme",
         "admin:acme",
@@ -358,42 +277,6 @@ mod tests {
                 route.path
             );
         }
-    }
-
-    #[test]
-    fn a6_every_command_by_every_role() {
-        let bodies = [
-            json!({ "scope": "ws:sales", "user_id": "u-1" }),
-            json!({ "scope": "agent:sales/bot", "user_id": "u-1" }),
-            json!({ "scope": "ws:law", "user_id": "u-2" }),
-            json!({ "scope": "org" }),
-            json!({ "every": "agent" }),
-        ];
-        for (command, who) in COMMANDS {
-            let expected = match who {
-                MaySay::Owner => ["++-------"; 5],
-                MaySay::Admin => ["+++------"; 5],
-                MaySay::WorkspaceAdmin => ["++-+-----", "++-+-----", "++-------", "++-------", "++-------"],
-                MaySay::Member => ["++--+----", "++--+----", "++-------", "++-------", "++-------"],
-                MaySay::Creator => ["++-++----", "++-++----", "++--+----", "++--+----", "++--+----"],
-                MaySay::Nobody => ["---------"; 5],
-            };
-            for (body, expected) in bodies.iter().zip(expected) {
-                let may = |role: &&str| if caller(role).may_say("acme", command, body) { '+' } else { '-' };
-                assert_eq!(ROLES.iter().map(may).collect::<String>(), expected, "{command} {body}");
-            }
-        }
-    }
-
-    /// The table has the commands of the schema, and no other.
-    #[test]
-    fn the_commands_are_those_of_the_schema() {
-        let apache_avro::Schema::Record(record) = &crate::contract::newest(crate::contract::Kind::Control).schema
-        else {
-            panic!("control records are records")
-        };
-        let of_schema: Vec<&str> = record.fields.iter().skip(6).map(|field| field.name.as_str()).collect();
-        assert_eq!(COMMANDS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), of_schema);
     }
 
     #[test]

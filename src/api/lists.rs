@@ -9,11 +9,12 @@ use utoipa::IntoParams;
 use super::{
     Api,
     access::{Caller, Role},
+    credits::{AsSeen, plan_lacks_credits, reads_credits},
     figures,
     guard::{Path, Query},
     page::PageQuery,
     problem::Problem,
-    reads::{OfOrganization, OfWorkspace, PeriodQuery, ReadProblems},
+    reads::{OfOrganization, OfWorkspace, ReadProblems},
     shapes::{
         AgentInList, Agents, MemberInList, Members, OrganizationInList, Organizations, PeriodShown, StatementShown,
         Statements, UnitShown, WorkspaceInList, Workspaces,
@@ -34,7 +35,8 @@ use crate::domain::{
 pub struct ListQuery {
     /// `current` (default), `previous`, or any instant (RFC 3339) within the period.
     pub period: Option<String>,
-    /// Sorted by `credits` (default), `runs`, `credits_per_run` or `name`; counts from the largest.
+    /// Sorted by `credits` (default), `runs`, `credits_per_run` or `name`; counts from the largest. Who does not read figures
+    /// of credits gets the list by runs.
     pub sort: Option<String>,
     /// Where the last page ended (`next_cursor`).
     pub cursor: Option<String>,
@@ -51,22 +53,45 @@ impl ListQuery {
         PageQuery { cursor: self.cursor.clone(), limit: self.limit, search: self.search.clone() }
     }
 
-    fn is_by_credits(&self) -> bool {
-        matches!(self.sort.as_deref(), None | Some("credits"))
-    }
-
-    /// What an item is sorted by, before its name.
-    fn count(&self, credits_micro: i64, runs_completed: i64) -> Result<Option<i64>, Problem> {
-        Ok(match self.sort.as_deref() {
-            None | Some("credits") => Some(credits_micro),
-            Some("runs") => Some(runs_completed),
-            Some("credits_per_run") => Some(figures::per_run(credits_micro, runs_completed).unwrap_or(0)),
-            Some("name") => None,
+    /// What the list is sorted by; nothing where nobody said. Amounts would be told by their order and by cursors, so who
+    /// does not read them sorts by something else.
+    fn sort(&self, with_credits: bool) -> Result<Option<Sort>, Problem> {
+        let sort = match self.sort.as_deref() {
+            None => return Ok((!with_credits).then_some(Sort::Runs)),
+            Some("credits") => Sort::Credits,
+            Some("runs") => Sort::Runs,
+            Some("credits_per_run") => Sort::CreditsPerRun,
+            Some("name") => Sort::Name,
             Some(other) => {
                 let why = format!("sort is {other:?}; it may be credits, runs, credits_per_run or name");
                 return Err(Problem::invalid(why));
             }
-        })
+        };
+        match sort {
+            Sort::Credits | Sort::CreditsPerRun if !with_credits => Err(plan_lacks_credits()),
+            sort => Ok(Some(sort)),
+        }
+    }
+}
+
+/// What a list is sorted by, before the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Credits,
+    Runs,
+    CreditsPerRun,
+    Name,
+}
+
+impl Sort {
+    fn count(self, counters: &Counters) -> Option<i64> {
+        let (credits_micro, runs_completed) = (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
+        match self {
+            Self::Credits => Some(credits_micro),
+            Self::Runs => Some(runs_completed),
+            Self::CreditsPerRun => Some(figures::per_run(credits_micro, runs_completed).unwrap_or(0)),
+            Self::Name => None,
+        }
     }
 }
 
@@ -77,6 +102,8 @@ struct Listed {
     shown: PeriodShown,
     unit: UnitShown,
     period: Window,
+    /// Whether the caller reads figures of credits.
+    with_credits: bool,
 }
 
 impl Listed {
@@ -86,7 +113,7 @@ impl Listed {
 }
 
 impl Api {
-    async fn listed(&self, organization_id: &str, query: &PeriodQuery) -> Result<Listed, Problem> {
+    async fn listed(&self, caller: &Caller, organization_id: &str, query: &ListQuery) -> Result<Listed, Problem> {
         let now = self.clock.now();
         let snapshot = self.snapshots.of(organization_id).await?;
         let period = figures::period_asked(&snapshot.base, query.period.as_deref(), now)?;
@@ -94,7 +121,8 @@ impl Api {
         let snapshot = Arc::clone(&counted.snapshot);
         let (shown, unit) =
             (figures::period_shown(&snapshot.base, period, now), figures::unit(&snapshot.base.settings));
-        Ok(Listed { counted, snapshot, shown, unit, period })
+        let with_credits = reads_credits(caller, organization_id, snapshot.base.settings.plan);
+        Ok(Listed { counted, snapshot, shown, unit, period, with_credits })
     }
 
     fn agents_in(
@@ -103,11 +131,12 @@ impl Api {
         listed: Listed,
         query: &ListQuery,
         within: Option<&str>,
-    ) -> Result<Json<Agents>, Problem> {
+    ) -> Result<AsSeen<Agents>, Problem> {
         let page = query.page();
+        let sort = query.sort(listed.with_credits)?.unwrap_or(Sort::Credits);
         let (agents, next_cursor) = page.choose(|chosen| {
             for place in listed.counted.agents_by_credits() {
-                if query.is_by_credits() && chosen.has_more() {
+                if sort == Sort::Credits && chosen.has_more() {
                     break;
                 }
                 let (scope, row) = &listed.snapshot.rows[*place as usize];
@@ -115,7 +144,7 @@ impl Api {
                 let counters = &listed.counted.of_rows[*place as usize];
                 let (credits_micro, runs_completed) =
                     (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
-                let count = query.count(credits_micro, runs_completed)?;
+                let count = sort.count(counters);
                 if within.is_some_and(|within| within != &**workspace) {
                     continue;
                 }
@@ -128,22 +157,26 @@ impl Api {
                     continue;
                 }
                 let registered = row.registered.as_deref();
-                chosen.offer((count, agent_sort_key(scope)), || AgentInList {
-                    workspace_id: workspace.to_string(),
-                    agent_id: agent.to_string(),
-                    name,
-                    credits_micro,
-                    runs_completed,
-                    credits_per_run_micro: figures::per_run(credits_micro, runs_completed),
-                    status: figures::status(row),
-                    paused_for: figures::causes(row),
-                    created_by: registered.map(|registered| registered.created_by.to_string()),
-                    created_at: registered.map(|registered| registered.created_at.to_string()),
+                chosen.offer((count, agent_sort_key(scope)), || {
+                    let paused_for = figures::causes(&listed.snapshot.chain(scope, row));
+                    AgentInList {
+                        workspace_id: workspace.to_string(),
+                        agent_id: agent.to_string(),
+                        name,
+                        credits_micro,
+                        runs_completed,
+                        credits_per_run_micro: figures::per_run(credits_micro, runs_completed),
+                        status: figures::status(&paused_for),
+                        paused_for,
+                        created_by: registered.map(|registered| registered.created_by.to_string()),
+                        created_at: registered.map(|registered| registered.created_at.to_string()),
+                    }
                 });
             }
             Ok(())
         })?;
-        Ok(Json(Agents { period: listed.shown, unit: listed.unit, agents, next_cursor }))
+        let answer = Agents { period: listed.shown, unit: listed.unit, agents, next_cursor };
+        Ok(AsSeen { answer, with_credits: listed.with_credits })
     }
 
     /// Whether the caller sees what is kept of a scope.
@@ -199,8 +232,8 @@ pub async fn workspaces(
     Extension(caller): Extension<Caller>,
     Path(of): Path<OfOrganization>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Workspaces>, Problem> {
-    let listed = api.listed(&of.organization_id, &PeriodQuery { period: query.period.clone() }).await?;
+) -> Result<AsSeen<Workspaces>, Problem> {
+    let listed = api.listed(&caller, &of.organization_id, &query).await?;
     let plan = listed.snapshot.base.settings.plan;
     // Programs of the platform are bound by no plan.
     let is_console = caller.sees_all_of(&of.organization_id) && !caller.roles.contains(&Role::Service);
@@ -209,6 +242,7 @@ pub async fn workspaces(
         return Err(Problem::plan_lacks(format!("the plan {plan} has no organization console; ask for one workspace")));
     }
     let (page, now) = (query.page(), api.clock.now());
+    let sort = query.sort(listed.with_credits)?.unwrap_or(Sort::Credits);
     let (workspaces, next_cursor) = page.choose(|chosen| {
         for (scope, row, counters) in listed.rows() {
             let Scope::Workspace(workspace) = scope else { continue };
@@ -219,21 +253,25 @@ pub async fn workspaces(
             }
             let (credits_micro, runs_completed) =
                 (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
-            let key = (query.count(credits_micro, runs_completed)?, workspace.to_string());
-            chosen.offer(key, || WorkspaceInList {
-                workspace_id: workspace.to_string(),
-                name,
-                credits_micro,
-                runs_completed,
-                agents_in_action: counters.get(Meter::ActiveAgents),
-                pool: row.pool.as_deref().and_then(|pool| figures::pool(&scope.to_string(), pool, listed.period, now)),
-                status: figures::status(row),
-                paused_for: figures::causes(row),
+            chosen.offer((sort.count(&counters), workspace.to_string()), || {
+                let pool = row.pool.as_deref();
+                let paused_for = figures::causes(&listed.snapshot.chain(scope, row));
+                WorkspaceInList {
+                    workspace_id: workspace.to_string(),
+                    name,
+                    credits_micro,
+                    runs_completed,
+                    agents_in_action: counters.get(Meter::ActiveAgents),
+                    pool: pool.and_then(|pool| figures::pool(&scope.to_string(), pool, listed.period, now)),
+                    status: figures::status(&paused_for),
+                    paused_for,
+                }
             });
         }
         Ok(())
     })?;
-    Ok(Json(Workspaces { period: listed.shown, unit: listed.unit, workspaces, next_cursor }))
+    let answer = Workspaces { period: listed.shown, unit: listed.unit, workspaces, next_cursor };
+    Ok(AsSeen { answer, with_credits: listed.with_credits })
 }
 
 /// Agents of all workspaces (row A3).
@@ -241,10 +279,11 @@ pub async fn workspaces(
     responses((status = 200, body = Agents), ReadProblems))]
 pub async fn agents(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     Path(of): Path<OfOrganization>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Agents>, Problem> {
-    let listed = api.listed(&of.organization_id, &PeriodQuery { period: query.period.clone() }).await?;
+) -> Result<AsSeen<Agents>, Problem> {
+    let listed = api.listed(&caller, &of.organization_id, &query).await?;
     api.agents_in(&of.organization_id, listed, &query, None)
 }
 
@@ -253,10 +292,11 @@ pub async fn agents(
     params(OfWorkspace, ListQuery), responses((status = 200, body = Agents), ReadProblems))]
 pub async fn workspace_agents(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     Path(of): Path<OfWorkspace>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Agents>, Problem> {
-    let listed = api.listed(&of.organization_id, &PeriodQuery { period: query.period.clone() }).await?;
+) -> Result<AsSeen<Agents>, Problem> {
+    let listed = api.listed(&caller, &of.organization_id, &query).await?;
     api.agents_in(&of.organization_id, listed, &query, Some(&of.workspace_id))
 }
 
@@ -265,19 +305,17 @@ pub async fn workspace_agents(
     responses((status = 200, body = Members), ReadProblems))]
 pub async fn members(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     Path(of): Path<OfOrganization>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Members>, Problem> {
-    let listed = api.listed(&of.organization_id, &PeriodQuery { period: query.period.clone() }).await?;
-    let page = query.page();
+) -> Result<AsSeen<Members>, Problem> {
+    let listed = api.listed(&caller, &of.organization_id, &query).await?;
+    let (page, sort) = (query.page(), query.sort(listed.with_credits)?);
     let (members, next_cursor) = page.choose(|chosen| {
         for (scope, row, counters) in listed.rows() {
             let Scope::User(user) = scope else { continue };
             let extra_credits_micro = counters.get(Meter::ExtraCreditsMicro);
-            let count = match query.sort.as_deref() {
-                None => Some(extra_credits_micro),
-                Some(_) => query.count(counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?,
-            };
+            let count = sort.map_or(Some(extra_credits_micro), |sort| sort.count(&counters));
             if !chosen.may_show(count, &page) {
                 continue;
             }
@@ -285,22 +323,25 @@ pub async fn members(
             if !page.matches(&[Some(user), name.as_deref()]) {
                 continue;
             }
-            let key = (count, user.to_string());
-            chosen.offer(key, || MemberInList {
-                user_id: user.to_string(),
-                name,
-                seat_type: row.seat_type().map(str::to_owned),
-                role: row.member.as_ref().map(|member| member.role.name().to_owned()),
-                credits_micro: counters.get(Meter::CreditsMicro),
-                seat_credits_micro: counters.get(Meter::SeatCreditsMicro),
-                extra_credits_micro,
-                status: figures::status(row),
-                paused_for: figures::causes(row),
+            chosen.offer((count, user.to_string()), || {
+                let paused_for = figures::causes(&listed.snapshot.chain(scope, row));
+                MemberInList {
+                    user_id: user.to_string(),
+                    name,
+                    seat_type: row.seat_type().map(str::to_owned),
+                    role: row.member.as_ref().map(|member| member.role.name().to_owned()),
+                    credits_micro: counters.get(Meter::CreditsMicro),
+                    seat_credits_micro: counters.get(Meter::SeatCreditsMicro),
+                    extra_credits_micro,
+                    status: figures::status(&paused_for),
+                    paused_for,
+                }
             });
         }
         Ok(())
     })?;
-    Ok(Json(Members { period: listed.shown, unit: listed.unit, members, next_cursor }))
+    let answer = Members { period: listed.shown, unit: listed.unit, members, next_cursor };
+    Ok(AsSeen { answer, with_credits: listed.with_credits })
 }
 
 /// What every scope used in a period, by meter and source of payment: the statement, once the period is closed.
@@ -308,10 +349,13 @@ pub async fn members(
     responses((status = 200, body = Statements), ReadProblems))]
 pub async fn statements(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     Path(of): Path<OfOrganization>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Statements>, Problem> {
-    let listed = api.listed(&of.organization_id, &PeriodQuery { period: query.period.clone() }).await?;
+) -> Result<AsSeen<Statements>, Problem> {
+    let listed = api.listed(&caller, &of.organization_id, &query).await?;
+    // By scope, where nobody says otherwise.
+    let sort = query.sort(listed.with_credits)?.filter(|_| query.sort.is_some()).unwrap_or(Sort::Name);
     let page = query.page();
     let (lines, next_cursor) = page.choose(|chosen| {
         for (scope, counters) in listed.counted.all.iter().filter(|(_, counters)| *counters != Counters::ZERO) {
@@ -320,18 +364,13 @@ pub async fn statements(
             if !page.matches(&[Some(&field), name.as_deref()]) {
                 continue;
             }
-            let key = match query.sort.as_deref() {
-                None => (None, field.clone()),
-                Some(_) => {
-                    (query.count(counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted))?, field.clone())
-                }
-            };
-            chosen.offer(key, || {
+            chosen.offer((sort.count(counters), field.clone()), || {
                 let (meters, by_source) = (figures::meters(counters), figures::by_source(counters));
                 StatementShown { scope: field, name, meters, by_source }
             });
         }
         Ok(())
     })?;
-    Ok(Json(Statements { period: listed.shown, unit: listed.unit, lines, next_cursor }))
+    let answer = Statements { period: listed.shown, unit: listed.unit, lines, next_cursor };
+    Ok(AsSeen { answer, with_credits: listed.with_credits })
 }

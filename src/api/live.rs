@@ -21,6 +21,7 @@ use utoipa::IntoParams;
 use super::{
     Api,
     access::{Caller, Role},
+    credits::{leave_out, leave_out_of_journal, reads_credits},
     feed::{Entry, SignalKind},
     figures,
     guard::{Path, Query},
@@ -57,9 +58,15 @@ impl Entry {
         scope.and_then(|scope| Scope::parse(scope).ok()).unwrap_or(Scope::Organization)
     }
 
-    fn shown(&self) -> SignalShown {
+    fn shown(&self, with_credits: bool) -> SignalShown {
         let (id, kind) = (self.id(), self.kind.name().to_owned());
-        SignalShown { id, kind, recorded_at: self.recorded_at.to_string(), data: self.data.clone() }
+        let mut data = self.data.clone();
+        if !with_credits && self.kind == SignalKind::Journal {
+            leave_out_of_journal(&mut data);
+        } else if !with_credits {
+            leave_out(&mut data);
+        }
+        SignalShown { id, kind, recorded_at: self.recorded_at.to_string(), data }
     }
 }
 
@@ -69,6 +76,8 @@ struct Listener {
     caller: Caller,
     organization_id: String,
     workspace_id: Option<String>,
+    /// Whether figures of credits are told.
+    with_credits: bool,
 }
 
 impl Listener {
@@ -85,6 +94,8 @@ impl Listener {
         let is_seen = match entry.kind {
             // The journal names nobody but its actor.
             SignalKind::Journal => self.caller.sees_all_of(&self.organization_id) || is_own,
+            // There is nothing in it but credits.
+            SignalKind::Forecast if !self.with_credits => false,
             _ => Api::sees(&self.caller, &self.organization_id, &scope),
         };
         is_seen && self.workspace_id.as_ref().is_none_or(of_workspace)
@@ -129,6 +140,13 @@ impl Places {
     }
 }
 
+impl Api {
+    async fn listener(&self, caller: Caller, of: OfOrganization, query: SignalsQuery) -> Result<Listener, Problem> {
+        let with_credits = self.reads_credits(&caller, &of.organization_id).await?;
+        Ok(Listener { caller, organization_id: of.organization_id, workspace_id: query.workspace_id, with_credits })
+    }
+}
+
 /// The latest signals that the caller sees, newest first: pauses with their causes, thresholds, requests, statements, and
 /// answers to control records.
 #[utoipa::path(get, path = "/v1/organizations/{organization_id}/events", params(OfOrganization, SignalsQuery),
@@ -139,11 +157,12 @@ pub async fn events(
     Path(of): Path<OfOrganization>,
     Query(query): Query<SignalsQuery>,
 ) -> Result<Json<Signals>, Problem> {
-    let listener = Listener { caller, organization_id: of.organization_id, workspace_id: query.workspace_id };
+    let listener = api.listener(caller, of, query).await?;
     let kept = api.feed.of(&listener.organization_id);
     let mut heard: Vec<&Arc<Entry>> = kept.iter().filter(|entry| listener.hears(entry)).collect();
     heard.sort_by_key(|entry| std::cmp::Reverse(entry.recorded_at));
-    Ok(Json(Signals { events: heard.into_iter().take(LISTED).map(|entry| entry.shown()).collect() }))
+    let with_credits = listener.with_credits;
+    Ok(Json(Signals { events: heard.into_iter().take(LISTED).map(|entry| entry.shown(with_credits)).collect() }))
 }
 
 /// Server-sent events: `usage` whenever usage has moved, at most ten times a second; `threshold`, `pause`, `request`,
@@ -163,7 +182,7 @@ pub async fn live(
     let permit = permit.map_err(|_| Problem::unavailable("too many listen already; ask again later"))?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let places = last.map(|last| Places::read(last).ok_or_else(|| Problem::invalid("Last-Event-ID is none of ours")));
-    let listener = Listener { caller, organization_id: of.organization_id, workspace_id: query.workspace_id };
+    let listener = api.listener(caller, of, query).await?;
     let ear = Ear::open(Arc::clone(&api), listener, places.transpose()?, permit);
     Ok(Sse::new(futures::stream::unfold(ear, Ear::next)).keep_alive(KeepAlive::default()))
 }
@@ -242,7 +261,7 @@ impl Ear {
         self.places.note(entry);
         if self.listener.hears(entry) {
             let event = Event::default().event(entry.kind.name()).id(self.places.id());
-            self.waiting.push_back(event.data(json!(entry.shown()).to_string()));
+            self.waiting.push_back(event.data(json!(entry.shown(self.listener.with_credits)).to_string()));
         }
     }
 
@@ -267,7 +286,7 @@ impl Ear {
         if !self.has_moved().await {
             return;
         }
-        let Listener { caller, organization_id, workspace_id } = &self.listener;
+        let Listener { caller, organization_id, workspace_id, .. } = &self.listener;
         let own = |role: &Role| match role {
             Role::WorkspaceAdmin(of, workspace) if **of == **organization_id => {
                 Some(Scope::Workspace((&**workspace).into()))
@@ -288,13 +307,21 @@ impl Ear {
             self.read = None;
             return;
         };
-        let period = base.window(WindowKind::Period, self.api.clock.now());
+        let now = self.api.clock.now();
+        let period = base.window(WindowKind::Period, now);
         let Some(Some(row)) = rows.pop() else { return };
         let count = |meter| row.windows.count_of(WindowKind::Period, period.start, meter).unwrap_or(0);
-        let usage = json!({ "scope": scope.to_string(), "period": figures::span(period),
+        let organization = (scope != Scope::Organization).then_some((&Scope::Organization, &base.organization));
+        let paused_for =
+            figures::causes(&[Some((&scope, &row)), organization].into_iter().flatten().collect::<Vec<_>>());
+        let pool = row.pool.as_deref().and_then(|pool| figures::pool(&scope.to_string(), pool, period, now));
+        let mut usage = json!({ "scope": scope.to_string(), "period": figures::span(period),
             "credits_micro": count(Meter::CreditsMicro), "runs_completed": count(Meter::RunsCompleted),
-            "pool": row.pool.as_deref().and_then(|pool| figures::pool(&scope.to_string(), pool, period, self.api.clock.now())),
-            "status": figures::status(&row), "paused_for": figures::causes(&row) });
+            "unpriced_tokens": count(Meter::UnpricedTokens), "pool": pool,
+            "status": figures::status(&paused_for), "paused_for": paused_for });
+        if !reads_credits(caller, organization_id, base.settings.plan) {
+            leave_out(&mut usage);
+        }
         let usage = usage.to_string();
         if usage != self.told {
             self.waiting.push_back(Event::default().event("usage").id(self.places.id()).data(&usage));

@@ -9,14 +9,15 @@
 //! alone (`bursar api`).
 //!
 //! - [`access`] has the table of routes and roles; [`credentials`] finds out who asks; [`guard`] stands before every route.
-//! - [`reads`] and [`series`] show one scope, [`lists`] many, [`rules`] what holds for them; [`snapshot`] holds what lists
-//!   are made of, `utilisation` how far limits are used; [`figures`] and [`shapes`] are how it looks; [`page`] cuts lists;
-//!   [`problem`] is what goes wrong.
+//! - [`reads`] and [`series`] show one scope as it stands (`standing`), [`lists`] many, [`rules`] what holds for them;
+//!   [`snapshot`] holds what lists are made of, `utilisation` how far limits are used; [`figures`] and [`shapes`] are how it
+//!   looks, [`credits`] who sees figures of credits; [`page`] cuts lists; [`problem`] is what goes wrong.
 //! - [`writes`] says what a caller wants; [`feed`] reads back what was published, [`live`] passes it on.
 //! - [`openapi`] describes all of it.
 
 pub mod access;
 pub mod credentials;
+pub mod credits;
 pub mod feed;
 pub mod figures;
 pub mod guard;
@@ -30,6 +31,7 @@ pub mod rules;
 pub mod series;
 pub mod shapes;
 pub mod snapshot;
+mod standing;
 mod utilisation;
 pub mod writes;
 
@@ -136,6 +138,8 @@ pub struct Api {
     answer_wait: Duration,
     /// How long ids of records are kept.
     horizon: Duration,
+    /// How long after its record a rate card holds.
+    rules_delay_ms: i64,
     /// Periods that are listed: the running one, and the closed ones that are kept.
     periods_listed: usize,
 }
@@ -201,6 +205,7 @@ pub async fn serve(config: &Config, metrics: Metrics, clock: Clock) -> Result<Se
         request_wait: guard::request_wait(settings.request_seconds),
         answer_wait: Duration::from_secs(settings.answer_seconds),
         horizon: Duration::from_millis(u64::try_from(config.rules.policy().horizon_ms).unwrap_or(0)),
+        rules_delay_ms: config.rules.policy().rules_delay_ms,
         periods_listed: usize::try_from(config.rules.periods_kept).unwrap_or(0) + 1,
     });
     let forgetting = Arc::downgrade(&api);

@@ -12,7 +12,10 @@ use utoipa::{
 };
 
 use super::access::{COMMANDS, MaySay};
-use crate::contract::{Kind, newest};
+use crate::{
+    contract::{Kind, newest},
+    domain::organization::Reserved,
+};
 
 /// The route of all commands, as its handler has it.
 const COMMAND_PATH: &str = "/v1/organizations/{organization_id}/commands/{command}";
@@ -65,8 +68,16 @@ const fn who_says(who: MaySay) -> &'static str {
         MaySay::Owner => "Said by owners and services.",
         MaySay::Admin => "Said by owners, admins and services.",
         MaySay::WorkspaceAdmin => "Said by owners, services, and the admins of the workspace that `scope` lies in.",
+        MaySay::WorkspaceAdminUnless(Reserved::AgentCreation) => {
+            "Said by owners, services, and, unless it is reserved, the admins of the workspace that `workspace_id` names."
+        }
+        MaySay::WorkspaceAdminUnless(_) => {
+            "Said by owners, services, and, unless it is reserved, the admins of the workspace that `scope` lies in."
+        }
         MaySay::Member => "Said by owners, services, and the member whom `user_id` names.",
-        MaySay::Creator => "Said by everyone in the organization; the caller is the creator.",
+        MaySay::Creator => {
+            "Said by owners, services, members, and the admins of the workspace. Only owners and services name another creator."
+        }
         MaySay::Nobody => "",
     }
 }

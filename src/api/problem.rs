@@ -1,5 +1,7 @@
 //! What a caller is told when something cannot be done: problem documents (RFC 9457), always with what to do.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -10,10 +12,14 @@ use utoipa::ToSchema;
 
 use crate::ledger::redis::reader::ReadError;
 
+/// The title of what was said in vain.
+const REFUSED: &str = "What was said was refused";
+
 /// A problem document.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// Names the kind of problem: `urn:bursar:problem:` and a word.
+    /// Names the kind of problem: `urn:bursar:problem:` and a word; of a refusal by the account
+    /// `urn:bursar:problem:refused/` and its code. It never changes its meaning.
     #[serde(rename = "type")]
     kind: String,
     /// The kind in words.
@@ -22,6 +28,14 @@ pub struct Problem {
     status: u16,
     /// What is wrong with this very request, and what to do.
     detail: String,
+    /// Why the account refused a command: a code of docs/answers.md.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    code: Option<Box<str>>,
+    /// The fields of that code, as texts; what is not there is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    fields: Option<Box<BTreeMap<String, String>>>,
     #[serde(skip)]
     retry_after_s: Option<u64>,
 }
@@ -29,7 +43,8 @@ pub struct Problem {
 impl Problem {
     fn new(status: StatusCode, word: &str, title: &'static str, detail: impl Into<String>) -> Self {
         let kind = format!("urn:bursar:problem:{word}");
-        Self { kind, title, status: status.as_u16(), detail: detail.into(), retry_after_s: None }
+        let status = status.as_u16();
+        Self { kind, title, status, detail: detail.into(), code: None, fields: None, retry_after_s: None }
     }
 
     /// The request itself is wrong.
@@ -52,6 +67,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "plan-lacks", "The plan of the organization does not have this", detail)
     }
 
+    /// The owners of the organization keep it for themselves.
+    pub fn reserved(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "reserved", "The owners of the organization keep this for themselves", detail)
+    }
+
     /// There is no such thing.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
@@ -63,9 +83,20 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method", detail)
     }
 
-    /// The account does not take what was said.
+    /// What was said cannot be a command, or contradicts what was said under the same key.
     pub fn refused(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", "What was said was refused", detail)
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", REFUSED, detail)
+    }
+
+    /// The account refuses a command: by code and fields for programs, with a sentence for people.
+    pub fn refusal<Name: Into<String>, Text: Into<String>>(
+        code: &str,
+        fields: impl IntoIterator<Item = (Name, Text)>,
+        sentence: impl Into<String>,
+    ) -> Self {
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, &format!("refused/{code}"), REFUSED, sentence);
+        let fields = fields.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
+        Self { code: Some(code.into()), fields: Some(Box::new(fields)), ..problem }
     }
 
     /// Too much at once.
@@ -119,5 +150,26 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_refusal_is_a_type_of_its_own_with_its_fields() {
+        let problem = Problem::refusal("pool_missing", [("scope", "ws:lab")], "ws:lab has no pool; set one first");
+        let expected = json!({
+            "type": "urn:bursar:problem:refused/pool_missing",
+            "title": "What was said was refused",
+            "status": 422,
+            "detail": "ws:lab has no pool; set one first",
+            "code": "pool_missing",
+            "fields": { "scope": "ws:lab" },
+        });
+        assert_eq!(json!(problem), expected);
+        assert_eq!(json!(Problem::broken()).get("code"), None);
     }
 }

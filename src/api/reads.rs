@@ -9,24 +9,18 @@ use utoipa::{IntoParams, IntoResponses};
 use super::{
     Api,
     access::Caller,
+    credits::{AsSeen, reads_credits},
     figures,
     guard::{Path, Query},
     problem::Problem,
     series::SeriesQuery,
-    shapes::{Breakdown, Cards, EstimateShown, ModelPart, OrganizationShown, Part, Periods, PoolShown, Series, Usage},
-    snapshot::no_organization,
+    shapes::{Breakdown, Cards, OrganizationShown, Periods, PoolShown, Series, Usage},
+    standing::Standing,
 };
-use crate::{
-    domain::{
-        account::row::ScopeRow,
-        meter::{Counters, Meter},
-        scope::{Name, Scope, ScopeKind},
-        time::Timestamp,
-        window::{Window, WindowKind},
-    },
-    forecast::DAYS_MAX,
-    ledger::redis::reader::Base,
-    outlook::figures::{forecast_credits, used_up_at},
+use crate::domain::{
+    meter::Meter,
+    scope::{Scope, ScopeKind},
+    window::WindowKind,
 };
 
 /// The problems that every read may answer with.
@@ -101,69 +95,31 @@ pub struct PeriodQuery {
     pub period: Option<String>,
 }
 
-/// A scope as it stands: what holds for its organization, its own row, and its workspace's.
-pub(super) struct Standing {
-    pub(super) base: Base,
-    pub(super) scope: Scope,
-    row: ScopeRow,
-    /// The workspace's row, for an agent.
-    workspace: Option<(Scope, ScopeRow)>,
-}
-
 impl Api {
-    pub(super) async fn standing(&self, organization_id: &str, scope: Scope) -> Result<Standing, Problem> {
-        let workspace = match &scope {
-            Scope::Agent { workspace, .. } if !workspace.is_empty() => Some(Scope::Workspace(workspace.clone())),
-            _ => None,
-        };
-        let wanted: Vec<Scope> = std::iter::once(scope.clone()).chain(workspace.clone()).collect();
-        let read = self.reader.scopes(organization_id, &wanted).await?;
-        let (base, mut rows) = read.ok_or_else(|| no_organization(organization_id))?;
-        let workspace = workspace.and_then(|scope| Some((scope, rows.pop()??)));
-        let own = if scope == Scope::Organization { Some(base.organization.clone()) } else { rows.swap_remove(0) };
-        let row =
-            own.ok_or_else(|| Problem::not_found(format!("{scope} has used nothing, and nothing was said of it")))?;
-        Ok(Standing { base, scope, row, workspace })
-    }
-
-    /// What a scope counted in a window, wherever that is kept.
-    pub(super) async fn counted(
-        &self,
-        organization_id: &str,
-        standing: &Standing,
-        kind: WindowKind,
-        starts: &[Timestamp],
-    ) -> Result<Vec<Counters>, Problem> {
-        let here = starts.iter().map(|start| standing.row.windows.counters_of(kind, *start)).collect::<Vec<_>>();
-        let missing = starts.iter().zip(&here).filter(|(_, here)| here.is_none()).map(|(start, _)| (kind, *start));
-        let missing: Vec<(WindowKind, Timestamp)> = missing.collect();
-        let mut older = self.reader.older(organization_id, &standing.scope, &missing).await?.into_iter();
-        Ok(here.into_iter().map(|here| here.or_else(|| older.next()).unwrap_or(Counters::ZERO)).collect())
-    }
-
     async fn usage_of(
         &self,
         caller: &Caller,
         organization_id: &str,
         scope: Scope,
         query: &PeriodQuery,
-    ) -> Result<Json<Usage>, Problem> {
+    ) -> Result<AsSeen<Usage>, Problem> {
         let standing = self.standing(organization_id, scope).await?;
         let (base, now) = (&standing.base, self.clock.now());
         let period = figures::period_asked(base, query.period.as_deref(), now)?;
         let counters = self.counted(organization_id, &standing, WindowKind::Period, &[period.start]).await?[0];
+        let with_credits = reads_credits(caller, organization_id, base.settings.plan);
         // The organization's pool is no matter of those who see a part of it only.
         let is_seen =
             |pool: &PoolShown| Scope::parse(&pool.scope).is_ok_and(|of| Self::sees(caller, organization_id, &of));
-        let pool = pool_of(&standing, period, now).filter(is_seen);
-        let estimate = if period.contains(now) {
-            Some(self.estimate(organization_id, &standing, period, &counters, pool.as_ref()).await?)
+        let pool = standing.pool(period, now).filter(is_seen);
+        let estimate = if with_credits && period.contains(now) {
+            Some(self.estimate(organization_id, &standing).await?)
         } else {
             None
         };
         let (credits_micro, runs_completed) = (counters.get(Meter::CreditsMicro), counters.get(Meter::RunsCompleted));
-        let field = standing.scope.to_string();
-        Ok(Json(Usage {
+        let (field, paused_for) = (standing.scope.to_string(), figures::causes(&standing.chain()));
+        let answer = Usage {
             organization_id: organization_id.to_owned(),
             name: self.feed.name(organization_id, &field),
             scope: field,
@@ -174,42 +130,14 @@ impl Api {
             credits_per_run_micro: figures::per_run(credits_micro, runs_completed),
             by_source: figures::by_source(&counters),
             meters: figures::meters(&counters),
+            unpriced_tokens: counters.get(Meter::UnpricedTokens),
+            is_unpriced: figures::is_unpriced(&base.settings, now, self.rules_delay_ms),
             pool,
             estimate,
-            paused_for: figures::causes(&standing.row),
-        }))
-    }
-
-    /// Of credits, from the days before.
-    async fn estimate(
-        &self,
-        organization_id: &str,
-        standing: &Standing,
-        period: Window,
-        counters: &Counters,
-        pool: Option<&PoolShown>,
-    ) -> Result<EstimateShown, Problem> {
-        let now = self.clock.now();
-        let today = standing.base.window(WindowKind::Day, now);
-        let days = standing.base.windows_back(WindowKind::Day, now).take(DAYS_MAX + 1);
-        let mut starts: Vec<Timestamp> = days.map(|day| day.start).collect();
-        starts.reverse();
-        let counted = self.counted(organization_id, standing, WindowKind::Day, &starts).await?;
-        let mut days_micro: Vec<i64> = counted.iter().map(|counters| counters.get(Meter::CreditsMicro)).collect();
-        let today_micro = days_micro.pop().unwrap_or(0);
-        let made = forecast_credits(&days_micro, today_micro, today, period, now);
-        let expected = made.on_top_of(counters.get(Meter::CreditsMicro));
-        // Only the scope that owns the pool sees all that is drawn from it.
-        let owns = pool.filter(|pool| pool.scope == standing.scope.to_string());
-        let left = owns.map(|pool| pool.remaining_micro.saturating_add(pool.prepaid_remaining_micro));
-        let exhausted_at = left.and_then(|left| used_up_at(&made, left, period, now));
-        Ok(EstimateShown {
-            at_end_micro: expected.sum,
-            low_micro: expected.low,
-            high_micro: expected.high,
-            exhausted_at: exhausted_at.map(|at| at.to_string()),
-            method: made.method.name().to_owned(),
-        })
+            status: figures::status(&paused_for),
+            paused_for,
+        };
+        Ok(AsSeen { answer, with_credits })
     }
 
     async fn cards_of(
@@ -218,78 +146,46 @@ impl Api {
         organization_id: &str,
         scope: Scope,
         query: &PeriodQuery,
-    ) -> Result<Json<Cards>, Problem> {
+    ) -> Result<AsSeen<Cards>, Problem> {
         let standing = self.standing(organization_id, scope).await?;
         let now = self.clock.now();
         let period = figures::period_asked(&standing.base, query.period.as_deref(), now)?;
         let counters = self.counted(organization_id, &standing, WindowKind::Period, &[period.start]).await?[0];
-        Ok(Json(Cards {
+        let answer = Cards {
             agent_builders: counters.get(Meter::Builders),
             agents_in_action: counters.get(Meter::ActiveAgents),
             runs_completed: counters.get(Meter::RunsCompleted),
             period: figures::period_shown(&standing.base, period, now),
-        }))
+        };
+        // None of them is of credits.
+        Ok(AsSeen { answer, with_credits: true })
     }
 
     async fn breakdown_of(
         &self,
-        _: &Caller,
+        caller: &Caller,
         organization_id: &str,
         scope: Scope,
         query: &PeriodQuery,
-    ) -> Result<Json<Breakdown>, Problem> {
+    ) -> Result<AsSeen<Breakdown>, Problem> {
         let standing = self.standing(organization_id, scope).await?;
         let (base, now) = (&standing.base, self.clock.now());
         let period = figures::period_asked(base, query.period.as_deref(), now)?;
-        let of_period = standing.row.parts.iter().filter(|part| part.start == period.start);
-        let mut parts: Vec<Part> = of_period
-            .map(|part| Part {
-                name: name_of(&base.settings.labels, part.label),
-                credits_micro: part.credits_micro,
-                extra_credits_micro: part.extra_micro,
-                runs_completed: part.runs_completed,
-                credits_per_run_micro: figures::per_run(part.credits_micro, part.runs_completed),
-            })
-            .collect();
-        parts.sort_by(|a, b| b.credits_micro.cmp(&a.credits_micro).then_with(|| a.name.cmp(&b.name)));
-        let models = standing.row.models.iter().filter(|part| part.start == period.start);
-        let mut by_model: Vec<ModelPart> = models
-            .map(|part| ModelPart {
-                name: name_of(&base.settings.models, part.model),
-                credits_micro: part.credits_micro,
-                input_tokens: part.tokens.input,
-                output_tokens: part.tokens.output,
-                cache_read_input_tokens: part.tokens.cache_read,
-                cache_creation_input_tokens: part.tokens.cache_creation,
-            })
-            .collect();
-        by_model.sort_by(|a, b| b.credits_micro.cmp(&a.credits_micro).then_with(|| a.name.cmp(&b.name)));
+        let detail = self.detail_of(organization_id, &standing, period.start).await?;
+        let with_credits = reads_credits(caller, organization_id, base.settings.plan);
+        let parts = figures::parts(&detail, &base.settings);
         let by_product = matches!(standing.scope.kind(), ScopeKind::Organization | ScopeKind::User);
         let (by_product, by_trigger) = if by_product { (parts, Vec::new()) } else { (Vec::new(), parts) };
-        Ok(Json(Breakdown {
+        let answer = Breakdown {
             scope: standing.scope.to_string(),
             period: figures::period_shown(base, period, now),
             unit: figures::unit(&base.settings),
             by_product,
             by_trigger,
-            by_model,
-        }))
+            by_model: figures::models(&detail, &base.settings),
+        };
+        Ok(AsSeen { answer, with_credits })
     }
-}
-
-/// The name of a product, trigger or model.
-fn name_of(names: &[Name], number: u8) -> String {
-    names.get(usize::from(number)).map_or("other", |name| name).to_owned()
-}
-
-/// The pool that pays for a scope: the nearest.
-fn pool_of(standing: &Standing, period: Window, now: Timestamp) -> Option<PoolShown> {
-    let own = (standing.scope.to_string(), &standing.row);
-    let workspace = standing.workspace.as_ref().map(|(scope, row)| (scope.to_string(), row));
-    let organization = ("org".to_owned(), &standing.base.organization);
-    let nearest = std::iter::once(own).chain(workspace).chain([organization]);
-    let mut pools = nearest.filter_map(|(scope, row)| Some((scope, row.pool.as_deref()?)));
-    pools.next().and_then(|(scope, pool)| figures::pool(&scope, pool, period, now))
 }
 
 fn workspace(of: &OfWorkspace) -> Scope {
@@ -324,7 +220,9 @@ pub async fn organization(
         plan: settings.plan.map(|plan| plan.name().to_owned()),
         mode: payment.mode.name().to_owned(),
         sources: figures::switches(&payment.switches),
+        extra_usage_off: payment.extra_usage_off,
         consent_required: payment.consent_required,
+        is_unpriced: figures::is_unpriced(settings, now, api.rules_delay_ms),
         free_until: settings.free_until.map(|until| until.to_string()),
         seat_types,
         period: figures::period_shown(&base, base.window(WindowKind::Period, now), now),
@@ -353,7 +251,7 @@ macro_rules! of_scope {
             Extension(caller): Extension<Caller>,
             Path(of): Path<$of>,
             Query(query): Query<$query>,
-        ) -> Result<Json<$answer>, Problem> {
+        ) -> Result<AsSeen<$answer>, Problem> {
             let scope: fn(&$of) -> Scope = $scope;
             api.$ask(&caller, &of.organization_id, scope(&of), &query).await
         }

@@ -8,6 +8,7 @@ use axum::{Extension, Json, extract::State};
 use super::{
     Api,
     access::Caller,
+    credits::{AsSeen, is_of_credits, reads_credits},
     figures,
     guard::{Path, Query},
     page::{PageQuery, joined},
@@ -19,12 +20,20 @@ use super::{
     snapshot::no_organization,
     utilisation::{LimitInUse, Shown},
 };
-use crate::domain::{
-    limit::{Action, Selector},
-    window::WindowKind,
+use crate::{
+    domain::{
+        limit::{Action, Selector},
+        meter::Meter,
+        pause::CauseKind,
+        pool::{Grant, GrantKind},
+        time::Timestamp,
+        window::{Window, WindowKind},
+    },
+    outlook::limits::limit_of,
 };
 
 /// Limits of scopes that the caller sees, with how far they are used; rules for many once for each scope that they hold for.
+/// Limits on credits are for those who read figures of credits.
 #[utoipa::path(get, path = "/v1/organizations/{organization_id}/limits", params(OfOrganization, PageQuery),
     responses((status = 200, body = Limits), ReadProblems))]
 pub async fn limits(
@@ -34,13 +43,16 @@ pub async fn limits(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Limits>, Problem> {
     let snapshot = api.snapshots.of(&of.organization_id).await?;
+    let with_credits = reads_credits(&caller, &of.organization_id, snapshot.base.settings.plan);
     let (limits, next_cursor) = page.choose(|chosen| {
         for in_use in snapshot.limits_by_use() {
             if chosen.has_more() {
                 break;
             }
             let shown = in_use.shown(&snapshot);
-            let is_seen = Api::sees(&caller, &of.organization_id, shown.scope);
+            // How far one is used is told by its place in the list as well.
+            let is_seen = Api::sees(&caller, &of.organization_id, shown.scope)
+                && (with_credits || !is_of_credits(shown.limit.meter));
             if !is_seen || !chosen.may_show(in_use.used_permille, &page) {
                 continue;
             }
@@ -62,6 +74,7 @@ fn limit_shown(shown: &Shown<'_>, in_use: &LimitInUse) -> LimitShown {
     };
     LimitShown {
         set_on: shown.set_on.map_or_else(|| scope.clone(), Selector::describe),
+        selector: shown.set_on.map_or_else(|| scope.clone(), Selector::name),
         scope,
         limit_id: limit.id.to_string(),
         meter: limit.meter.name().to_owned(),
@@ -71,6 +84,7 @@ fn limit_shown(shown: &Shown<'_>, in_use: &LimitInUse) -> LimitShown {
         used_permille: in_use.used_permille,
         action: action.to_owned(),
         thresholds_percent: limit.thresholds_percent.clone(),
+        yields_to_own: limit.yields_to_own,
         revision: limit.revision,
     }
 }
@@ -87,12 +101,12 @@ pub async fn pauses(
     let snapshot = api.snapshots.of(&of.organization_id).await?;
     let (paused, next_cursor) = page.choose(|chosen| {
         let seen = Api::seen(&caller, &of.organization_id, &snapshot);
-        for (scope, row) in seen.filter(|(_, row)| !row.pauses.causes.is_empty()) {
-            let scope = scope.to_string();
+        for (of_scope, row) in seen.filter(|(_, row)| !row.pauses.causes.is_empty()) {
+            let scope = of_scope.to_string();
             let name = api.feed.name(&of.organization_id, &scope);
             if page.matches(&[Some(&scope), name.as_deref()]) {
                 chosen.offer((None, scope.clone()), || PausedScope {
-                    causes: figures::causes(row),
+                    causes: figures::causes(&[(of_scope, row)]),
                     generation: row.pauses.generation,
                     scope,
                     name,
@@ -112,7 +126,7 @@ pub async fn grants(
     Extension(caller): Extension<Caller>,
     Path(of): Path<OfOrganization>,
     Query(page): Query<PageQuery>,
-) -> Result<Json<Grants>, Problem> {
+) -> Result<AsSeen<Grants>, Problem> {
     let (snapshot, now) = (api.snapshots.of(&of.organization_id).await?, api.clock.now());
     let period = snapshot.base.window(WindowKind::Period, now);
     let mut pools = Vec::new();
@@ -122,24 +136,34 @@ pub async fn grants(
             let scope = scope.to_string();
             pools.extend(figures::pool(&scope, pool, period, now));
             for grant in pool.grants.iter().filter(|grant| page.matches(&[Some(&grant.id), Some(&scope)])) {
-                chosen.offer((None, joined(&[&scope, &grant.id])), || GrantShown {
-                    scope: scope.clone(),
-                    grant_id: grant.id.to_string(),
-                    kind: grant.kind.name().to_owned(),
-                    amount_micro: grant.amount_micro,
-                    spent_micro: grant.spent_micro,
-                    voided_micro: grant.voided_micro,
-                    left_micro: grant.left_micro(),
-                    expires_at: grant.expires_at.map(|at| at.to_string()),
-                });
+                let key = joined(&[&scope, &grant.id]);
+                chosen.offer((None, key), || grant_shown(scope.clone(), grant, period, now));
             }
         }
         Ok(())
     })?;
-    Ok(Json(Grants { unit: figures::unit(&snapshot.base.settings), pools, grants, next_cursor }))
+    let settings = &snapshot.base.settings;
+    let with_credits = reads_credits(&caller, &of.organization_id, settings.plan);
+    Ok(AsSeen { answer: Grants { unit: figures::unit(settings), pools, grants, next_cursor }, with_credits })
 }
 
-/// What nothing covered, per limit, as far as the caller sees it (row C4).
+fn grant_shown(scope: String, grant: &Grant, period: Window, now: Timestamp) -> GrantShown {
+    let of_past_period = grant.kind == GrantKind::Purchased && grant.period_start < period.start;
+    GrantShown {
+        scope,
+        grant_id: grant.id.to_string(),
+        kind: grant.kind.name().to_owned(),
+        amount_micro: grant.amount_micro,
+        spent_micro: grant.spent_micro,
+        voided_micro: grant.voided_micro,
+        left_micro: grant.left_micro(),
+        effective_from: grant.effective_from.map(|at| at.to_string()),
+        expires_at: grant.expires_at.map(|at| at.to_string()),
+        is_over: of_past_period || grant.has_ended(now),
+    }
+}
+
+/// What nothing covered, and what of events passed a limit, by limit and window, as far as the caller sees it (row C4).
 #[utoipa::path(get, path = "/v1/organizations/{organization_id}/overshoot", params(OfOrganization, PageQuery),
     responses((status = 200, body = Overshoots), ReadProblems))]
 pub async fn overshoot(
@@ -149,24 +173,37 @@ pub async fn overshoot(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Overshoots>, Problem> {
     let snapshot = api.snapshots.of(&of.organization_id).await?;
+    let settings = &snapshot.base.settings;
+    let with_credits = reads_credits(&caller, &of.organization_id, settings.plan);
     let (overshoot, next_cursor) = page.choose(|chosen| {
-        for (scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
-            let scope = scope.to_string();
+        for (of_scope, row) in Api::seen(&caller, &of.organization_id, &snapshot) {
+            let scope = of_scope.to_string();
             for overshoot in row.overshoots.iter().filter(|_| page.matches(&[Some(&scope)])) {
+                // Of a limit that is gone nobody knows any more what it counted.
+                let of_limit = overshoot.kind == CauseKind::Limit;
+                let limit = limit_of(overshoot, of_scope, row, settings);
+                let meter = if of_limit { limit.map(|limit| limit.meter) } else { Some(Meter::UncoveredCreditsMicro) };
+                if !with_credits && meter.is_none_or(is_of_credits) {
+                    continue;
+                }
                 let (kind, window_start) = (overshoot.kind.name().to_owned(), overshoot.window_start.to_string());
-                let key = joined(&[&scope, &kind, &overshoot.limit_id, &window_start]);
-                chosen.offer((Some(overshoot.amount_micro), key), || OvershootShown {
+                let selector = overshoot.selector.as_ref().map(Selector::name);
+                let names =
+                    [&*scope, &kind, selector.as_deref().unwrap_or_default(), &overshoot.limit_id, &window_start];
+                chosen.offer((Some(overshoot.amount_micro), joined(&names)), || OvershootShown {
                     scope: scope.clone(),
                     kind,
                     limit_id: (!overshoot.limit_id.is_empty()).then(|| overshoot.limit_id.to_string()),
+                    selector,
+                    meter: meter.map(|meter| meter.name().to_owned()),
                     window_start,
-                    amount_micro: overshoot.amount_micro,
+                    amount: overshoot.amount_micro,
                 });
             }
         }
         Ok(())
     })?;
-    Ok(Json(Overshoots { unit: figures::unit(&snapshot.base.settings), overshoot, next_cursor }))
+    Ok(Json(Overshoots { unit: figures::unit(settings), overshoot, next_cursor }))
 }
 
 /// Open requests of members, oldest first; a member sees the own one (row B10).

@@ -1,16 +1,16 @@
 //! Usage over time within a period, actual and estimated (row A11).
 
-use axum::Json;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
     Api,
     access::Caller,
+    credits::{AsSeen, is_of_credits, plan_lacks_credits, reads_credits},
     figures,
     problem::Problem,
-    reads::Standing,
     shapes::{Point, Series},
+    standing::Standing,
 };
 use crate::{
     domain::{
@@ -48,11 +48,11 @@ pub struct SeriesQuery {
 impl Api {
     pub(super) async fn series_of(
         &self,
-        _: &Caller,
+        caller: &Caller,
         organization_id: &str,
         scope: Scope,
         query: &SeriesQuery,
-    ) -> Result<Json<Series>, Problem> {
+    ) -> Result<AsSeen<Series>, Problem> {
         let kind = match query.window.as_deref() {
             None | Some("day") => WindowKind::Day,
             Some("hour") => WindowKind::Hour,
@@ -62,6 +62,9 @@ impl Api {
         let meter = Meter::parse(meter).ok_or_else(|| Problem::invalid(format!("there is no meter {meter:?}")))?;
         let standing = self.standing(organization_id, scope).await?;
         let (base, now) = (&standing.base, self.clock.now());
+        if is_of_credits(meter) && !reads_credits(caller, organization_id, base.settings.plan) {
+            return Err(plan_lacks_credits());
+        }
         let period = figures::period_asked(base, query.period.as_deref(), now)?;
         let instant = |text: &Option<String>, or: Timestamp| {
             text.as_deref().map_or(Ok(or), |text| parse_rfc3339(text).map_err(Problem::invalid))
@@ -91,7 +94,7 @@ impl Api {
                 estimated.push(point(window, within.fold(0, i64::saturating_add)));
             }
         }
-        Ok(Json(Series {
+        let answer = Series {
             organization_id: organization_id.to_owned(),
             scope: standing.scope.to_string(),
             meter: meter.name().to_owned(),
@@ -99,7 +102,8 @@ impl Api {
             unit: figures::unit(&base.settings),
             actual,
             estimated,
-        }))
+        };
+        Ok(AsSeen { answer, with_credits: true })
     }
 
     /// The forecast of a meter from the start of the running hour to the end of the period.

@@ -15,7 +15,7 @@ use futures::future::ready;
 use moka::{Entry, future::Cache};
 use tokio::task::block_in_place;
 
-use super::{page::joined, problem::Problem, utilisation::LimitInUse};
+use super::{figures::Chain, page::joined, problem::Problem, utilisation::LimitInUse};
 use crate::{
     clock::Clock,
     domain::{
@@ -59,6 +59,21 @@ impl Snapshot {
     pub fn all(&self) -> impl Iterator<Item = (&Scope, &ScopeRow)> {
         let own = std::iter::once((&Scope::Organization, &self.base.organization));
         own.chain(self.rows.iter().map(|(scope, row)| (scope, row)))
+    }
+
+    /// A scope of a row, and those that it lies in: what stops one of them stops it.
+    pub fn chain<'a>(&'a self, scope: &'a Scope, row: &'a ScopeRow) -> Chain<'a> {
+        let workspace = match scope {
+            Scope::Agent { workspace, .. } => self.row(&Scope::Workspace(workspace.clone())),
+            _ => None,
+        };
+        let organization = (&Scope::Organization, &self.base.organization);
+        [Some((scope, row)), workspace, Some(organization)].into_iter().flatten().collect()
+    }
+
+    fn row(&self, scope: &Scope) -> Option<(&Scope, &ScopeRow)> {
+        let place = self.rows.binary_search_by(|(known, _)| known.cmp(scope)).ok()?;
+        Some((&self.rows[place].0, &self.rows[place].1))
     }
 
     /// Every limit of every scope, those that are used most first.

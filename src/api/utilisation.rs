@@ -48,7 +48,9 @@ impl LimitInUse {
         for (place, (scope, row)) in snapshot.all().enumerate() {
             let own = row.limits.iter().enumerate();
             let rules = snapshot.base.settings.every.iter().enumerate();
-            let rules = rules.filter(|(_, (selector, _))| selector.applies(scope.kind(), row.seat_type()));
+            let rules = rules.filter(|(_, (selector, limit))| {
+                selector.applies(scope.kind(), row.seat_type()) && !limit.yields_to(&row.limits)
+            });
             let rules = rules.map(|(nth, (_, limit))| (row.limits.len() + nth, limit));
             all.extend(own.chain(rules).map(|(nth, limit)| {
                 let used = used(snapshot, row, limit);
@@ -82,7 +84,7 @@ impl LimitInUse {
 
 fn used(snapshot: &Snapshot, row: &ScopeRow, limit: &Limit) -> i64 {
     let window = match limit.window {
-        WindowKind::Session => row.windows.session(snapshot.now),
+        WindowKind::Session => row.windows.session(snapshot.now).window,
         kind => snapshot.base.window(kind, snapshot.now),
     };
     row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0)

@@ -1,6 +1,6 @@
 //! What admins and members say: each call is a control record, and is answered once it is applied.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -16,12 +16,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
     Api,
-    access::{COMMANDS, Caller},
+    access::{COMMANDS, Caller, Permission},
     feed::Entry,
     guard::{Body256, Path},
     problem::Problem,
     reads::ReadProblems,
-    shapes::Answer,
+    shapes::{Answer, AppliedShown},
 };
 use crate::{
     contract::{
@@ -105,9 +105,7 @@ pub async fn say(
     let Json_::Object(mut fields) = body else { return Err(Problem::invalid("the body is no object")) };
     let reason = fields.remove("reason").unwrap_or(json!(""));
     let body = Json_::Object(fields);
-    if !caller.may_say(&organization_id, &command, &body) {
-        return Err(Problem::forbidden(format!("{} has no role that may say {command} here", caller.subject)));
-    }
+    check_may_say(&api, &caller, &organization_id, &command, &body).await?;
     let actor = caller.actor(&organization_id);
     let said = json!({ "organization_id": organization_id, "actor": actor, "reason": reason, &command: body });
     // Refused here and now if it can be told without the account.
@@ -139,10 +137,34 @@ pub async fn say(
     }
 }
 
+/// Whether the caller may say it: by the roles, and by what the owners of the organization keep for themselves.
+async fn check_may_say(
+    api: &Api,
+    caller: &Caller,
+    organization_id: &str,
+    command: &str,
+    body: &Json_,
+) -> Result<(), Problem> {
+    match caller.may_say(organization_id, command, body) {
+        Permission::Granted => Ok(()),
+        Permission::Denied => {
+            Err(Problem::forbidden(format!("{} has no role that may say {command} here", caller.subject)))
+        }
+        Permission::UnlessReserved(control) => {
+            let base = api.reader.base(organization_id).await?;
+            if base.is_some_and(|base| base.settings.reserved.contains(&control)) {
+                let why = format!("{} is reserved in {organization_id}: ask an owner to say {command}", control.name());
+                return Err(Problem::reserved(why));
+            }
+            Ok(())
+        }
+    }
+}
+
 fn sent(organization_id: &str, record_id: String) -> Response {
     let place = format!("/v1/organizations/{organization_id}/records/{record_id}");
     let is_plain = organization_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    let answer = Json(Answer { record_id, result: "sent".to_owned(), answer: None });
+    let answer = Json(Answer { record_id, result: "sent".to_owned(), answer: None, applied: Vec::new() });
     if is_plain {
         return (StatusCode::ACCEPTED, [(header::LOCATION, place)], answer).into_response();
     }
@@ -195,11 +217,20 @@ async fn wait_for_answer(
 }
 
 fn answered(record_id: &str, entry: &Entry) -> Result<Response, Problem> {
-    let text = |field: &str| entry.data[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    if entry.data["result"] != "applied" {
-        return Err(Problem::refused(text("refused_because").unwrap_or_else(|| "no reason was given".to_owned())));
+    let data = &entry.data;
+    let text = |field: &str| data[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    if data["result"] != "applied" {
+        let why = text("refused_because").unwrap_or_else(|| "no reason was given".to_owned());
+        let fields = BTreeMap::<String, String>::deserialize(&data["fields"]).unwrap_or_default();
+        return Err(match text("code") {
+            Some(code) => Problem::refusal(&code, fields, why),
+            None => Problem::refused(why),
+        });
     }
-    let answer = Answer { record_id: record_id.to_owned(), result: "applied".to_owned(), answer: text("answer") };
+    // A release before had no codes.
+    let applied = Vec::<AppliedShown>::deserialize(&data["applied"]).unwrap_or_default();
+    let answer =
+        Answer { record_id: record_id.to_owned(), result: "applied".to_owned(), answer: text("answer"), applied };
     Ok(Json(answer).into_response())
 }
 

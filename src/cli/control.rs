@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod answer;
 mod said;
 
 use clap::Args;
 use rdkafka::Offset;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use self::said::Said;
+use self::{answer::Answer, said::Said};
 use super::Failure;
 use crate::{
     clock::Clock,
@@ -21,7 +22,10 @@ use crate::{
         Kind,
         json::{cloud_event, read_control},
     },
-    domain::time::{Timestamp, parse_rfc3339},
+    domain::{
+        control::ControlRecord,
+        time::{Timestamp, parse_rfc3339},
+    },
     notify::{
         encode::Outgoing,
         publisher::Publisher,
@@ -59,6 +63,9 @@ pub struct ControlArguments {
     /// A whole record as CloudEvents JSON, as in schemas/examples/control.json; - is standard input.
     #[arg(long, conflicts_with_all = ["organization", "id"])]
     file: Option<PathBuf>,
+    /// Print the answer as JSON, with its codes and fields (docs/answers.md).
+    #[arg(long)]
+    json: bool,
     #[command(subcommand)]
     command: Option<Said>,
 }
@@ -66,14 +73,33 @@ pub struct ControlArguments {
 /// Puts the record, and shows what became of it.
 pub async fn control(config: &Config, arguments: &ControlArguments) -> Result<(), Failure> {
     let at = arguments.at.as_deref().map(parse_rfc3339).transpose()?;
-    send(config, record(arguments, at)?, at, Duration::from_secs(arguments.wait)).await
+    let payload = record(arguments, at)?;
+    let checked = match read_control(payload.as_bytes()) {
+        Ok(checked) => checked,
+        Err(reason) if arguments.json => {
+            let why = reason.to_string();
+            println!("{}", json!({ "result": "not_sent", "reason_code": reason.code(), "refused_because": why }));
+            return Err(why.into());
+        }
+        Err(reason) => return Err(reason.to_string().into()),
+    };
+    let answer = send(config, &checked, payload, at, Duration::from_secs(arguments.wait)).await?;
+    if arguments.json {
+        println!("{}", answer.json(&checked.id));
+        return answer.sentence(&checked.id).map(|_| ());
+    }
+    println!("{}", answer.sentence(&checked.id)?);
+    Ok(())
 }
 
-/// Says one command, with an id of its own, and waits for the answer.
+/// Says one command, with an id of its own, and shows what became of it.
 pub async fn say(config: &Config, organization: &str, actor: &str, command: Json) -> Result<(), Failure> {
     let id = format!("cli-{:016x}", rand::random::<u64>());
-    let record = record_of(&id, organization, actor, "", command, Clock::System.now());
-    send(config, record, None, ANSWER_WAIT).await
+    let payload = record_of(&id, organization, actor, "", command, Clock::System.now());
+    let checked = read_control(payload.as_bytes()).map_err(|reason| reason.to_string())?;
+    let answer = send(config, &checked, payload, None, ANSWER_WAIT).await?;
+    println!("{}", answer.sentence(&checked.id)?);
+    Ok(())
 }
 
 fn record_of(id: &str, organization: &str, actor: &str, reason: &str, command: Json, at: Timestamp) -> String {
@@ -84,9 +110,14 @@ fn record_of(id: &str, organization: &str, actor: &str, reason: &str, command: J
     cloud_event(Kind::Control, "bursar-cli", id, at, data).to_string()
 }
 
-async fn send(config: &Config, payload: String, at: Option<Timestamp>, wait: Duration) -> Result<(), Failure> {
-    // Refused here and now if it can be told without the account.
-    let checked = read_control(payload.as_bytes()).map_err(|reason| reason.to_string())?;
+/// Sends a record that could be read: what can be told without the account is refused before.
+async fn send(
+    config: &Config,
+    checked: &ControlRecord,
+    payload: String,
+    at: Option<Timestamp>,
+    wait: Duration,
+) -> Result<Answer, Failure> {
     let journal = config.topics.journal.clone();
     let client = config.client()?;
     let reader = (!wait.is_zero()).then(|| TopicReader::open(&client, &journal, Offset::End, BROKER_WAIT)).transpose();
@@ -100,26 +131,9 @@ async fn send(config: &Config, payload: String, at: Option<Timestamp>, wait: Dur
         payload: payload.into_bytes(),
     };
     publisher.records(&[outgoing]).await?;
-    let Some(reader) = reader else {
-        println!("sent {}", checked.id);
-        return Ok(());
-    };
-    match wait_for_answer(&reader, &checked.organization_id, &checked.id, wait) {
-        Some(entry) if entry["result"] == "applied" => {
-            match entry["answer"].as_str().unwrap_or_default() {
-                "" => println!("applied {}", checked.id),
-                answer => println!("applied {}: {answer}", checked.id),
-            }
-            Ok(())
-        }
-        Some(entry) => {
-            Err(format!("refused {}: {}", checked.id, entry["refused_because"].as_str().unwrap_or("no reason")).into())
-        }
-        None => {
-            Err(format!("no answer within {} s; the record {} is sent and will be served", wait.as_secs(), checked.id)
-                .into())
-        }
-    }
+    let Some(reader) = reader else { return Ok(Answer::Sent) };
+    let answer = wait_for_answer(&reader, &checked.organization_id, &checked.id, wait);
+    Ok(answer.map_or(Answer::None(wait), Answer::Journaled))
 }
 
 fn record(arguments: &ControlArguments, at: Option<Timestamp>) -> Result<String, Failure> {

@@ -36,6 +36,10 @@ pub struct PricesArguments {
     /// Micro-credits per US dollar: 1000000 where a credit is a dollar.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
     micro_per_dollar: u32,
+    /// What happens with a model that is not in the list: it counts and has no price, or its events are dead letters. Without
+    /// it, count.
+    #[arg(long, value_parser = ["count", "reject"])]
+    unknown_model: Option<String>,
     /// Send it as a control record to this organization; without it, the command is printed.
     #[arg(long, short)]
     organization: Option<String>,
@@ -74,7 +78,7 @@ pub async fn import(config: &Config, arguments: &PricesArguments) -> Result<(), 
             format!("{count} models are mapped; a rate card has 1 to {MODELS_MAX}: choose with --provider").into()
         );
     }
-    let command = card.command(at);
+    let command = card.command(at, arguments.unknown_model.as_deref());
     match &arguments.organization {
         None => println!("{command:#}"),
         Some(organization) => control::say(config, organization, &arguments.actor, command).await?,
@@ -138,8 +142,12 @@ impl Card {
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
-    fn command(&self, at: Timestamp) -> serde_json::Value {
-        json!({ "set_rate_card": { "effective_from": at.to_string(), "models": self.models } })
+    fn command(&self, at: Timestamp, unknown_model: Option<&str>) -> serde_json::Value {
+        let mut card = json!({ "effective_from": at.to_string(), "models": self.models });
+        if let Some(unknown_model) = unknown_model {
+            card["unknown_model"] = unknown_model.into();
+        }
+        json!({ "set_rate_card": card })
     }
 }
 

@@ -17,6 +17,9 @@ const REASON_BYTES_MAX: usize = 4 * 1024;
 /// The longest command, as JSON, in bytes.
 const COMMAND_BYTES_MAX: usize = 256 * 1024;
 
+/// In the schema of control records so many fields come before the commands.
+pub const ENVELOPE_FIELDS: usize = 6;
+
 /// The `data` of a control record, as `schemas/control.avsc` has it.
 #[derive(Debug)]
 pub struct ControlData {
@@ -103,8 +106,15 @@ fn without_nulls(value: Json) -> Json {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::domain::control::Command;
+    use crate::domain::{
+        control::{Command, SetReserved},
+        limit::{Action, THRESHOLDS_PERCENT_DEFAULT},
+        meter::Meter,
+        organization::{AgentCreation, Reserved},
+    };
     use serde_json::json;
 
     fn read(command: Json) -> Result<Command, String> {
@@ -135,7 +145,40 @@ mod tests {
         check_refused(request, "seat_type belongs to");
         let creators = json!({ "set_agent_creation": { "who": "owners", "members": ["u"] } });
         check_refused(creators, "members belong to `named`");
+        let nowhere = json!({ "set_agent_creation": { "who": "inherit" } });
+        check_refused(nowhere, "write its workspace_id");
+        let nameless = json!({ "set_agent_creation": { "who": "owners", "workspace_id": "" } });
+        check_refused(nameless, "workspace_id has 0 bytes");
+        check_refused(json!({ "register_agent": { "scope": "agent:sales/" } }), "is not a scope");
+        check_refused(json!({ "set_reserved": { "controls": ["limits"] } }), "unknown variant `limits`");
+        let card = json!({ "set_rate_card": { "unknown_model": "default" } });
+        check_refused(card, "there are no default_prices");
+        let mut limit = json!({ "set_limit": { "limit_id": "l", "scope": "org", "meter": "builders", "window": "day", "yields_to_own": true } });
+        check_refused(limit.clone(), "yields_to_own belongs to");
+        limit["set_limit"]["every"] = json!("user");
+        check_refused(limit, "exactly one of `scope`");
         check_refused(json!({ "due": { "at": "2026-01-01T00:00:00Z" } }), "lies after");
+    }
+
+    #[test]
+    fn what_is_left_out_takes_its_default() {
+        let limit = json!({ "limit_id": "l", "every": "user", "meter": "unpriced_tokens", "window": "day" });
+        let Ok(Command::SetLimit(limit)) = read(json!({ "set_limit": limit })) else { panic!("a limit") };
+        assert_eq!((limit.cap, limit.action, limit.yields_to_own), (None, Action::Pause, false));
+        assert_eq!(limit.thresholds_percent, THRESHOLDS_PERCENT_DEFAULT);
+        let Ok(Command::SetRateCard(card)) = read(json!({ "set_rate_card": {} })) else { panic!("a card") };
+        assert_eq!((card.effective_from, card.unknown_model), (Timestamp::from_ms(1_000), None));
+        let rule = |who: &str| json!({ "set_agent_creation": { "who": who, "workspace_id": "sales" } });
+        let rule = |who: &str| match read(rule(who)) {
+            Ok(Command::SetAgentCreation(set)) => (set.workspace_id, set.rule),
+            other => panic!("{who}: {other:?}"),
+        };
+        let sales = || Some("sales".into());
+        assert_eq!(rule("owners"), (sales(), Some(AgentCreation::Owners)));
+        assert_eq!(rule("inherit"), (sales(), None));
+        let reserved = json!({ "set_reserved": { "controls": ["agent_creation", "buying", "buying"] } });
+        let controls = vec![Reserved::Buying, Reserved::AgentCreation];
+        assert_eq!(read(reserved), Ok(Command::SetReserved(SetReserved { controls })));
     }
 
     /// Every command of the schema can be read, and nothing else can.
@@ -144,7 +187,8 @@ mod tests {
         let apache_avro::Schema::Record(record) = &super::super::newest(super::super::Kind::Control).schema else {
             panic!("the schema is a record")
         };
-        let names: Vec<&str> = record.fields.iter().skip(6).map(|field| field.name.as_str()).collect();
+        let names: Vec<&str> = record.fields.iter().skip(ENVELOPE_FIELDS).map(|field| field.name.as_str()).collect();
+        assert_eq!(record.fields[ENVELOPE_FIELDS - 1].name, "reason");
         for name in &names {
             // A rate card may be empty; every other command has a field that it needs.
             let why = read(json!({ *name: {} })).err().unwrap_or_else(|| "missing field of a rate card".to_owned());
@@ -153,5 +197,44 @@ mod tests {
         let refused = read(json!({ "nothing": {} })).expect_err("there is no such command");
         let known = refused.split("expected one of").nth(1).expect("the error names the commands");
         assert_eq!(known.matches('`').count() / 2, names.len(), "{known}");
+    }
+
+    /// A field that an earlier version does not have is null in it, and what is null is not there: so what was sent by that
+    /// version has the content that it always had, and a resend of it is found to be one.
+    #[test]
+    fn what_a_version_adds_to_a_command_is_null_in_earlier_ones() {
+        let commands = |version: u16| {
+            let of = |one: &&super::super::Published| one.kind == super::super::Kind::Control && one.version == version;
+            let published = super::super::PUBLISHED.iter().find(of).expect("it is published");
+            let apache_avro::Schema::Record(record) = &published.schema else { panic!("the schema is a record") };
+            record.fields.iter().skip(ENVELOPE_FIELDS).map(|field| (field.name.as_str(), fields_of(&field.schema)))
+        };
+        for (command, fields) in commands(3) {
+            let Some((_, before)) = commands(2).find(|(name, _)| *name == command) else { continue };
+            for field in fields.iter().filter(|field| !before.iter().any(|known| known.name == field.name)) {
+                assert_eq!(field.default, Some(Json::Null), "{command}.{}", field.name);
+            }
+        }
+    }
+
+    /// What can be said in JSON can be said in Avro.
+    #[test]
+    fn a_limit_is_set_on_every_meter_that_is_counted() {
+        let apache_avro::Schema::Record(record) = &super::super::newest(super::super::Kind::Control).schema else {
+            panic!("the schema is a record")
+        };
+        let set_limit = record.fields.iter().find(|field| field.name == "set_limit").expect("there are limits");
+        let meter = fields_of(&set_limit.schema).iter().find(|field| field.name == "meter").map(|field| &field.schema);
+        let Some(apache_avro::Schema::Enum(meters)) = meter else { panic!("{meter:?} is no enum") };
+        let of_schema: BTreeSet<&str> = meters.symbols.iter().map(String::as_str).collect();
+        assert_eq!(of_schema, Meter::ALL.iter().map(|meter| meter.name()).collect());
+    }
+
+    fn fields_of(command: &apache_avro::Schema) -> &[apache_avro::schema::RecordField] {
+        match command {
+            apache_avro::Schema::Union(union) => fields_of(&union.variants()[1]),
+            apache_avro::Schema::Record(record) => &record.fields,
+            other => panic!("{other:?} is no command"),
+        }
     }
 }

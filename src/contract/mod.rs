@@ -7,6 +7,7 @@
 //! - [`json`] reads CloudEvents and turns Avro values into JSON.
 //! - [`control`] checks what a control record says; [`texts`] its texts.
 
+pub mod answer;
 pub mod avro;
 pub mod control;
 pub mod json;
@@ -94,8 +95,14 @@ pub static PUBLISHED: LazyLock<Vec<Published>> = LazyLock::new(|| {
         (Kind::Name, 1, include_str!("../../schemas/history/name.1.avsc")),
         (Kind::Token, 2, include_str!("../../schemas/history/token_event.2.avsc")),
         (Kind::Control, 2, include_str!("../../schemas/history/control.2.avsc")),
+        (Kind::Control, 3, include_str!("../../schemas/history/control.3.avsc")),
         (Kind::Threshold, 2, include_str!("../../schemas/history/threshold.2.avsc")),
         (Kind::Journal, 2, include_str!("../../schemas/history/journal.2.avsc")),
+        (Kind::Threshold, 3, include_str!("../../schemas/history/threshold.3.avsc")),
+        (Kind::Pause, 2, include_str!("../../schemas/history/pause.2.avsc")),
+        (Kind::Journal, 3, include_str!("../../schemas/history/journal.3.avsc")),
+        (Kind::DeadLetter, 2, include_str!("../../schemas/history/dead_letter.2.avsc")),
+        (Kind::Request, 2, include_str!("../../schemas/history/request.2.avsc")),
     ];
     let publish = |(kind, version, text)| {
         let schema = Schema::parse_str(text).expect("published schemas parse");

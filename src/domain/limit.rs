@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     meter::Meter,
     scope::{Scope, ScopeKind},
+    time::Timestamp,
     window::WindowKind,
 };
 
@@ -36,6 +37,15 @@ impl Selector {
         }
     }
 
+    /// A short name, fit for programs: the scope, `every:KIND` or `seat:TYPE`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::One(scope) => scope.to_string(),
+            Self::Every(kind) => format!("every:{}", kind.name()),
+            Self::Seat(seat_type) => format!("seat:{seat_type}"),
+        }
+    }
+
     /// The scopes that a rule for many concerns, in words.
     pub fn describe(&self) -> String {
         match self {
@@ -61,7 +71,7 @@ pub enum Action {
 /// A rule. All rules that apply are enforced; the tightest decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
-    /// Chosen by the admin; unique within the organization.
+    /// Chosen by the admin; unique for what the limit is set on.
     pub id: Box<str>,
     /// Which count it bounds.
     pub meter: Meter,
@@ -73,14 +83,46 @@ pub struct Limit {
     pub thresholds_percent: Vec<u16>,
     /// What happens at the cap.
     pub action: Action,
-    /// Grows with each change of the rule: thresholds are announced once per revision (row C6).
+    /// Grows with each change of the cap: thresholds are announced once per revision (row C6).
     pub revision: u64,
+    /// The revision of the rules with which anything of it changed last: a scope that was held against the rules of then
+    /// is held against it again.
+    #[serde(default)]
+    pub changed: u64,
+    /// The shares that this revision announced before they were set otherwise: what they passed counts as told.
+    #[serde(default)]
+    pub told_percent: Vec<u16>,
+    /// When the cap was set: windows that ended before tell nothing.
+    #[serde(default = "long_ago")]
+    pub set_at: Timestamp,
+    /// Whether a rule for many gives way where a scope has a limit of its own on the same meter and kind of window.
+    #[serde(default)]
+    pub yields_to_own: bool,
+}
+
+const fn long_ago() -> Timestamp {
+    Timestamp::MIN
 }
 
 impl Limit {
     /// Whether this bounds what prepaid and postpaid pay.
     pub fn is_spend_limit(&self) -> bool {
         self.meter == Meter::ExtraCreditsMicro && self.action == Action::Pause && self.cap.is_some()
+    }
+
+    /// Whether this pauses a scope by its count: all but limits on extra credits, which bound a source of payment.
+    pub fn pauses_by_count(&self) -> bool {
+        self.meter != Meter::ExtraCreditsMicro && self.action == Action::Pause && self.cap.is_some()
+    }
+
+    /// Whether a rule for many gives way to one of these limits of a scope's own.
+    pub fn yields_to(&self, own: &[Self]) -> bool {
+        self.yields_to_own && own.iter().any(|own| (own.meter, own.window) == (self.meter, self.window))
+    }
+
+    /// What the cap leaves, at least nothing: a cap below what is used has no room, and not a negative one.
+    pub fn room(&self, used: i64) -> i64 {
+        self.cap.map_or(i64::MAX, |cap| cap.saturating_sub(used).max(0))
     }
 
     /// Whether a count has come to where anything may be announced or paused: most never do, and are passed over.

@@ -42,6 +42,8 @@ pub enum Meter {
     AgentsCreated,
     /// Members who created an agent (counted on workspaces and the organization; row A12).
     Builders,
+    /// Tokens of every class for which no price was known.
+    UnpricedTokens,
     /// Prepaid and postpaid together; not stored.
     ExtraCreditsMicro,
     /// What nobody is charged for: in the free phase, and where no source of payment was ever set up; not stored.
@@ -50,11 +52,11 @@ pub enum Meter {
 
 impl Meter {
     /// How many meters are stored.
-    pub const STORED: usize = 18;
+    pub const STORED: usize = 19;
 
     /// Every meter: first those that are stored, in the order in which [`Counters`] holds them, then those that are
     /// sums of others. New ones are added at the end of their part.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::InputTokens,
         Self::OutputTokens,
         Self::CacheReadInputTokens,
@@ -73,6 +75,7 @@ impl Meter {
         Self::ActiveAgents,
         Self::AgentsCreated,
         Self::Builders,
+        Self::UnpricedTokens,
         Self::ExtraCreditsMicro,
         Self::FreeCreditsMicro,
     ];
@@ -108,6 +111,7 @@ impl Meter {
             Self::ActiveAgents => "active_agents",
             Self::AgentsCreated => "agents_created",
             Self::Builders => "builders",
+            Self::UnpricedTokens => "unpriced_tokens",
             Self::ExtraCreditsMicro => "extra_credits_micro",
             Self::FreeCreditsMicro => "free_credits_micro",
         }

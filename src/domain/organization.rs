@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{payment::Switches, time::Timestamp, window::WindowKind};
+use super::{payment::Switches, retired::Retired, time::Timestamp, window::WindowKind};
 
 /// What an organization has bought decides what is there (row A20).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,13 @@ pub struct Allowance {
     pub window: WindowKind,
     /// Micro-credits in each.
     pub amount_micro: i64,
+    /// Since when the seat type includes something per such a window.
+    #[serde(default = "long_ago")]
+    pub since: Timestamp,
+}
+
+const fn long_ago() -> Timestamp {
+    Timestamp::MIN
 }
 
 /// What a member may do.
@@ -108,6 +115,32 @@ pub enum AgentCreation {
     Named(Vec<Box<str>>),
 }
 
+/// A control of a workspace that the owners of the organization may keep for themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reserved {
+    /// Buying credits.
+    Buying,
+    /// Setting the pool.
+    Pool,
+    /// Saying who creates agents.
+    AgentCreation,
+}
+
+impl Reserved {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Buying, Self::Pool, Self::AgentCreation];
+
+    /// The name used in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Buying => "buying",
+            Self::Pool => "pool",
+            Self::AgentCreation => "agent_creation",
+        }
+    }
+}
+
 /// What is known of a user as a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
@@ -119,12 +152,28 @@ pub struct Member {
     pub consented: bool,
     /// Sources switched for this very member (row B4).
     pub switches: Switches,
-    /// Until when the seat's allowance is used up: the member then lives on what all share.
-    pub seat_spent_until: Option<Timestamp>,
-    /// The workspace in which nothing was left to pay with: who looks whether that still is so looks there.
-    pub wanting_in: Option<Box<str>>,
-    /// The workspaces in which the member created agents, with the start of the period: who builds is counted once.
+    /// Of an earlier layout.
+    pub retired: Retired,
+    /// Of an earlier layout.
+    pub retired_too: Retired,
+    /// Where the member created agents, with the start of a window: who builds is counted once in each.
     pub built: Vec<(Box<str>, Timestamp)>,
+    /// What counts against the seat of what was charged before it began.
+    #[serde(default)]
+    pub before_seat: Vec<BeforeSeat>,
+}
+
+/// What a member was charged in a window before the seat began, or before it included anything per such a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeforeSeat {
+    /// Session, week or period.
+    pub window: WindowKind,
+    /// The start of the window.
+    pub start: Timestamp,
+    /// What pool paid and nobody covered, in micro-credits.
+    pub amount_micro: i64,
+    /// When the seat, or what it includes, began: what was used before is in the amount.
+    pub began: Timestamp,
 }
 
 /// What is known of an agent that was registered.
@@ -143,7 +192,7 @@ pub struct OpenRequest {
     pub id: Box<str>,
     /// Who asks.
     pub user_id: Box<str>,
-    /// The seat at that time.
+    /// The member's seat; it follows a change of seat.
     pub seat_type: Option<Box<str>>,
     /// Since when.
     pub since: Timestamp,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::time::Timestamp;
+use super::{limit::Selector, scope::Name, time::Timestamp};
 
 /// Why a scope is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,22 +64,39 @@ impl CauseKind {
     }
 }
 
-/// One cause. Kind, limit and window together name it, so that one limit clearing does not clear another.
+/// One cause. Kind, rule, window and workspace name it, so that one limit clearing does not clear another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     /// Why.
     pub kind: CauseKind,
-    /// Which limit; empty for a pool or an admin.
+    /// Which limit, by its id; empty where it is none.
     pub limit_id: Box<str>,
-    /// The window in which the cap was reached; `None` for an admin.
+    /// The window in which the cap was reached; `None` where there is no limit, and for a cap of 0, which is reached in
+    /// every window.
     pub window_start: Option<Timestamp>,
     /// When it clears by itself; `None` if only somebody can clear it.
     pub ends_at: Option<Timestamp>,
+    /// What the limit is set on: ids are unique for that, and nowhere else.
+    #[serde(default)]
+    pub selector: Option<Selector>,
+    /// The workspace in which a user wants for money; `None`: wherever.
+    #[serde(default)]
+    pub workspace_id: Option<Name>,
 }
 
 impl Cause {
-    fn same(&self, other: &Self) -> bool {
-        (self.kind, &self.limit_id, self.window_start) == (other.kind, &other.limit_id, other.window_start)
+    /// A cause of this kind that names nothing, and ends when somebody ends it.
+    pub fn of(kind: CauseKind) -> Self {
+        Self { kind, limit_id: Box::default(), window_start: None, ends_at: None, selector: None, workspace_id: None }
+    }
+
+    /// Whether it is the same cause; when it ends makes no other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let name = |cause: &Self| (cause.kind, cause.window_start);
+        name(self) == name(other)
+            && self.limit_id == other.limit_id
+            && self.selector == other.selector
+            && self.workspace_id == other.workspace_id
     }
 }
 
@@ -90,27 +107,14 @@ pub struct Pauses {
     pub causes: Vec<Cause>,
     /// Grows with each pause and each resume: a reader ignores what is older than what it knows.
     pub generation: i64,
-    /// How often causes were cleared.
-    pub cleared: u32,
+    /// How often the causes have changed: part of what makes each change itself.
+    pub changes: u32,
 }
 
 impl Pauses {
-    /// Adds a cause. Returns whether it is new.
-    pub fn add(&mut self, cause: Cause) -> bool {
-        let new = !self.causes.iter().any(|known| known.same(&cause));
-        if new {
-            self.causes.push(cause);
-        }
-        new
-    }
-
-    /// Removes the causes that `cleared` names. Returns whether there was one.
-    pub fn clear(&mut self, cleared: impl Fn(&Cause) -> bool) -> bool {
-        let before = self.causes.len();
-        self.causes.retain(|cause| !cleared(cause));
-        let any = self.causes.len() < before;
-        self.cleared = self.cleared.wrapping_add(u32::from(any));
-        any
+    /// Whether there is a cause of this kind.
+    pub fn has(&self, kind: CauseKind) -> bool {
+        self.causes.iter().any(|cause| cause.kind == kind)
     }
 
     /// The want of money for which the scope is paused, if it is for one.
@@ -118,24 +122,17 @@ impl Pauses {
         self.causes.iter().find(|cause| cause.kind.is_want_of_money())
     }
 
-    /// Makes `wanted` the only want of money. Returns whether that changed anything.
-    pub fn set_want_of_money(&mut self, wanted: Option<Cause>) -> bool {
-        if self.want_of_money() == wanted.as_ref() {
-            return false;
-        }
-        self.clear(|cause| cause.kind.is_want_of_money());
-        self.causes.extend(wanted);
-        true
+    /// Takes over the causes that hold now. Returns whether they are others than before.
+    pub fn replace(&mut self, causes: Vec<Cause>) -> bool {
+        let known = |cause: &Cause| self.causes.iter().any(|before| before.is_same(cause));
+        let changed = causes.len() != self.causes.len() || !causes.iter().all(known);
+        self.causes = causes;
+        changed
     }
 
-    /// When the next cause clears by itself.
-    pub fn next_end(&self) -> Option<Timestamp> {
-        self.causes.iter().filter_map(|cause| cause.ends_at).min()
-    }
-
-    /// Takes the number for a change: above the last one and not below `at_least`, so that it grows even if a
-    /// failover took the last one back.
+    /// The number of a further change, which is above the last one and not below `at_least`.
     pub fn next_generation(&mut self, at_least: i64) -> i64 {
+        self.changes = self.changes.wrapping_add(1);
         self.generation = self.generation.saturating_add(1).max(at_least);
         self.generation
     }
@@ -146,25 +143,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c5_a_scope_resumes_when_the_last_cause_clears() {
-        let cause = |kind, limit: &str, end| Cause { kind, limit_id: limit.into(), window_start: end, ends_at: end };
+    fn c5_causes_are_told_apart_by_rule_window_and_workspace_and_not_by_their_end() {
+        let cause = |id: &str, selector: Selector, start: i64, end: i64| Cause {
+            limit_id: id.into(),
+            selector: Some(selector),
+            window_start: Some(Timestamp::from_ms(start)),
+            ends_at: Some(Timestamp::from_ms(end)),
+            ..Cause::of(CauseKind::Limit)
+        };
+        let seat = || Selector::Seat("standard".into());
+        let every = Selector::Every(super::super::scope::ScopeKind::User);
         let mut pauses = Pauses::default();
-        let hour_end = Some(Timestamp::from_ms(100));
-        assert!(pauses.add(cause(CauseKind::Limit, "hourly", hour_end)));
-        assert!(!pauses.add(cause(CauseKind::Limit, "hourly", hour_end)));
-        assert!(pauses.add(cause(CauseKind::Limit, "daily", Some(Timestamp::from_ms(900)))));
-        assert!(pauses.add(cause(CauseKind::Admin, "", None)));
-        assert_eq!(pauses.next_end(), hour_end);
-        assert!(pauses.clear(|cause| cause.kind == CauseKind::Limit && &*cause.limit_id == "hourly"));
-        assert_eq!(pauses.causes.len(), 2);
-        assert!(pauses.clear(|cause| cause.ends_at.is_some()));
-        assert_eq!((pauses.causes.len(), pauses.next_end()), (1, None));
-        assert!(pauses.clear(|cause| cause.kind == CauseKind::Admin) && pauses.causes.is_empty());
+        assert!(pauses.replace(vec![cause("daily", seat(), 0, 100)]));
+        assert!(!pauses.replace(vec![cause("daily", seat(), 0, 200)]), "another end is no other cause");
+        assert!(pauses.replace(vec![cause("daily", seat(), 0, 200), cause("daily", every.clone(), 0, 200)]));
+        assert!(!pauses.replace(vec![cause("daily", every, 0, 200), cause("daily", seat(), 0, 200)]), "in any order");
+        assert!(pauses.replace(vec![cause("daily", seat(), 100, 200)]));
+        let in_workspace = |name: &str| Cause { workspace_id: Some(name.into()), ..Cause::of(CauseKind::Pool) };
+        assert!(pauses.replace(vec![in_workspace("a")]) && pauses.replace(vec![in_workspace("b")]));
+        assert!(pauses.replace(Vec::new()) && !pauses.replace(Vec::new()));
     }
 
     #[test]
     fn c5_generations_grow_even_over_a_failover() {
-        let mut pauses = Pauses { causes: Vec::new(), generation: 7, cleared: 0 };
+        let mut pauses = Pauses { causes: Vec::new(), generation: 7, changes: 0 };
         assert_eq!(
             [pauses.next_generation(0), pauses.next_generation(1_000), pauses.next_generation(1_000)],
             [8, 1_000, 1_001]

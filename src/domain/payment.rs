@@ -112,13 +112,17 @@ pub struct Payment {
     pub switches: Switches,
     /// Whether each member has to agree before extra usage pays (row B14).
     pub consent_required: bool,
+    /// Neither prepaid nor postpaid pays for anybody, whatever the switches say. Stored with the settings.
+    #[serde(skip)]
+    pub extra_usage_off: bool,
 }
 
 impl Payment {
     /// Whether a source pays for somebody with switches of their own.
     pub fn is_on(&self, source: Source, own: Option<&Switches>) -> bool {
         let switched = own.and_then(|own| own.get(source)).or(self.switches.get(source));
-        self.mode.knows(source) && switched.unwrap_or(self.mode.has_on(source))
+        let is_extra = matches!(source, Source::Prepaid | Source::Postpaid);
+        self.mode.knows(source) && switched.unwrap_or(self.mode.has_on(source)) && !(is_extra && self.extra_usage_off)
     }
 }
 

@@ -8,8 +8,8 @@ use super::{reload::Reload, time::Timestamp, window::Window};
 /// At most this many grants are kept in one pool.
 pub const GRANTS_MAX: usize = 1_000;
 
-/// Periods for which a pool remembers what was drawn: the running one, the one before, and two for late events.
-const PERIODS_KEPT: usize = 4;
+/// Periods for which a pool remembers what it held and what was drawn: as many as are kept of scopes, and the running one.
+const PERIODS_KEPT: usize = 25;
 
 /// What becomes of a grant at the end of a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,22 @@ pub struct Grant {
     pub period_start: Timestamp,
     /// Whether its first instant has come, and was announced.
     pub begun: bool,
+    /// Whether its end has come, and whoever lived on it was looked at.
+    #[serde(default)]
+    pub ended: bool,
+    /// Record time of the grant: for how long its id is remembered.
+    #[serde(default = "long_ago")]
+    pub recorded: Timestamp,
+    /// The reload that it answered.
+    #[serde(default)]
+    pub reload_id: Option<Box<str>>,
+    /// It would expire after its period, with which it ends anyway: then its expiry says nothing.
+    #[serde(default)]
+    pub outlives_period: bool,
+}
+
+const fn long_ago() -> Timestamp {
+    Timestamp::MIN
 }
 
 impl Grant {
@@ -62,10 +78,39 @@ impl Grant {
         self.amount_micro - self.voided_micro - self.spent_micro
     }
 
-    fn pays_at(&self, event_time: Timestamp) -> bool {
-        self.effective_from.is_none_or(|from| from <= event_time)
-            && self.expires_at.is_none_or(|expiry| event_time < expiry)
+    /// Whether it pays for usage of that time.
+    pub fn pays_at(&self, event_time: Timestamp) -> bool {
+        self.effective_from.is_none_or(|from| from <= event_time) && !self.has_ended(event_time)
     }
+
+    /// Whether it is worth nothing from then on.
+    pub fn has_ended(&self, time: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expiry| expiry <= time) && !self.outlives_period
+    }
+
+    /// Whether something is left that could be taken back: of a purchase only while its period runs.
+    pub fn can_be_voided(&self, period_start: Timestamp, now: Timestamp) -> bool {
+        let is_current = self.kind == GrantKind::Prepaid || self.period_start >= period_start;
+        self.left_micro() > 0 && !self.has_ended(now) && is_current
+    }
+
+    /// Whether nothing can come of it any more: neither payments nor, once the horizon has passed, its own record again.
+    pub fn is_done(&self, period_start: Timestamp, record_time: Timestamp, horizon_ms: i64) -> bool {
+        let is_over = self.kind == GrantKind::Purchased && self.period_start < period_start;
+        let is_spent = self.left_micro() == 0 || self.has_ended(record_time) || is_over;
+        is_spent && self.recorded.plus_ms(horizon_ms) <= record_time
+    }
+}
+
+/// What the passing of time changed in a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// A grant began.
+    pub begun: bool,
+    /// A grant ended of which something was left.
+    pub ended: bool,
+    /// The pool holds something else in the running period than before.
+    pub other_size: bool,
 }
 
 /// What a period includes, from a period on.
@@ -87,7 +132,7 @@ pub struct Drawn {
 }
 
 /// The pool of one scope. The nearest pool pays: a workspace's before its organization's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
     /// Fresh in every period, by definition of the period: no record has to arrive. Oldest first.
     pub included: Vec<Included>,
@@ -103,6 +148,37 @@ pub struct Pool {
     pub drawn: Vec<Drawn>,
     /// When the prepaid balance is filled up by itself.
     pub reload: Option<Box<Reload>>,
+    /// When credits came last: a grant began, or more was included.
+    #[serde(default)]
+    pub credited_at: Option<Timestamp>,
+    /// The start of the first period that it holds for.
+    #[serde(default = "long_ago")]
+    pub since: Timestamp,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            included: Vec::new(),
+            thresholds_percent: Vec::new(),
+            user_cap_micro: None,
+            revision: 0,
+            grants: Vec::new(),
+            drawn: Vec::new(),
+            reload: None,
+            credited_at: None,
+            since: Timestamp::MIN,
+        }
+    }
+}
+
+/// A pool that was removed, as it stands for the periods that ended before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerPool {
+    /// The start of the period in which it was removed.
+    pub until: Timestamp,
+    /// The pool.
+    pub pool: Pool,
 }
 
 impl Pool {
@@ -120,11 +196,15 @@ impl Pool {
         self.included.drain(..surplus);
     }
 
-    /// All that the pool holds in a period: included and purchased, without what was taken back.
-    pub fn size_micro(&self, period_start: Timestamp) -> i64 {
-        self.purchased(period_start).fold(self.included_micro(period_start), |sum, grant| {
-            sum.saturating_add(grant.amount_micro - grant.voided_micro)
-        })
+    /// All that the pool holds in a period, by `now`: what it includes, and each purchase that has begun; of one that has
+    /// ended, and of one that was voided, what was spent.
+    pub fn size_micro(&self, period_start: Timestamp, now: Timestamp) -> i64 {
+        let has_begun = |grant: &&Grant| grant.effective_from.is_none_or(|from| from <= now);
+        let held = |grant: &Grant| {
+            if grant.has_ended(now) { grant.spent_micro } else { grant.amount_micro - grant.voided_micro }
+        };
+        let purchased = self.purchased(period_start).filter(has_begun);
+        purchased.fold(self.included_micro(period_start), |sum, grant| sum.saturating_add(held(grant)))
     }
 
     /// What was drawn of that in a period, or `None` before its first charge.
@@ -167,65 +247,80 @@ impl Pool {
         assert_eq!(rest, 0, "no more is drawn from a balance than it has");
     }
 
-    /// Gives back what was drawn in a period, in reverse order. Returns what could not be.
-    pub fn give_back(&mut self, period_start: Timestamp, amount_micro: i64) -> i64 {
+    /// Gives back what was drawn in a period, in reverse order. Returns what nobody has then: it came from a grant that has
+    /// ended by `now`, or that is forgotten.
+    pub fn give_back(&mut self, period: Window, amount_micro: i64, now: Timestamp) -> i64 {
         let mut rest = amount_micro;
-        let of_period = |grant: &&mut Grant| grant.kind == GrantKind::Purchased && grant.period_start == period_start;
-        unspend(self.grants.iter_mut().rev().filter(of_period), &mut rest);
-        let drawn = self.drawn_in(period_start);
+        let of_period = |grant: &&mut Grant| grant.kind == GrantKind::Purchased && grant.period_start == period.start;
+        // One of a period that is over still pays late charges of that.
+        let is_over = |grant: &Grant| grant.has_ended(now) || grant.voided_micro > 0;
+        let lost = unspend(self.grants.iter_mut().rev().filter(of_period), &mut rest, is_over);
+        let Some(drawn) = self.drawn.iter_mut().find(|drawn| drawn.period_start == period.start) else {
+            return lost + rest;
+        };
         let included_micro = rest.min(drawn.included_micro);
         drawn.included_micro -= included_micro;
-        rest - included_micro
+        lost + rest - included_micro
     }
 
-    /// Gives back what was drawn from the prepaid balance, in reverse order. Returns what could not be.
-    pub fn give_back_prepaid(&mut self, amount_micro: i64) -> i64 {
+    /// Gives back what was drawn from the prepaid balance, in reverse order. Returns what nobody has then.
+    pub fn give_back_prepaid(&mut self, amount_micro: i64, now: Timestamp) -> i64 {
         let mut rest = amount_micro;
-        unspend(self.grants.iter_mut().rev().filter(|grant| grant.kind == GrantKind::Prepaid), &mut rest);
-        rest
+        let prepaid = self.grants.iter_mut().rev().filter(|grant| grant.kind == GrantKind::Prepaid);
+        let lost = unspend(prepaid, &mut rest, |grant| grant.has_ended(now) || grant.voided_micro > 0);
+        lost + rest
     }
 
     /// Adds a grant at its place in the order of drawing.
     pub fn add(&mut self, grant: Grant) {
-        let order = |grant: &Grant| (grant.priority, grant.expires_at.unwrap_or(Timestamp::MAX), grant.id.clone());
+        let expiry = |grant: &Grant| grant.expires_at.filter(|_| !grant.outlives_period).unwrap_or(Timestamp::MAX);
+        let order = |grant: &Grant| (grant.priority, expiry(grant), grant.id.clone());
         let place = self.grants.partition_point(|known| order(known) < order(&grant));
         self.grants.insert(place, grant);
-        self.revision += 1;
     }
 
-    /// Begins grants whose first instant has come by `at`, and voids what is left of those that expire by then. Returns
-    /// whether that changed what the pool holds in a period.
-    pub fn begin_and_expire(&mut self, at: Timestamp) -> bool {
-        let (mut changed, mut changed_pool) = (false, false);
+    /// Notes what has begun and ended by `now`, in the period that begins at `period_start`.
+    pub fn turn(&mut self, period_start: Timestamp, now: Timestamp) -> Turn {
+        let mut turn = Turn::default();
         for grant in &mut self.grants {
-            let begins = !grant.begun && grant.effective_from.is_none_or(|from| from <= at);
-            let ends = grant.left_micro() > 0 && grant.expires_at.is_some_and(|expiry| expiry <= at);
+            let counts = grant.kind == GrantKind::Purchased && grant.period_start == period_start;
+            let begins = !grant.begun && grant.effective_from.is_none_or(|from| from <= now);
+            let is_over =
+                grant.has_ended(now) || (grant.kind == GrantKind::Purchased && grant.period_start < period_start);
+            let ends = !grant.ended && is_over;
             grant.begun |= begins;
-            if ends {
-                grant.voided_micro += grant.left_micro();
-            }
-            changed |= begins || ends;
-            changed_pool |= ends && grant.kind == GrantKind::Purchased;
+            grant.ended |= ends;
+            turn.begun |= begins;
+            turn.ended |= ends && grant.left_micro() > 0;
+            turn.other_size |= counts && (begins || (ends && grant.left_micro() > 0));
         }
-        self.revision += u64::from(changed);
-        changed_pool
+        turn
     }
 
-    /// When something changes here by itself: a grant expires or begins, or a reload that was asked for lapses.
-    pub fn next_change(&self) -> Option<Timestamp> {
-        let open = self.grants.iter().filter(|grant| grant.left_micro() > 0);
-        let changes =
-            open.flat_map(|grant| [grant.effective_from.filter(|_| !grant.begun), grant.expires_at]).flatten();
-        changes.chain(self.reload.as_ref().and_then(|reload| reload.next_look())).min()
+    /// Voids what is left of grants that ended by `until`: what came in time was paid by then.
+    pub fn settle(&mut self, until: Timestamp) {
+        for grant in self.grants.iter_mut().filter(|grant| grant.has_ended(until)) {
+            grant.voided_micro += grant.left_micro();
+        }
     }
 
-    /// Makes room for another grant by dropping what is spent. Returns whether there is room.
-    pub fn has_room(&mut self, period_start: Timestamp) -> bool {
+    /// When something changes here by itself: a grant begins or ends, or what is left of it is lost a grace later; a
+    /// purchase of the period that ends at `period_end` ends with it; a reload lapses, or one may be asked for again.
+    pub fn next_change(&self, period_end: Timestamp, grace_ms: i64) -> Option<Timestamp> {
+        let changes = self.grants.iter().filter(|grant| grant.left_micro() > 0).flat_map(|grant| {
+            let begins = grant.effective_from.filter(|_| !grant.begun);
+            let with_period = (grant.kind == GrantKind::Purchased).then_some(period_end);
+            let ends = grant.expires_at.into_iter().chain(with_period).min().filter(|_| !grant.ended);
+            let is_lost = grant.expires_at.filter(|_| !grant.outlives_period).map(|expiry| expiry.plus_ms(grace_ms));
+            [begins, ends, is_lost]
+        });
+        changes.flatten().chain(self.reload.as_ref().and_then(|reload| reload.next_look())).min()
+    }
+
+    /// Makes room for another grant by dropping what is done. Returns whether there is room.
+    pub fn make_room(&mut self, period_start: Timestamp, record_time: Timestamp, horizon_ms: i64) -> bool {
         if self.grants.len() >= GRANTS_MAX {
-            let matters = |grant: &Grant| {
-                grant.left_micro() > 0 || (grant.kind == GrantKind::Purchased && grant.period_start >= period_start)
-            };
-            self.grants.retain(matters);
+            self.grants.retain(|grant| !grant.is_done(period_start, record_time, horizon_ms));
         }
         self.grants.len() < GRANTS_MAX
     }
@@ -258,9 +353,6 @@ impl Pool {
             while self.drawn.len() > PERIODS_KEPT && self.drawn[0].period_start != period_start {
                 self.drawn.remove(0);
             }
-            let oldest = self.drawn[0].period_start;
-            let done = |grant: &Grant| grant.kind == GrantKind::Purchased || grant.left_micro() == 0;
-            self.grants.retain(|grant| grant.period_start >= oldest || !done(grant));
         }
         self.drawn.iter_mut().find(|drawn| drawn.period_start == period_start).expect("it was begun above")
     }
@@ -274,12 +366,19 @@ fn spend<'a>(grants: impl Iterator<Item = &'a mut Grant>, rest: &mut i64) {
     }
 }
 
-fn unspend<'a>(grants: impl Iterator<Item = &'a mut Grant>, rest: &mut i64) {
+/// Gives back to grants; what comes back to one that has ended is nobody's, and counted.
+fn unspend<'a>(grants: impl Iterator<Item = &'a mut Grant>, rest: &mut i64, is_over: impl Fn(&Grant) -> bool) -> i64 {
+    let mut lost = 0;
     for grant in grants {
         let part = (*rest).min(grant.spent_micro);
         grant.spent_micro -= part;
         *rest -= part;
+        if is_over(grant) {
+            grant.voided_micro += part;
+            lost += part;
+        }
     }
+    lost
 }
 
 #[cfg(test)]
@@ -302,6 +401,10 @@ mod tests {
             expires_at: expires_at.map(Timestamp::from_ms),
             period_start: Timestamp::from_ms(0),
             begun: true,
+            ended: false,
+            recorded: Timestamp::from_ms(0),
+            reload_id: None,
+            outlives_period: false,
         }
     }
 
@@ -335,13 +438,19 @@ mod tests {
         let at = Timestamp::from_ms(5);
         pool.draw(period(0), at, 35);
         assert_eq!(spent(&pool), "a 10, b 10, c 5, d 0");
-        assert_eq!(pool.give_back(Timestamp::from_ms(0), 30), 0);
-        assert_eq!(spent(&pool), "a 0, b 0, c 0, d 0");
-        assert_eq!((pool.drawn[0].included_micro, pool.give_back(Timestamp::from_ms(0), 9)), (5, 4));
-        // Those that expired by the event's time pay nothing.
-        assert_eq!(pool.left_micro(period(0), Timestamp::from_ms(9)), 10 + 20);
-        assert!(pool.begin_and_expire(Timestamp::from_ms(9)) && !pool.begin_and_expire(Timestamp::from_ms(9)));
-        assert_eq!(pool.size_micro(Timestamp::from_ms(0)), 10 + 20);
+        let (start, end) = (Timestamp::from_ms(0), Timestamp::from_ms(9));
+        // What comes back to a grant that has ended is nobody's.
+        assert_eq!((pool.give_back(period(0), 10, end), spent(&pool)), (5, "a 10, b 5, c 0, d 0".to_owned()));
+        assert_eq!((pool.give_back(period(0), 20, at), spent(&pool)), (0, "a 0, b 0, c 0, d 0".to_owned()));
+        assert_eq!((pool.drawn[0].included_micro, pool.give_back(period(0), 9, at)), (5, 4));
+        // Those that expired by the event's time pay nothing, and count with what was spent of them.
+        assert_eq!((pool.left_micro(period(0), end), pool.size_micro(start, at)), (10 + 20, 10 + 35));
+        assert_eq!(pool.size_micro(start, end), 10 + 20);
+        let turn = Turn { ended: true, other_size: true, begun: false };
+        assert_eq!(
+            [pool.turn(start, at), pool.turn(start, end), pool.turn(start, end)],
+            [Turn::default(), turn, Turn::default()]
+        );
     }
 
     #[test]
@@ -350,7 +459,7 @@ mod tests {
         pool.add(grant("g", GrantKind::Prepaid, 10, 0, None));
         pool.draw_prepaid(Timestamp::from_ms(5), 4);
         assert_eq!(pool.prepaid_left_micro(Timestamp::from_ms(1_000)), 6);
-        assert_eq!(pool.give_back_prepaid(5), 1);
+        assert_eq!(pool.give_back_prepaid(5, Timestamp::from_ms(7)), 1);
         for start in 1..9 {
             pool.drawn_in(Timestamp::from_ms(start * 10));
         }

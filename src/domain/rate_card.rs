@@ -38,37 +38,72 @@ pub struct RateCard {
     pub effective_from: Timestamp,
     /// Prices by the name of the model.
     pub models: BTreeMap<Name, Prices>,
-    /// The prices of every other model; without them an unknown model is rejected.
+    /// The prices of every other model, where those hold.
     pub default_prices: Option<Prices>,
     /// Charged when a run completes, in micro-credits.
     pub completed_run_micro: i64,
+    /// What happens with a model that is not among them; `None` means `default` where there are default prices, else
+    /// `count`.
+    #[serde(default)]
+    pub unknown_model: Option<UnknownModel>,
+}
+
+/// What happens with a model that a rate card does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownModel {
+    /// It counts, and has no price.
+    Count,
+    /// The default prices hold.
+    Default,
+    /// The event is a dead letter.
+    Reject,
 }
 
 impl RateCard {
-    /// The charge for `usage` in micro-credits. Rounded once per event, half up, so that totals do not depend on how
-    /// events were batched: (Σ tokens × price + 500,000) / 1,000,000.
+    /// The charge for `usage` in micro-credits; `None` where it has no price. Rounded once per event, half up, so that
+    /// totals do not depend on how events were batched: (Σ tokens × price + 500,000) / 1,000,000.
     ///
     /// # Errors
     /// [`Reason::UnknownModel`], or [`Reason::CounterOverflow`] above [`MICRO_MAX`].
-    pub fn charge_micro(&self, usage: &Usage<'_>) -> Result<i64, Reason> {
+    pub fn charge_micro(&self, usage: &Usage<'_>) -> Result<Option<i64>, Reason> {
         match *usage {
-            Usage::Run { phase: RunPhase::Completed } => Ok(self.completed_run_micro),
-            Usage::Run { .. } => Ok(0),
+            Usage::Run { phase: RunPhase::Completed } => Ok(Some(self.completed_run_micro)),
+            Usage::Run { .. } => Ok(Some(0)),
             Usage::Tokens { request_model, tokens } => {
-                let prices = self.models.get(request_model).or(self.default_prices.as_ref());
-                price(prices.ok_or_else(|| Reason::UnknownModel(request_model.to_owned()))?, &tokens)
+                let prices = match self.models.get(request_model) {
+                    Some(prices) => Some(prices),
+                    None => self.unknown_prices(request_model)?,
+                };
+                prices.map(|prices| price(prices, &tokens)).transpose()
             }
         }
     }
 
-    /// Whether every price lies between 0 and [`MICRO_MAX`].
-    pub fn prices_are_in_range(&self) -> bool {
-        let in_range = |micro: i64| (0..=MICRO_MAX).contains(&micro);
-        let all_of = |prices: &Prices| {
+    fn unknown_prices(&self, model: &str) -> Result<Option<&Prices>, Reason> {
+        let unset = if self.default_prices.is_some() { UnknownModel::Default } else { UnknownModel::Count };
+        match self.unknown_model.unwrap_or(unset) {
+            UnknownModel::Count => Ok(None),
+            UnknownModel::Default => Ok(self.default_prices.as_ref()),
+            UnknownModel::Reject => Err(Reason::UnknownModel(model.to_owned())),
+        }
+    }
+
+    /// The first price that does not lie between 0 and [`MICRO_MAX`], by the name of its field.
+    pub fn price_out_of_range(&self) -> Option<(String, i64)> {
+        let of = |name: &str, prices: &Prices| {
             let Prices { input_micro, output_micro, cache_read_micro, cache_creation_micro } = *prices;
-            [input_micro, output_micro, cache_read_micro, cache_creation_micro].into_iter().all(in_range)
+            [
+                (format!("{name}.input_micro"), input_micro),
+                (format!("{name}.output_micro"), output_micro),
+                (format!("{name}.cache_read_micro"), cache_read_micro),
+                (format!("{name}.cache_creation_micro"), cache_creation_micro),
+            ]
         };
-        in_range(self.completed_run_micro) && self.models.values().chain(&self.default_prices).all(all_of)
+        let models = self.models.iter().flat_map(|(model, prices)| of(&format!("models.{model}"), prices));
+        let default = self.default_prices.iter().flat_map(|prices| of("default_prices", prices));
+        let run = [("completed_run_micro".to_owned(), self.completed_run_micro)];
+        models.chain(default).chain(run).find(|(_, micro)| !(0..=MICRO_MAX).contains(micro))
     }
 }
 
@@ -126,6 +161,7 @@ mod tests {
             models: BTreeMap::new(),
             default_prices: None,
             completed_run_micro,
+            unknown_model: Some(UnknownModel::Reject),
         };
         let cards = [card(10, 1), card(20, 2)];
         let fee = |time| card_at(&cards, Timestamp::from_ms(time)).map(|card| card.completed_run_micro);

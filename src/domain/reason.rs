@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::time::Timestamp;
+use super::{answer::Refused, time::Timestamp};
 
 /// The code of records that are parked.
 pub const QUARANTINED: &str = "quarantined";
@@ -102,9 +102,12 @@ pub enum Reason {
     /// The charge, or the sum of all charges, does not fit 63 bits.
     #[error("the charge does not fit the counters of {0}")]
     CounterOverflow(String),
-    /// The control record cannot be done as it stands.
+    /// The control record cannot be read as a command.
     #[error("the control record was refused: {0}")]
     ControlRefused(String),
+    /// The account refused the command.
+    #[error("the control record was refused ({})", .0.code())]
+    Refused(Box<Refused>),
     /// Deciding the account panicked.
     #[error("the account cannot be decided now ({0}): its records are parked until they are released")]
     Quarantined(String),
@@ -133,7 +136,7 @@ impl Reason {
             Self::UnknownModel(_) => "unknown_model",
             Self::IdReused => "id_reused",
             Self::CounterOverflow(_) => "counter_overflow",
-            Self::ControlRefused(_) => "control_refused",
+            Self::ControlRefused(_) | Self::Refused(_) => "control_refused",
             Self::Quarantined(_) => QUARANTINED,
         }
     }

@@ -64,6 +64,11 @@ impl Scope {
         }
     }
 
+    /// Whether it is a single agent or user, of which there may be very many.
+    pub const fn is_agent_or_user(&self) -> bool {
+        matches!(self, Self::Agent { .. } | Self::User(_))
+    }
+
     /// The pieces of its name. A slash within a workspace's name is written `%2F`, so that the first slash always ends it.
     pub fn pieces(&self) -> [Cow<'_, str>; 4] {
         let none = Cow::Borrowed("");
@@ -95,7 +100,8 @@ impl Scope {
             "ws" if !name.is_empty() => Ok(Self::Workspace(name.into())),
             "user" if !name.is_empty() => Ok(Self::User(name.into())),
             "agent" => {
-                let (workspace, agent) = name.split_once('/').ok_or_else(wrong)?;
+                let (workspace, agent) =
+                    name.split_once('/').filter(|(_, agent)| !agent.is_empty()).ok_or_else(wrong)?;
                 let workspace = workspace.replace("%2F", "/").replace("%25", "%");
                 Ok(Self::Agent { workspace: workspace.into(), agent: agent.into() })
             }
@@ -132,7 +138,7 @@ mod tests {
         for text in ["org", "ws:sales", "agent:sales/bot", "agent:a%2Fb%25/x/y", "user:u-1", "agent:/lone"] {
             assert_eq!(Scope::parse(text).map(|scope| scope.to_string()), Ok(text.to_owned()));
         }
-        for text in ["", "team:x", "ws:", "agent:no-slash"] {
+        for text in ["", "team:x", "ws:", "agent:no-slash", "agent:w/"] {
             assert!(Scope::parse(text).is_err_and(|why| why.contains("agent:WORKSPACE/AGENT")), "{text:?}");
         }
     }

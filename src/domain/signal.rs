@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
+    answer::{Applied, NamedLimit, Refused},
+    limit::Selector,
     meter::{Counters, Meter},
     pause::{Cause, CauseKind},
+    reload::Blocked,
     scope::Scope,
     time::Timestamp,
     window::{Window, WindowKind},
@@ -98,6 +101,9 @@ pub struct ThresholdCrossed {
     pub top_contributors: Vec<(Scope, i64)>,
     /// Record time of the cause.
     pub record_time: Timestamp,
+    /// What the limit is set on; `None` for a pool.
+    #[serde(default)]
+    pub selector: Option<Selector>,
 }
 
 /// The causes for which a scope is paused have changed; without causes it runs.
@@ -133,9 +139,9 @@ pub struct JournalEntry {
     /// The command as JSON.
     pub command_json: Box<str>,
     /// Why it was refused; `None` if it was applied.
-    pub refused: Option<Box<str>>,
-    /// What there is to say of how it was applied; may be empty.
-    pub answer: Box<str>,
+    pub refused: Option<Refused>,
+    /// What it did beyond being done; may be empty.
+    pub applied: Vec<Applied>,
     /// Record time.
     pub record_time: Timestamp,
 }
@@ -145,8 +151,8 @@ pub struct JournalEntry {
 pub struct Refusal {
     /// Same for every copy.
     pub identity: Identity,
-    /// Why, for a person.
-    pub message: Box<str>,
+    /// Why.
+    pub why: Refused,
     /// The position in the log: topic, partition and offset.
     pub position: (Box<str>, i32, i64),
     /// The command as JSON.
@@ -215,7 +221,7 @@ pub enum RequestKind {
         /// By whom.
         actor: Box<str>,
         /// The limits that still leave the member no room.
-        still_binding: Vec<Box<str>>,
+        still_binding: Vec<NamedLimit>,
     },
     /// It was refused.
     Declined {
@@ -236,7 +242,12 @@ pub enum RequestKind {
         /// By whom.
         actor: Box<str>,
         /// Why.
-        message: Box<str>,
+        why: Refused,
+    },
+    /// A reload would be asked for, but for a bound (row B2).
+    ReloadBlocked {
+        /// Which bound.
+        reason: Blocked,
     },
 }
 
@@ -250,6 +261,7 @@ impl RequestKind {
             Self::Declined { .. } => "declined",
             Self::Digest { .. } => "digest",
             Self::CreationRefused { .. } => "creation_refused",
+            Self::ReloadBlocked { .. } => "reload_blocked",
         }
     }
 }
@@ -261,7 +273,7 @@ pub struct Pending {
     pub request_id: Box<str>,
     /// Who.
     pub user_id: Box<str>,
-    /// The seat when it was asked.
+    /// The member's seat.
     pub seat_type: Option<Box<str>>,
     /// Since when.
     pub since: Timestamp,

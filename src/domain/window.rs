@@ -40,6 +40,9 @@ impl WindowKind {
     /// Every kind, shortest first.
     pub const ALL: [Self; 6] = [Self::Minute, Self::Hour, Self::Session, Self::Day, Self::Week, Self::Period];
 
+    /// The kinds that are counted only where a limit or a seat uses them.
+    pub const WHERE_USED: [Self; 3] = [Self::Minute, Self::Session, Self::Week];
+
     /// The kinds whose boundaries are the same for all scopes of an organization.
     pub const CALENDAR: [Self; 5] = [Self::Minute, Self::Hour, Self::Day, Self::Week, Self::Period];
 
@@ -69,6 +72,27 @@ impl Window {
     /// Whether `time` lies within.
     pub fn contains(&self, time: Timestamp) -> bool {
         self.start <= time && time < self.end
+    }
+}
+
+/// The windows in which everything that happens at one instant is counted, whatever the scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The hour of the local day.
+    pub hour: Window,
+    /// The local day.
+    pub day: Window,
+    /// The billing period.
+    pub period: Window,
+}
+
+impl Counted {
+    /// The kinds of these windows, in the order of [`Counted::each`].
+    pub const KINDS: [WindowKind; 3] = [WindowKind::Hour, WindowKind::Day, WindowKind::Period];
+
+    /// Each with its kind.
+    pub const fn each(&self) -> [(WindowKind, Window); 3] {
+        [(WindowKind::Hour, self.hour), (WindowKind::Day, self.day), (WindowKind::Period, self.period)]
     }
 }
 
@@ -133,30 +157,34 @@ pub fn nested(day: Window, length_ms: i64, time: Timestamp) -> Window {
 
 fn calendar_window(zones: &[Zone], kind: WindowKind, time: Timestamp) -> Window {
     let mut taken_over_at = Timestamp::MIN;
-    for (zone, next) in zones.iter().zip(zones.iter().skip(1).map(Some).chain([None])) {
-        let at = |time| after_take_over(zone, kind, taken_over_at, time);
-        let Some(next) = next else { return at(time) };
-        let ends_as_planned = at(next.from.max(taken_over_at)).end;
-        if time < ends_as_planned {
-            return at(time);
+    let mut zone = &zones[0];
+    for next in &zones[1..] {
+        // One that was replaced before it began never begins.
+        if next.from >= taken_over_at {
+            let ends_as_planned = after_take_over(zone, kind, taken_over_at, next.from).end;
+            if time < ends_as_planned {
+                return after_take_over(zone, kind, taken_over_at, time);
+            }
+            taken_over_at = ends_as_planned;
         }
-        taken_over_at = ends_as_planned;
+        zone = next;
     }
-    unreachable!("the last zone has no successor, so its window was returned")
+    after_take_over(zone, kind, taken_over_at, time)
 }
 
-/// The window of `zone` around `time`, cut to what lies after `taken_over_at`; a first period shorter than a day is
+/// The window of `zone` around `time`, cut to what lies after `taken_over_at`; a first week or period shorter than a day is
 /// joined to the next one.
 fn after_take_over(zone: &Zone, kind: WindowKind, taken_over_at: Timestamp, time: Timestamp) -> Window {
     let window = boundaries(zone, kind, time);
+    let is_long = matches!(kind, WindowKind::Period | WindowKind::Week);
     if window.start > taken_over_at || taken_over_at == Timestamp::MIN {
-        let joined = kind == WindowKind::Period
+        let joined = is_long
             && window.start.since_ms(taken_over_at) < DAY_MS
             && boundaries(zone, kind, window.start.plus_ms(-1)).start < taken_over_at;
         let start = if joined { taken_over_at } else { window.start };
         return Window { start, end: window.end };
     }
-    let short = kind == WindowKind::Period && window.end.since_ms(taken_over_at) < DAY_MS;
+    let short = is_long && window.end.since_ms(taken_over_at) < DAY_MS;
     let end = if short { boundaries(zone, kind, window.end).end } else { window.end };
     Window { start: taken_over_at, end }
 }

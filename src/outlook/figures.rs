@@ -5,19 +5,24 @@ use std::{
     collections::{BTreeMap, HashSet},
 };
 
-use super::history::Days;
+use super::{
+    estimate::{Days, Estimate, PoolFigures, pool_figures},
+    limits::{limit_of, limits_on},
+};
 use crate::{
     domain::{
-        account::row::ScopeRow,
-        limit::reached,
+        account::{
+            row::{Overshoot, ScopeRow},
+            settings::Settings,
+        },
+        limit::{Limit, Selector, reached},
         meter::Meter,
         outlook::{Expected, Outlook},
         pause::CauseKind,
         scope::Scope,
-        time::{DAY_MS, HOUR_MS, Timestamp},
+        time::Timestamp,
         window::{Window, WindowKind},
     },
-    forecast::{Forecast, forecast_from_days},
     ledger::redis::reader::Base,
 };
 
@@ -35,17 +40,6 @@ pub struct Used {
     pub runs_completed: i64,
 }
 
-/// A pool in the running period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolFigures {
-    /// All that it holds, included and purchased.
-    pub size_micro: i64,
-    /// What is left of that.
-    pub remaining_micro: i64,
-    /// What is left of the prepaid balance.
-    pub prepaid_remaining_micro: i64,
-}
-
 /// A limit in its running window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitFigures {
@@ -53,6 +47,8 @@ pub struct LimitFigures {
     pub scope: String,
     /// Which.
     pub limit_id: String,
+    /// What it is set on: the scope, `every:KIND`.
+    pub set_on: String,
     /// Used.
     pub used: i64,
     /// The ceiling.
@@ -106,8 +102,12 @@ pub struct Figures {
     pub limits: Vec<LimitFigures>,
     /// Scopes paused now, by cause.
     pub paused: BTreeMap<&'static str, i64>,
-    /// Overshoot by what stood in the way.
+    /// What nobody covered, by what stood in the way.
     pub overshoot_micro: BTreeMap<&'static str, i64>,
+    /// What went beyond limits with action `pause`, by meter.
+    pub beyond_limits: BTreeMap<&'static str, i64>,
+    /// Tokens of the running period for which no price was known.
+    pub unpriced_tokens: i64,
     /// When what will be used up.
     pub outlooks: Vec<Outlook>,
 }
@@ -173,8 +173,7 @@ impl Figures {
             *self.paused.entry(kind.name()).or_insert(0) += 1;
         }
         for overshoot in &row.overshoots {
-            let sum = self.overshoot_micro.entry(overshoot.kind.name()).or_insert(0);
-            *sum = sum.saturating_add(overshoot.amount_micro);
+            self.add_overshoot(overshoot, scope, row, &base.settings);
         }
         let count = |meter| row.windows.count_of(WindowKind::Period, period.start, meter).unwrap_or(0);
         let used = Used {
@@ -182,15 +181,13 @@ impl Figures {
             extra_credits_micro: count(Meter::ExtraCreditsMicro),
             runs_completed: count(Meter::RunsCompleted),
         };
-        let pool = row.pool.as_deref().map(|pool| {
-            let size_micro = pool.size_micro(period.start);
-            let drawn_micro = pool.drawn_micro(period.start).unwrap_or(0);
-            let remaining_micro = size_micro.saturating_sub(drawn_micro);
-            PoolFigures { size_micro, remaining_micro, prepaid_remaining_micro: pool.prepaid_left_micro(now) }
-        });
+        let pool = pool_figures(row, period, now);
         let shown = ScopeFigures { used, pool, ..ScopeFigures::default() };
         match scope {
-            Scope::Organization => self.organization = shown,
+            Scope::Organization => {
+                self.organization = shown;
+                self.unpriced_tokens = count(Meter::UnpricedTokens);
+            }
             Scope::Workspace(workspace) => drop(self.workspaces.insert(workspace.to_string(), shown)),
             Scope::Agent { workspace, agent } => {
                 let agents = self.agents.entry(workspace.to_string()).or_default();
@@ -203,32 +200,45 @@ impl Figures {
         }
     }
 
+    /// What of an event passed a limit is counted in units of its meter; what nobody covered, in credits. A limit that is
+    /// gone tells no meter any more.
+    fn add_overshoot(&mut self, overshoot: &Overshoot, scope: &Scope, row: &ScopeRow, settings: &Settings) {
+        let sum = match overshoot.kind {
+            CauseKind::Limit => match limit_of(overshoot, scope, row, settings) {
+                Some(limit) => self.beyond_limits.entry(limit.meter.name()).or_insert(0),
+                None => return,
+            },
+            kind => self.overshoot_micro.entry(kind.name()).or_insert(0),
+        };
+        *sum = sum.saturating_add(overshoot.amount_micro);
+    }
+
     fn add_limits(&mut self, scope: &Scope, row: &ScopeRow, base: &Base, now: Timestamp) {
-        let rules = base.settings.rules_for(scope.kind(), None);
-        for limit in row.limits.iter().chain(rules).take(LIMITS_SHOWN) {
+        for (selector, limit) in limits_on(scope, row, &base.settings).take(LIMITS_SHOWN) {
             let Some(cap) = limit.cap else { continue };
             let window = base.window(limit.window, now);
             self.holds_until = self.holds_until.min(window.end);
             let used = row.windows.count_of(limit.window, window.start, limit.meter).unwrap_or(0);
-            self.limits.push(LimitFigures { scope: scope.to_string(), limit_id: limit.id.to_string(), used, cap });
+            let (scope, limit_id) = (scope.to_string(), limit.id.to_string());
+            let set_on = selector.map_or_else(|| scope.clone(), Selector::name);
+            self.limits.push(LimitFigures { scope, limit_id, set_on, used, cap });
         }
     }
 
     /// Adds where a scope's credits lead.
     pub fn foresee(&mut self, scope: &Scope, row: &ScopeRow, base: &Base, days: &Days, now: Timestamp) {
         let period = period(base, now);
-        let made = forecast_credits(&days.over_micro, days.today_micro, days.today, period, now);
-        let used_micro = row.windows.count_of(WindowKind::Period, period.start, Meter::CreditsMicro).unwrap_or(0);
-        let expected = made.on_top_of(used_micro);
-        let outlook = |limit_id: Option<Box<str>>, cap_micro: i64, left_micro: i64| Outlook {
+        let estimate = Estimate::of(base, scope, row, days, now);
+        let Estimate { used_micro, expected, method, .. } = estimate;
+        let of_all = Outlook {
             scope: scope.clone(),
-            limit_id,
+            limit_id: None,
             period,
             used_micro,
-            cap_micro,
+            cap_micro: 0,
             expected,
-            exhausted_at: used_up_at(&made, left_micro, period, now),
-            method: made.method.name(),
+            exhausted_at: None,
+            method,
             at: now,
         };
         let shown = match scope {
@@ -236,24 +246,33 @@ impl Figures {
             _ => &mut self.organization,
         };
         shown.expected = Some(expected);
-        // Who else pays for a part of these credits is not known of single days.
-        let pays_alone = *scope != Scope::Organization
-            || (base.settings.workspace_pools == 0 && !base.settings.payment().mode.has_seats());
-        if let Some(pool) = shown.pool.filter(|_| pays_alone) {
-            let left_micro = pool.remaining_micro.saturating_add(pool.prepaid_remaining_micro);
-            let of_pool = outlook(None, used_micro.saturating_add(left_micro), left_micro);
+        if let Some(of_pool) = &estimate.of_pool {
             shown.exhausted_at = of_pool.exhausted_at;
-            self.outlooks.push(of_pool);
+            self.outlooks.push(Outlook {
+                used_micro: of_pool.used_micro,
+                cap_micro: of_pool.used_micro.saturating_add(of_pool.left_micro),
+                expected: of_pool.expected,
+                exhausted_at: of_pool.exhausted_at,
+                ..of_all.clone()
+            });
         }
-        let bounds = |limit: &&crate::domain::limit::Limit| {
-            limit.meter == Meter::CreditsMicro && limit.window == WindowKind::Period
-        };
-        let limits = row.limits.iter().chain(base.settings.rules_for(scope.kind(), None)).filter(bounds);
-        for limit in limits.take(LIMITS_SHOWN) {
-            let Some(cap) = limit.cap else { continue };
-            self.outlooks.push(outlook(Some(limit.id.clone()), cap, cap.saturating_sub(used_micro)));
+        for (limit_id, cap_micro) in caps_of_the_period(scope, row, &base.settings) {
+            let exhausted_at = estimate.used_up_at(cap_micro.saturating_sub(used_micro), period, now);
+            self.outlooks.push(Outlook { limit_id: Some(limit_id), cap_micro, exhausted_at, ..of_all.clone() });
         }
     }
+}
+
+/// Caps on the credits of a billing period, by id; of several limits of one id, that which is reached first.
+fn caps_of_the_period(scope: &Scope, row: &ScopeRow, settings: &Settings) -> BTreeMap<Box<str>, i64> {
+    let mut caps = BTreeMap::new();
+    let bounds = |limit: &&Limit| limit.meter == Meter::CreditsMicro && limit.window == WindowKind::Period;
+    let limits = limits_on(scope, row, settings).map(|(_, limit)| limit).filter(bounds).take(LIMITS_SHOWN);
+    for (id, cap_micro) in limits.filter_map(|limit| Some((&limit.id, limit.cap?))) {
+        let known = caps.entry(id.clone()).or_insert(cap_micro);
+        *known = cap_micro.min(*known);
+    }
+    caps
 }
 
 impl Used {
@@ -264,26 +283,6 @@ impl Used {
             runs_completed: self.runs_completed.saturating_add(other.runs_completed),
         }
     }
-}
-
-/// Credits from now to the end of the period, by the days that are over and what today has so far.
-pub fn forecast_credits(
-    days_micro: &[i64],
-    today_micro: i64,
-    today: Window,
-    period: Window,
-    now: Timestamp,
-) -> Forecast {
-    let left_permille = today.end.since_ms(now).max(0) * 1_000 / today.end.since_ms(today.start).max(1);
-    // A day may have 23 or 25 hours.
-    let ahead = usize::try_from((period.end.since_ms(today.end).max(0) + DAY_MS / 2) / DAY_MS).unwrap_or(0);
-    forecast_from_days(days_micro, today_micro, left_permille, ahead)
-}
-
-/// When `left_micro` is expected to be used up, if before the end of the period.
-pub fn used_up_at(made: &Forecast, left_micro: i64, period: Window, now: Timestamp) -> Option<Timestamp> {
-    let after_thousandths = made.used_up_after(left_micro)?;
-    Some(now.plus_ms(after_thousandths.saturating_mul(HOUR_MS / 1_000))).filter(|at| *at < period.end)
 }
 
 /// The scopes that forecasts are made for: the organization, and each workspace.

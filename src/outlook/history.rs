@@ -6,15 +6,10 @@ use std::{
 };
 
 use crate::{
-    domain::{
-        account::row::ScopeRow,
-        meter::Meter,
-        scope::Scope,
-        time::Timestamp,
-        window::{Window, WindowKind},
-    },
+    domain::{account::row::ScopeRow, scope::Scope, time::Timestamp, window::WindowKind},
     forecast::DAYS_MAX,
     ledger::redis::reader::{Base, ReadError, Reader},
+    outlook::estimate::{DayUse, Days},
 };
 
 /// Days that are over are read again after this: what was late, or is still being worked off, has come by then.
@@ -23,20 +18,10 @@ const READ_AGAIN: Duration = Duration::from_secs(900);
 /// Scopes whose days are kept; those of an organization that has more are read again.
 const SCOPES_MAX: usize = 200_000;
 
-/// Credits of the days that are over, and of today.
-pub struct Days {
-    /// Whole days, oldest first.
-    pub over_micro: Vec<i64>,
-    /// So far.
-    pub today_micro: i64,
-    /// Today.
-    pub today: Window,
-}
-
-/// By organization and scope: the last day that is over, credits of it and those before, and when that was read.
+/// By organization and scope: the last day that is over, what was used on it and on those before, and when that was read.
 #[derive(Default)]
 pub struct History {
-    known: HashMap<(String, Scope), (Timestamp, Vec<i64>, Instant)>,
+    known: HashMap<(String, Scope), (Timestamp, Vec<DayUse>, Instant)>,
 }
 
 impl History {
@@ -60,31 +45,31 @@ impl History {
     ) -> Result<Days, ReadError> {
         let today = base.window(WindowKind::Day, now);
         let before_today = today.start.plus_ms(-1);
-        let credits = |start| row.windows.count_of(WindowKind::Day, start, Meter::CreditsMicro);
-        let today_micro = credits(today.start).unwrap_or(0);
+        let used = |start| row.windows.counters_of(WindowKind::Day, start).as_ref().map(DayUse::of);
+        let so_far = used(today.start).unwrap_or_default();
         let yesterday = base.window(WindowKind::Day, before_today).start;
         let key = (organization_id.to_owned(), scope.clone());
-        if let Some((last, over_micro, read)) = self.known.get_mut(&key)
+        if let Some((last, over, read)) = self.known.get_mut(&key)
             && *last == yesterday
             && read.elapsed() < READ_AGAIN
         {
             // Late events land in it for a while.
-            if let (Some(moved), Some(known)) = (credits(yesterday), over_micro.last_mut()) {
+            if let (Some(moved), Some(known)) = (used(yesterday), over.last_mut()) {
                 *known = moved;
             }
-            return Ok(Days { over_micro: over_micro.clone(), today_micro, today });
+            return Ok(Days { over: over.clone(), so_far, today });
         }
         let mut starts: Vec<Timestamp> =
             base.windows_back(WindowKind::Day, before_today).take(DAYS_MAX).map(|day| day.start).collect();
         starts.reverse();
-        let missing = starts.iter().filter(|start| credits(**start).is_none());
+        let missing = starts.iter().filter(|start| used(**start).is_none());
         let missing: Vec<_> = missing.map(|start| (WindowKind::Day, *start)).collect();
         let mut older = reader.older(organization_id, scope, &missing).await?.into_iter();
-        let mut of_older = || older.next().map_or(0, |counters| counters.get(Meter::CreditsMicro));
-        let over_micro: Vec<i64> = starts.iter().map(|start| credits(*start).unwrap_or_else(&mut of_older)).collect();
+        let mut of_older = || older.next().map_or_else(DayUse::default, |older| DayUse::of(&older.counters));
+        let over: Vec<DayUse> = starts.iter().map(|start| used(*start).unwrap_or_else(&mut of_older)).collect();
         if self.known.len() < SCOPES_MAX || self.known.contains_key(&key) {
-            self.known.insert(key, (yesterday, over_micro.clone(), Instant::now()));
+            self.known.insert(key, (yesterday, over.clone(), Instant::now()));
         }
-        Ok(Days { over_micro, today_micro, today })
+        Ok(Days { over, so_far, today })
     }
 }

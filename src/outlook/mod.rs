@@ -4,11 +4,13 @@
 //! Now and then it looks which of their accounts have moved, reads those, and renders all series anew: what is gone is gone
 //! with the next page. A scrape gets the page that is there.
 //!
-//! - [`history`] knows what each scope used in the days before.
-//! - [`figures`] are one organization's series; [`page`] renders those of all.
+//! - [`history`] knows what each scope used in the days before; [`estimate`] where that leads.
+//! - [`figures`] are one organization's series; [`page`] renders those of all. [`limits`] finds the limits that are shown.
 
+pub mod estimate;
 pub mod figures;
 pub mod history;
+pub mod limits;
 pub mod page;
 
 use std::{

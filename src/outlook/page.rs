@@ -3,13 +3,13 @@
 
 use std::{fmt::Write, time::Duration};
 
-use super::figures::{Figures, ScopeFigures};
+use super::figures::{Figures, LimitFigures, ScopeFigures};
 
 /// A family: name, help, and what it shows of an organization.
 type Family = (&'static str, &'static str, fn(&str, &Figures, &mut Lines<'_>));
 
 /// Every family. All are gauges: they fall when a period turns.
-const FAMILIES: [Family; 22] = [
+const FAMILIES: [Family; 24] = [
     ("organization_credits_micro", "Credits used in the running billing period", |name, figures, lines| {
         lines.put(&[("organization", name)], figures.organization.used.credits_micro);
     }),
@@ -105,14 +105,10 @@ const FAMILIES: [Family; 22] = [
         }
     }),
     ("limit_used", "Used of a limit in its running window, in units of its meter", |name, figures, lines| {
-        for limit in &figures.limits {
-            lines.put(&[("organization", name), ("scope", &limit.scope), ("limit_id", &limit.limit_id)], limit.used);
-        }
+        figures.limits.iter().for_each(|limit| lines.put(&labels_of(name, limit), limit.used));
     }),
     ("limit_cap", "The ceiling of a limit, in units of its meter", |name, figures, lines| {
-        for limit in &figures.limits {
-            lines.put(&[("organization", name), ("scope", &limit.scope), ("limit_id", &limit.limit_id)], limit.cap);
-        }
+        figures.limits.iter().for_each(|limit| lines.put(&labels_of(name, limit), limit.cap));
     }),
     ("organization_paused_scopes", "Scopes that are paused, by cause", |name, figures, lines| {
         for (cause, count) in &figures.paused {
@@ -124,7 +120,27 @@ const FAMILIES: [Family; 22] = [
             lines.put(&[("organization", name), ("kind", kind)], *amount_micro);
         }
     }),
+    (
+        "organization_limit_overshoot",
+        "What went beyond limits with action pause, in units of their meters",
+        |name, figures, lines| {
+            for (meter, amount) in &figures.beyond_limits {
+                lines.put(&[("organization", name), ("meter", meter)], *amount);
+            }
+        },
+    ),
+    (
+        "organization_unpriced_tokens",
+        "Tokens of the running billing period for which no price was known",
+        |name, figures, lines| lines.put(&[("organization", name)], figures.unpriced_tokens),
+    ),
 ];
+
+/// Two limits of one id may bind a scope: they are set on different things.
+fn labels_of<'a>(name: &'a str, limit: &'a LimitFigures) -> [(&'static str, &'a str); 4] {
+    let LimitFigures { scope, limit_id, set_on, .. } = limit;
+    [("organization", name), ("scope", scope), ("limit_id", limit_id), ("set_on", set_on)]
+}
 
 fn of_workspaces(name: &str, figures: &Figures, value: fn(&ScopeFigures) -> Option<i64>, lines: &mut Lines<'_>) {
     for (workspace, shown) in &figures.workspaces {

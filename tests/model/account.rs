@@ -39,6 +39,10 @@ const POLICY: Policy =
 /// digest each fits.
 const DUE_MAX: usize = 2_000;
 
+/// By how much what is due may lie ahead of a clock that stands: what is due at an instant that was served is due again a
+/// moment later.
+const AHEAD_MS: i64 = 20;
+
 /// What becomes of the view in memory between two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
@@ -99,7 +103,8 @@ impl Real {
                 let record = control_record(actor, id, *time_ms, command, fields);
                 match read_control(&record) {
                     Ok(record) => self.obey(&record, moment),
-                    Err(reason) => self.dead_letter(reason.code()),
+                    // Whatever is wrong with it: it cannot be read as a command.
+                    Err(_) => self.dead_letter("unreadable"),
                 }
             }
         }
@@ -165,7 +170,9 @@ impl Real {
             self.load(|account, needs| {
                 account.needs_for_correction(&Scope::Organization, needs);
             });
-            let Some(at) = self.account.due().filter(|due| *due <= moment.clock) else { return };
+            // What lies a little ahead of a clock that stands comes all the same.
+            let until = moment.clock.plus_ms(AHEAD_MS);
+            let Some(at) = self.account.due().filter(|due| *due <= until) else { return };
             let fields = Map::from_iter([("at".to_owned(), json!(at.to_string()))]);
             let record = control_record("bursar", &format!("due-{}", at.ms()), at.ms(), "due", &fields);
             let record = read_control(&record).expect("a due record can be read");

@@ -62,7 +62,28 @@ pub fn draw(seed: u64, steps: usize, vocabulary: Vocabulary) -> Life {
     while drawer.steps.len() < steps {
         drawer.take_step();
     }
-    Life { theme: theme.name, steps: drawer.steps }
+    Life { theme: theme.name, steps: without_weeks_of_two_zones(theme.name, drawer.steps) }
+}
+
+/// A week in which the zone changes is the sum of its days only once the change is over (docs/specification.md, "Time"):
+/// lives have either weeks or changes of the zone.
+fn without_weeks_of_two_zones(theme: &str, steps: Vec<Step>) -> Vec<Step> {
+    let is_said = |step: &Step, is_meant: &dyn Fn(&str, &Map<String, Json>) -> bool| match &step.what {
+        What::Say { command, fields, .. } => is_meant(command, fields),
+        What::Use(_) | What::Pass => false,
+    };
+    let has_week = |_: &str, fields: &Map<String, Json>| {
+        fields.contains_key("week_micro") || fields.get("window").is_some_and(|window| window == "week")
+    };
+    let changes_zone = |command: &str, _: &Map<String, Json>| command == "set_organization";
+    let keeps_zones = theme.contains("zones");
+    let has_weeks = !keeps_zones && steps.iter().any(|step| is_said(step, &has_week));
+    let is_left_out = |step: &Step| match (keeps_zones, has_weeks) {
+        (true, _) => is_said(step, &has_week),
+        (false, true) => is_said(step, &changes_zone),
+        (false, false) => false,
+    };
+    steps.into_iter().filter(|step| !is_left_out(step)).collect()
 }
 
 /// What a life remembers of itself while it is drawn.

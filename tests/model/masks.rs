@@ -41,7 +41,7 @@ impl Masks {
     /// # Panics
     /// If there is no such mask.
     pub fn of_environment() -> Self {
-        let names = std::env::var("MASKS").unwrap_or_else(|_| "all".to_owned());
+        let names = std::env::var("MASKS").unwrap_or_default();
         let known = |name: &str| {
             let mask = NAMES.into_iter().find(|(known, _)| *known == name);
             mask.unwrap_or_else(|| panic!("there is no mask {name}; there are {NAMES:?}")).0
@@ -72,6 +72,8 @@ impl Masks {
         let mut words = text.split(' ');
         let (verb, command) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         Some(match verb {
+            "applied" if command == "adjust" && !self.has("codes") => adjusted(text),
+            "applied" | "refused" if !self.has("codes") => codes_of(text),
             "applied" if self.has("codes") && command == "adjust" => adjusted(text),
             "applied" if self.has("codes") => format!("applied {command}"),
             // What contradicts itself is refused before it is known what it says.
@@ -105,6 +107,7 @@ impl Masks {
                 ["count", .., "unpriced_tokens"] => self.has("commands"),
                 ["pool", ..] => self.has("pools"),
                 ["overshoot", ..] => self.has("overshoots"),
+                ["part" | "model", ..] => value == "0",
                 _ => false,
             };
             if is_masked {
@@ -159,10 +162,25 @@ impl Masks {
     }
 }
 
+/// An answer with its codes alone.
+fn codes_of(text: &str) -> String {
+    let mut depth = 0_i32;
+    let mut codes = Vec::new();
+    for word in text.split(' ') {
+        let opens = word.matches('[').count() as i32 - word.matches(']').count() as i32;
+        if depth == 0 && !word.contains('=') {
+            codes.push(word);
+        }
+        depth += opens;
+    }
+    codes.join(" ")
+}
+
 /// What an adjustment was answered: who paid or got back how much, and what nobody got.
 fn adjusted(text: &str) -> String {
     let text = text.replace("_micro ", "_micro=");
     let (text, lost) = text.split_once(" not_returned_micro=").unwrap_or((&text, "0"));
+    let lost = lost.trim_matches(['[', ']']);
     let words = text.split([' ', '[', ']', ',']).filter(|word| word.contains("_credits_micro="));
     let parts: BTreeSet<&str> = words.map(|word| word.trim_start_matches("parts=")).collect();
     let parts = parts.into_iter().collect::<Vec<_>>().join(" ");

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use bursar::{
     domain::{
         account::{
-            changes::Needs,
+            changes::{Needs, unpack_older},
             layout::unpack,
-            row::ScopeRow,
+            row::{ModelPart, Part, ScopeRow},
             settings::{Calendar, Settings},
         },
         limit::Limit,
         meter::Counters,
-        pool::Pool,
-        time::Timestamp,
-        window::WindowKind,
+        pool::{GrantKind, Pool},
+        time::{DAY_MS, MINUTE_MS, Timestamp},
+        window::{Window, WindowKind},
     },
     ledger::{Ledger, memory::MemoryLedger},
 };
@@ -32,7 +32,7 @@ pub struct Stored {
     pieces: HashMap<String, (Vec<u8>, Vec<String>)>,
     /// Rows make other facts when these are others.
     settings: Settings,
-    period_start: Option<Timestamp>,
+    now: Option<Timestamp>,
     facts: Facts,
 }
 
@@ -41,21 +41,25 @@ impl Stored {
     pub fn facts(&mut self, ledger: &MemoryLedger, clock_ms: i64) -> &Facts {
         let (settings, calendar) = base(ledger);
         let period = calendar.window(&settings.zones, WindowKind::Period, Timestamp::from_ms(clock_ms));
-        if settings != self.settings || self.period_start != Some(period.start) {
-            *self = Self { settings, period_start: Some(period.start), ..Self::default() };
+        let now = Timestamp::from_ms(clock_ms);
+        // What a pool has depends on the clock.
+        if settings != self.settings || self.now != Some(now) {
+            *self = Self { settings, now: Some(now), ..Self::default() };
             let mut facts = Facts::new();
             of_settings(&self.settings, &mut facts);
             self.facts = facts;
         }
         for (scope, packed) in ledger.scope_fields(ORGANIZATION) {
             self.read(scope.to_string(), packed, |packed, settings, facts| {
-                of_row(&scope, &unpack("row", packed).expect("a row"), settings, period.start, facts);
+                of_row(&scope, &unpack("row", packed).expect("a row"), settings, (period, now), facts);
             });
         }
         for (key, packed) in ledger.older_windows(ORGANIZATION) {
-            self.read(format!("{} {} {}", key.scope, key.kind.name(), key.start), packed, |packed, _, facts| {
-                let counters = unpack("older window", packed).expect("counters");
-                count(&key.scope, key.kind, key.start, &counters, facts);
+            self.read(format!("{} {} {}", key.scope, key.kind.name(), key.start), packed, |packed, settings, facts| {
+                let older = unpack_older(packed).expect("an older window");
+                count(&key.scope, key.kind, key.start, &older.counters, facts);
+                let detail = older.detail.unwrap_or_default();
+                breakdown(&key.scope, &detail.parts, &detail.models, settings, facts);
             });
         }
         &self.facts
@@ -86,29 +90,22 @@ fn base(ledger: &MemoryLedger) -> (Settings, Calendar) {
     (settings.unwrap_or_default(), calendar.unwrap_or_default())
 }
 
-fn of_row(scope: &str, row: &ScopeRow, settings: &Settings, period_start: Timestamp, facts: &mut Facts) {
-    for window in row.windows.iter() {
+fn of_row(scope: &str, row: &ScopeRow, settings: &Settings, (period, now): (Window, Timestamp), facts: &mut Facts) {
+    for window in row.windows.iter().filter(|window| is_kept(window.kind.0, window.start, now)) {
         count(scope, window.kind.0, window.start, &window.counters, facts);
     }
     if !row.pauses.causes.is_empty() {
         facts.insert(format!("causes {scope}"), words::causes(&row.pauses.causes));
     }
     if let Some(pool) = &row.pool {
-        of_pool(scope, pool, period_start, facts);
+        of_pool(scope, pool, period, now, facts);
     }
     for overshoot in &row.overshoots {
-        let rule = words::rule(overshoot.kind, &overshoot.limit_id);
+        let rule = words::rule(overshoot.kind, &overshoot.limit_id, overshoot.selector.as_ref());
         let key = format!("overshoot {scope} {rule} window={}", overshoot.window_start.ms());
         facts.insert(key, overshoot.amount_micro.to_string());
     }
-    for part in row.parts.iter().filter(|part| part.credits_micro != 0) {
-        let label = &settings.labels[usize::from(part.label)];
-        facts.insert(format!("part {scope} {label} period={}", part.start.ms()), part.credits_micro.to_string());
-    }
-    for part in row.models.iter().filter(|part| part.credits_micro != 0) {
-        let model = &settings.models[usize::from(part.model)];
-        facts.insert(format!("model {scope} {model} period={}", part.start.ms()), part.credits_micro.to_string());
-    }
+    breakdown(scope, &row.parts, &row.models, settings, facts);
     limits(scope, row.limits.iter(), facts);
     if let (Some(seat_type), Some(user)) = (row.seat_type(), scope.strip_prefix("user:")) {
         facts.insert(format!("seat {user}"), seat_type.to_owned());
@@ -118,12 +115,34 @@ fn of_row(scope: &str, row: &ScopeRow, settings: &Settings, period_start: Timest
     }
 }
 
-fn of_pool(scope: &str, pool: &Pool, period_start: Timestamp, facts: &mut Facts) {
-    let size = pool.size_micro(period_start);
-    let left = size.saturating_sub(pool.drawn_micro(period_start).unwrap_or(0));
+/// Whether the page says of a window that it is kept: rows keep some for longer, and do not count in them.
+fn is_kept(kind: WindowKind, start: Timestamp, now: Timestamp) -> bool {
+    match kind {
+        WindowKind::Minute => now < start.plus_ms(11 * MINUTE_MS),
+        WindowKind::Week => now < start.plus_ms(14 * DAY_MS),
+        _ => true,
+    }
+}
+
+fn breakdown(scope: &str, parts: &[Part], models: &[ModelPart], settings: &Settings, facts: &mut Facts) {
+    for part in parts.iter().filter(|part| part.credits_micro != 0) {
+        let label = &settings.labels[usize::from(part.label)];
+        facts.insert(format!("part {scope} {label} period={}", part.start.ms()), part.credits_micro.to_string());
+    }
+    for part in models.iter().filter(|part| part.credits_micro != 0) {
+        let model = &settings.models[usize::from(part.model)];
+        facts.insert(format!("model {scope} {model} period={}", part.start.ms()), part.credits_micro.to_string());
+    }
+}
+
+fn of_pool(scope: &str, pool: &Pool, period: Window, now: Timestamp, facts: &mut Facts) {
+    let (size, left) = (pool.size_micro(period.start, now), pool.left_micro(period, now));
     facts.insert(format!("pool {scope}"), format!("size={size} left={left}"));
     for grant in &pool.grants {
-        let spent_left = format!("spent={} left={}", grant.spent_micro, grant.left_micro());
+        let is_over =
+            grant.has_ended(now) || (grant.kind == GrantKind::Purchased && grant.period_start != period.start);
+        let left = if is_over { 0 } else { grant.left_micro() };
+        let spent_left = format!("spent={} left={left}", grant.spent_micro);
         facts.insert(format!("grant {scope} {}", grant.id), spent_left);
     }
 }

@@ -1,9 +1,7 @@
 //! What the account publishes, in the canonical words of `life.rs`.
-//!
-//! Causes and overshoots of this account name a limit by its id alone, so `?` stands where the selector belongs, and the
-//! kind of window; refusals and answers are sentences, so `?` stands for their code (see `masks.rs`).
 
 use bursar::domain::{
+    answer::{Applied, NamedLimit, Refused},
     limit::Selector,
     meter::{Counters, Meter},
     pause::{Cause, CauseKind},
@@ -33,19 +31,22 @@ pub fn causes(causes: &[Cause]) -> String {
 
 fn cause(cause: &Cause) -> String {
     let name = cause.kind.name();
+    let of = cause.selector.as_ref().map(selector).unwrap_or_default();
+    let start = cause.window_start.map_or(0, |start| start.ms());
+    let place = cause.workspace_id.as_ref().map(|id| format!(" in ws:{id}")).unwrap_or_default();
     match cause.kind {
-        CauseKind::Limit => {
-            format!("{name} ? {} ? {}", cause.limit_id, cause.window_start.map_or(0, |start| start.ms()))
-        }
-        CauseKind::SpendLimit => format!("{name} ? {}", cause.limit_id),
-        _ => name.to_owned(),
+        CauseKind::Limit => format!("{name} {of} {} {start}", cause.limit_id),
+        CauseKind::SpendLimit => format!("{name} {of} {}{place}", cause.limit_id),
+        _ => format!("{name}{place}"),
     }
 }
 
 /// A ceiling: a pool, a limit, or the want of money that stood in the way.
-pub fn rule(kind: CauseKind, limit_id: &str) -> String {
+pub fn rule(kind: CauseKind, limit_id: &str, of: Option<&Selector>) -> String {
     match kind {
-        CauseKind::Limit | CauseKind::SpendLimit => format!("limit ? {limit_id}"),
+        CauseKind::Limit | CauseKind::SpendLimit => {
+            format!("limit {} {limit_id}", of.map(selector).unwrap_or_default())
+        }
         _ => kind.name().to_owned(),
     }
 }
@@ -63,7 +64,7 @@ fn threshold(crossed: &ThresholdCrossed) -> String {
     format!(
         "threshold {} {} window={} percent={} used={} cap={}",
         crossed.scope,
-        rule(crossed.ceiling, &crossed.limit_id),
+        rule(crossed.ceiling, &crossed.limit_id, crossed.selector.as_ref()),
         crossed.window.start.ms(),
         crossed.threshold_percent,
         crossed.used,
@@ -74,12 +75,27 @@ fn threshold(crossed: &ThresholdCrossed) -> String {
 fn journal(entry: &JournalEntry) -> Option<String> {
     let command: Json = serde_json::from_str(&entry.command_json).expect("a command is JSON");
     let command = command.as_object().and_then(|one| one.keys().next()).expect("a record says one command");
-    match (command.as_str(), &entry.refused, &*entry.answer) {
-        ("due", None, _) => None,
-        (_, Some(why), _) => Some(format!("refused {command} ? {why}")),
-        (_, None, "") => Some(format!("applied {command} done")),
-        (_, None, answer) => Some(format!("applied {command} ? {answer}")),
+    match (command.as_str(), &entry.refused) {
+        ("due", None) => None,
+        (_, Some(why)) => Some(format!("refused {command} {}", refused(why))),
+        (_, None) if entry.applied.is_empty() => Some(format!("applied {command} done")),
+        (_, None) => Some(format!("applied {command} {}", applied(&entry.applied))),
     }
+}
+
+fn refused(why: &Refused) -> String {
+    why.code().to_owned()
+}
+
+fn applied(all: &[Applied]) -> String {
+    let mut codes: Vec<String> = all.iter().map(of_applied).collect();
+    codes.sort();
+    codes.join(" ")
+}
+
+fn of_applied(applied: &Applied) -> String {
+    let fields = applied.fields().into_iter().map(|(name, value)| format!(" {name}=[{value}]"));
+    format!("{}{}", applied.code(), fields.collect::<String>())
 }
 
 fn statement(line: &StatementLine) -> String {
@@ -109,7 +125,7 @@ fn of_request(request: &RequestSignal) -> String {
         }
         RequestKind::Opened(pending) => format!("request opened {}", of_pending(pending)),
         RequestKind::Approved { request_id, still_binding, .. } => {
-            let mut binding: Vec<String> = still_binding.iter().map(|limit| still_binding_limit(limit)).collect();
+            let mut binding: Vec<String> = still_binding.iter().map(still_binding_limit).collect();
             binding.sort();
             format!("request approved {request_id} still_binding=[{}]", binding.join(", "))
         }
@@ -118,6 +134,7 @@ fn of_request(request: &RequestSignal) -> String {
             let ids: Vec<&str> = pending.iter().map(|pending| &*pending.request_id).collect();
             format!("digest [{}]", ids.join(", "))
         }
+        RequestKind::ReloadBlocked { reason } => format!("reload_blocked {} reason={}", request.scope, reason.name()),
         RequestKind::CreationRefused { actor, .. } => format!("creation_refused {} actor={actor}", request.scope),
     }
 }
@@ -133,13 +150,6 @@ fn of_pending(pending: &Pending) -> String {
     )
 }
 
-/// `spend on every member with a "standard" seat`, as selector and id.
-fn still_binding_limit(limit: &str) -> String {
-    let (id, on) = limit.split_once(" on ").unwrap_or((limit, "?"));
-    let seat = on.strip_prefix("every member with a \"").and_then(|rest| rest.strip_suffix("\" seat"));
-    match (seat, on.strip_prefix("every ")) {
-        (Some(seat_type), _) => format!("seat:{seat_type} {id}"),
-        (None, Some(kind)) => format!("every:{kind} {id}"),
-        (None, None) => format!("{on} {id}"),
-    }
+fn still_binding_limit(limit: &NamedLimit) -> String {
+    format!("{} {}", selector(&limit.selector), limit.limit_id)
 }

@@ -13,9 +13,9 @@ use serde_json::{Value as Json, json};
 use crate::support::{Member, Servers, Stage, free_port, token_event, wait_until};
 
 /// A service with its API, and a key for each caller.
-struct Served {
-    stage: Stage,
-    member: Member,
+pub struct Served {
+    pub stage: Stage,
+    pub member: Member,
     port: u16,
     keys_file: std::path::PathBuf,
     keys: Vec<(&'static str, String)>,
@@ -26,7 +26,7 @@ const CALLERS: [&str; 6] =
     ["service", "owner:acme", "admin:acme", "workspace_admin:acme/ws-1", "member:acme/user-1", "owner:other"];
 
 impl Served {
-    fn start(name: &str) -> Self {
+    pub fn start(name: &str) -> Self {
         Servers::shared();
         let mut stage = Stage::new(name);
         let port = free_port();
@@ -48,7 +48,7 @@ impl Served {
     }
 
     /// Uses some, and waits until it is counted.
-    fn use_some(&self, organization: &str, events: i64) {
+    pub fn use_some(&self, organization: &str, events: i64) {
         let sender = self.stage.producer();
         for number in 0..events {
             let event = token_event(organization, &number.to_string(), 10);
@@ -61,7 +61,7 @@ impl Served {
         });
     }
 
-    fn get(&self, role: &str, path: &str) -> (u16, Json) {
+    pub fn get(&self, role: &str, path: &str) -> (u16, Json) {
         self.ask(Some(self.key(role)), path)
     }
 
@@ -73,7 +73,7 @@ impl Served {
         answer(request.call())
     }
 
-    fn say(&self, role: &str, command: &str, key: Option<&str>, body: &Json) -> (u16, Json) {
+    pub fn say(&self, role: &str, command: &str, key: Option<&str>, body: &Json) -> (u16, Json) {
         let url = format!("http://127.0.0.1:{}/v1/organizations/acme/commands/{command}", self.port);
         let mut request = agent().post(url).header("authorization", format!("Bearer {}", self.key(role)));
         if let Some(key) = key {
@@ -169,13 +169,22 @@ fn what_is_said_is_applied_once() {
     let limit = |scope: &str| json!({ "limit_id": "l", "scope": scope, "meter": "input_tokens", "window": "day", "cap": 1_000_000 });
     assert_eq!(served.say("workspace_admin:acme/ws-1", "set_limit", None, &limit("ws:ws-1")).0, 200);
     assert_eq!(served.say("workspace_admin:acme/ws-1", "set_limit", None, &limit("ws:ws-2")).0, 403);
-    assert_eq!(served.say("workspace_admin:acme/ws-1", "set_pool", None, &pool(1)).0, 403);
+    assert_eq!(served.say("workspace_admin:acme/ws-1", "set_pool", None, &pool(6)).0, 200);
+    let of_all = json!({ "scope": "org", "grant_id": "g", "amount_micro": 1 });
+    assert_eq!(served.say("workspace_admin:acme/ws-1", "grant", None, &of_all).0, 403);
+    assert_eq!(served.say("owner:acme", "set_reserved", None, &json!({ "controls": ["pool"] })).0, 200);
+    let (status, reserved) = served.say("workspace_admin:acme/ws-1", "set_pool", None, &pool(1));
+    assert_eq!((status, &reserved["type"]), (403, &json!("urn:bursar:problem:reserved")), "{reserved}");
     assert_eq!(served.say("owner:other", "set_pool", None, &pool(1)).0, 403);
     let wish = |user: &str| json!({ "request_id": "r", "user_id": user, "wants": "higher_limit" });
     assert_eq!(served.say("member:acme/user-1", "request", None, &wish("user-2")).0, 403);
     let (status, refused) = served.say("owner:acme", "approve", None, &json!({ "request_id": "none" }));
     assert_eq!(status, 422);
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("none")), "{refused}");
+    assert_eq!(refused["type"], "urn:bursar:problem:refused/request_not_open");
+    assert_eq!((&refused["code"], &refused["fields"]), (&json!("request_not_open"), &json!({ "request_id": "none" })));
+    let (_, known) = served.say("owner:acme", "grant", None, &grant);
+    assert_eq!(known["applied"], json!([{ "code": "grant_given_before", "fields": { "grant_id": "g" } }]), "{known}");
     assert_eq!(served.say("owner:acme", "set_pool", None, &json!({ "scope": "team:x", "included_micro": 1 })).0, 422);
     assert_eq!(served.say("owner:acme", "fly", None, &json!({})).0, 404);
     assert_eq!(served.say("owner:acme", "due", None, &json!({ "at": "2026-01-01T00:00:00Z" })).0, 403);

@@ -54,7 +54,7 @@ fn bad_payloads() -> Vec<(&'static str, Vec<u8>)> {
 fn m6_u_6_bad_input_ends_as_dead_letters_and_disturbs_nothing() {
     let stage = Stage::new("m6");
     let member = stage.run();
-    let card = json!({ "organization_id": "strict", "actor": "test", "set_rate_card": { "models": {}, "effective_from": "2020-01-01T00:00:00Z" } });
+    let card = json!({ "organization_id": "strict", "actor": "test", "set_rate_card": { "unknown_model": "reject", "effective_from": "2020-01-01T00:00:00Z" } });
     let control = json!({ "specversion": "1.0", "type": "bursar.control.v1", "source": "test", "id": "card", "time": Clock::System.now().to_string(), "data": card });
     let sender = stage.producer();
     sender.send(&stage.topic("control"), "strict", control.to_string().as_bytes());

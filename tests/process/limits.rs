@@ -128,6 +128,10 @@ fn a_refused_control_record_answers_with_its_reason() {
         stage.bursar(&["control", "-o", "acme", "grant", "--scope", "ws:x", "--grant-id", "g", "--amount-micro", "5"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("has no pool; set one first"), "{error}");
+    let output = stage.bursar(&["control", "-o", "acme", "--json", "remove-pool", "ws:x"]);
+    let answer: Json = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&answer["result"], &answer["code"]), (&json!("refused"), &json!("no_pool_to_remove")), "{answer}");
+    assert_eq!((output.status.success(), &answer["fields"]), (false, &json!({ "scope": "ws:x" })), "{answer}");
     let began = Instant::now();
     let output = stage.bursar(&[
         "control",

@@ -8,4 +8,5 @@ mod bad_input;
 mod demo;
 mod faults;
 mod limits;
+mod shown;
 mod totals;

@@ -13,8 +13,10 @@
 //!                   then org credits_micro per period is 0
 //! ```
 //!
-//! `ACTOR says COMMAND field=value` is a control record with the fields of `schemas/control.avsc`. After each line, the
-//! lines with `=>` are all that is published, in any order; lines with `then` look at the account.
+//! `ACTOR says COMMAND field=value` is a control record with the fields of `schemas/control.avsc`; `$reload` stands for the
+//! identity of the last reload that was asked for, `$reload1` for the first. After each line, the lines with `=>` are all
+//! that is published, in any order; lines with `then` look at the account. Causes are told by the alphabet: a set has no
+//! order.
 
 use bursar::domain::time::{Timestamp, parse_rfc3339};
 use serde_json::{Map, Value as Json, json};
@@ -165,7 +167,7 @@ fn use_of(mut event: Use, pairs: &[&str], day: &str) -> Use {
 
 /// Numbers, true and false, lists with commas where the field is a list, JSON in braces; else a text.
 fn value_of(name: &str, value: &str) -> Json {
-    let is_list = matches!(name, "thresholds_percent" | "members");
+    let is_list = matches!(name, "thresholds_percent" | "members" | "controls");
     if is_list {
         return value.split(',').map(|one| value_of("", one)).collect();
     }

@@ -28,7 +28,7 @@ use serde_json::{Value as Json, json};
 use crate::{
     differences,
     language::{Action, Step},
-    stage::{ORGANIZATION, control_json, reload_of, with_event},
+    stage::{ORGANIZATION, control_json, name_reloads, reload_of, with_event},
     support::{PATIENCE, Servers},
     told::{Seen, tell},
 };
@@ -64,7 +64,7 @@ async fn run_one(number: usize, name: &str, steps: &[Step]) -> Vec<String> {
         stage.act(number, step);
         stage.settle(step).await;
         let told = stage.told();
-        let wrong = differences(step, told, &stage.seen().await);
+        let wrong = differences(step, told, &stage.seen(step.at).await);
         failures.extend(wrong.into_iter().map(|what| format!("{name}\n{what}")));
     }
     stage.service.stop().await.expect("the service stops");
@@ -80,7 +80,7 @@ struct Pipeline {
     read: HashMap<String, i64>,
     ledger: RedisLedger,
     seen: Vec<String>,
-    reload: String,
+    reloads: Vec<String>,
 }
 
 impl Pipeline {
@@ -102,7 +102,7 @@ impl Pipeline {
             .await
             .expect("Redis answers");
         let (readers, read) = (readers.collect(), HashMap::new());
-        Self { config, service, producer, readers, read, ledger, seen: Vec::new(), reload: String::new() }
+        Self { config, service, producer, readers, read, ledger, seen: Vec::new(), reloads: Vec::new() }
     }
 
     fn send(&self, topic: &str, at: Timestamp, key: &str, payload: &[u8]) {
@@ -120,7 +120,7 @@ impl Pipeline {
                 self.send(usage, step.at, ORGANIZATION, &payload);
             }
             Action::Say { actor, id, command } => {
-                let record = control_json(actor, id.as_deref(), command, step.at, number, &self.reload);
+                let record = control_json(actor, id.as_deref(), command, step.at, number, &self.reloads);
                 self.send(control, step.at, ORGANIZATION, record.as_bytes());
             }
             // A record of somebody else moves the clock.
@@ -168,22 +168,23 @@ impl Pipeline {
                 let ours = sent["data"]["organization_id"].as_str().is_none_or(|of| of == ORGANIZATION);
                 if ours && !self.seen.contains(&identity) {
                     self.seen.push(identity);
-                    self.reload = reload_of(&sent["data"]).unwrap_or(std::mem::take(&mut self.reload));
-                    told.extend(tell(sent["type"].as_str().expect("a type"), &sent["data"]));
+                    self.reloads.extend(reload_of(&sent["data"]));
+                    let sentence = tell(sent["type"].as_str().expect("a type"), &sent["data"]);
+                    told.extend(sentence.map(|sentence| name_reloads(&sentence, &self.reloads)));
                 }
             }
         }
         told
     }
 
-    async fn seen(&self) -> Seen {
+    async fn seen(&self, now: Timestamp) -> Seen {
         let mut get = redis::cmd("HGETALL");
         get.arg(Keys::new(&self.config.redis.prefix).of(ORGANIZATION).account());
         let fields: HashMap<String, Vec<u8>> = self.ledger.connection().query(&get).await.expect("Redis answers");
         let settings = fields.get("settings").map(|packed| unpack("settings", packed).expect("settings"));
         let rows = fields.into_iter().filter(|(field, _)| field == "org" || field.contains(':'));
         let rows = rows.map(|(field, packed)| (field, unpack("row", &packed).expect("a row")));
-        Seen { settings: settings.unwrap_or_default(), rows: rows.collect() }
+        Seen { now, settings: settings.unwrap_or_default(), rows: rows.collect() }
     }
 }
 

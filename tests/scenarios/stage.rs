@@ -41,7 +41,10 @@ pub fn with_event<R>(event: &Use, at: Timestamp, number: usize, then: impl FnOnc
     let usage = match event.tokens {
         Some(input) => {
             let tokens = Tokens { input, ..Tokens::default() };
-            Usage::Tokens { request_model: event.model.as_deref().unwrap_or("small"), tokens }
+            Usage::Tokens {
+                request_model: event.model.as_deref().map_or("small", |model| if model == "none" { "" } else { model }),
+                tokens,
+            }
         }
         None => Usage::Run { phase: RunPhase::parse(&event.phase).expect("a phase of a run") },
     };
@@ -60,16 +63,29 @@ pub fn reload_of(data: &Json) -> Option<String> {
     (data["kind"] == "reload_requested").then(|| data["identity"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The control record of a step, as CloudEvents JSON. `$reload` stands for the last reload that was asked for.
+/// Text of a scenario with the reloads that were asked for by their identities: `$reload` is the last, `$reload1` the first.
+fn with_reloads(text: &str, reloads: &[String]) -> String {
+    let numbered = reloads.iter().enumerate().rev();
+    let text = numbered.fold(text.to_owned(), |text, (n, reload)| text.replace(&format!("$reload{}", n + 1), reload));
+    text.replace("$reload", reloads.last().map_or("", String::as_str))
+}
+
+/// A sentence with the names that a scenario has for reloads.
+pub fn name_reloads(sentence: &str, reloads: &[String]) -> String {
+    let named = reloads.iter().enumerate();
+    named.fold(sentence.to_owned(), |sentence, (n, reload)| sentence.replace(reload, &format!("$reload{}", n + 1)))
+}
+
+/// The control record of a step, as CloudEvents JSON.
 pub fn control_json(
     actor: &str,
     id: Option<&str>,
     command: &Json,
     at: Timestamp,
     number: usize,
-    reload: &str,
+    reloads: &[String],
 ) -> String {
-    let mut data: Json = serde_json::from_str(&command.to_string().replace("$reload", reload)).expect("JSON");
+    let mut data: Json = serde_json::from_str(&with_reloads(&command.to_string(), reloads)).expect("JSON");
     data["organization_id"] = ORGANIZATION.into();
     data["actor"] = actor.into();
     let id = id.map_or_else(|| format!("c{number}"), str::to_owned);
@@ -91,7 +107,9 @@ pub struct Stage {
     /// Identities of all signals, in their order.
     pub identities: Vec<String>,
     seen: HashSet<String>,
-    reload: String,
+    /// The reloads that were asked for.
+    reloads: Vec<String>,
+    now: Timestamp,
     /// The most rows and signals that one commit had.
     pub rows_committed_max: usize,
     pub signals_committed_max: usize,
@@ -106,7 +124,8 @@ impl Stage {
             told: Vec::new(),
             identities: Vec::new(),
             seen: HashSet::new(),
-            reload: String::new(),
+            reloads: Vec::new(),
+            now: Timestamp::MIN,
             rows_committed_max: 0,
             signals_committed_max: 0,
         }
@@ -144,8 +163,9 @@ impl Stage {
                 self.identities.push(identity);
                 let sent: Json = serde_json::from_slice(&encode::signal(ORGANIZATION, signal, Format::Json).payload)
                     .expect("signals are sent as JSON");
-                self.reload = reload_of(&sent["data"]).unwrap_or(std::mem::take(&mut self.reload));
-                self.told.extend(tell(sent["type"].as_str().expect("a type"), &sent["data"]));
+                self.reloads.extend(reload_of(&sent["data"]));
+                let sentence = tell(sent["type"].as_str().expect("a type"), &sent["data"]);
+                self.told.extend(sentence.map(|sentence| name_reloads(&sentence, &self.reloads)));
             }
         }
         self.account.acknowledge(outbox.len());
@@ -165,6 +185,7 @@ impl Stage {
     /// Does what a step says.
     pub fn act(&mut self, number: usize, step: &Step) {
         let moment = moment(step.at);
+        self.now = step.at;
         match &step.action {
             Action::Pass => {}
             Action::Use(event) => {
@@ -174,7 +195,7 @@ impl Stage {
                 }
             }
             Action::Say { actor, id, command } => {
-                let record = control_json(actor, id.as_deref(), command, step.at, number, &self.reload);
+                let record = control_json(actor, id.as_deref(), command, step.at, number, &self.reloads);
                 match read_control(record.as_bytes()) {
                     Ok(record) => self.say(&record, moment),
                     Err(reason) => self.told.push(format!("dead letter: {}", reason.code())),
@@ -243,6 +264,6 @@ impl Stage {
         let loaded = block_on(self.ledger.load(&[(ORGANIZATION.into(), needs)])).expect("memory answers").remove(0);
         let settings = loaded.base.and_then(|base| base.settings);
         let settings = settings.map_or_else(Default::default, |packed| unpack("settings", &packed).expect("settings"));
-        Seen { settings, rows: rows.collect() }
+        Seen { now: self.now, settings, rows: rows.collect() }
     }
 }

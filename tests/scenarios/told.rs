@@ -2,9 +2,11 @@
 
 use bursar::domain::{
     account::{row::ScopeRow, settings::Settings},
+    limit::Selector,
     meter::Meter,
+    pause::Cause,
     time::Timestamp,
-    window::WindowKind,
+    window::{WindowKind, window_at},
 };
 use serde_json::Value as Json;
 
@@ -21,6 +23,13 @@ fn texts(values: &Json, name: &str) -> String {
     let values: Vec<&str> =
         values.map(|value| if name.is_empty() { text(value) } else { text(&value[name]) }).collect();
     values.join(" ")
+}
+
+/// A set, which has no order of its own: by the alphabet.
+fn sorted(all: impl Iterator<Item = String>) -> String {
+    let mut all: Vec<String> = all.collect();
+    all.sort();
+    all.join(" and ")
 }
 
 /// A signal as a sentence, from its data in JSON; `None` if scenarios do not tell it.
@@ -40,19 +49,18 @@ pub fn tell(kind: &str, data: &Json) -> Option<String> {
             ))
         }
         "bursar.pause.v1" => {
-            let causes = data["causes"].as_array().expect("causes are a list").iter();
-            let causes: Vec<String> = causes
-                .map(|cause| match cause["limit_id"].as_str() {
-                    Some(limit) => format!("{} {limit}", text(&cause["kind"])),
-                    None => text(&cause["kind"]).to_owned(),
-                })
-                .collect();
-            let scope = text(&data["scope"]);
-            Some(if causes.is_empty() {
-                format!("{scope} runs again")
-            } else {
-                format!("{scope} pauses for {}", causes.join(" and "))
-            })
+            let all = data["causes"].as_array().expect("causes are a list");
+            let causes = all.iter().map(|cause| {
+                let same = |other: &&Json| (&other["kind"], &other["limit_id"]) == (&cause["kind"], &cause["limit_id"]);
+                let is_clear = cause["limit_id"].is_null() || all.iter().filter(same).count() == 1;
+                let part = |before: &str, name: &str| {
+                    cause[name].as_str().map_or_else(String::new, |text| format!("{before}{text}"))
+                };
+                let selector = if is_clear { String::new() } else { part(" of ", "selector") };
+                format!("{}{}{selector}{}", text(&cause["kind"]), part(" ", "limit_id"), part(" in ", "workspace_id"))
+            });
+            let (scope, causes) = (text(&data["scope"]), sorted(causes));
+            Some(if causes.is_empty() { format!("{scope} runs again") } else { format!("{scope} pauses for {causes}") })
         }
         "bursar.journal.v1" => match (data["refused_because"].as_str(), text(&data["answer"])) {
             (Some(why), _) => Some(format!("refused: {why}")),
@@ -109,6 +117,7 @@ fn request(data: &Json) -> String {
         "reload_requested" => {
             format!("reload of {} asked for {scope}, which has {}", data["amount_micro"], data["balance_micro"])
         }
+        "reload_blocked" => format!("reload for {scope} is held back by {}", text(&data["reason"])),
         "opened" => format!("request {}", pending(&data["pending"][0])),
         "approved" => match texts(&data["still_binding"], "").as_str() {
             "" => format!("request {} approved", text(&data["request_id"])),
@@ -125,6 +134,8 @@ fn request(data: &Json) -> String {
 
 /// The account as stored.
 pub struct Seen {
+    /// When it is looked at.
+    pub now: Timestamp,
     pub settings: Settings,
     pub rows: Vec<(String, ScopeRow)>,
 }
@@ -146,18 +157,15 @@ impl Seen {
             }
             [scope, "runs"] | [scope, "is", "paused", "for", ..] => {
                 let causes = self.row(scope).pauses.causes;
-                let causes: Vec<&str> = causes.iter().map(|cause| cause.kind.name()).collect();
-                if causes.is_empty() {
-                    format!("{scope} runs")
-                } else {
-                    format!("{scope} is paused for {}", causes.join(" "))
-                }
+                let in_full = words.contains(&"of") || words.contains(&"in");
+                let name = |cause: &Cause| if in_full { named(cause) } else { cause.kind.name().to_owned() };
+                let causes = sorted(causes.iter().map(name));
+                if causes.is_empty() { format!("{scope} runs") } else { format!("{scope} is paused for {causes}") }
             }
             ["pool", "of", scope, "has", _, "left"] => {
+                let period = window_at(&self.settings.zones, WindowKind::Period, self.now);
                 let pool = self.row(scope).pool.unwrap_or_default();
-                let start = pool.drawn.last().map_or(Timestamp::MIN, |drawn| drawn.period_start);
-                let left = pool.size_micro(start) - pool.drawn_micro(start).unwrap_or(0);
-                format!("pool of {scope} has {left} left")
+                format!("pool of {scope} has {} left", pool.left_micro(period, self.now))
             }
             ["grant", id, "of", scope, "has", _, "left"] => {
                 let pool = self.row(scope).pool.unwrap_or_default();
@@ -212,4 +220,11 @@ impl Seen {
         windows.sort_by_key(|window| std::cmp::Reverse(window.start));
         windows.get(back).map_or(0, |window| window.counters.get(meter))
     }
+}
+
+/// A cause with all that names it: `limit daily of every:agent`, `pool in w`.
+fn named(cause: &Cause) -> String {
+    let limit = cause.selector.as_ref().map(Selector::name).map(|name| format!(" {} of {name}", cause.limit_id));
+    let workspace = cause.workspace_id.as_ref().map(|workspace| format!(" in {workspace}"));
+    format!("{}{}{}", cause.kind.name(), limit.unwrap_or_default(), workspace.unwrap_or_default())
 }

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::{
     BROKER_WAIT,
     inputs::{self, Record},
-    state::{Account, State, crossing_name},
+    state::{State, crossing_name},
 };
 use crate::{
     cli::Failure,
@@ -16,6 +16,7 @@ use crate::{
     domain::{
         account::{Policy, settings::SETTINGS_MAX},
         reason::QUARANTINED,
+        scope::Scope,
         time::{DAY_MS, HOUR_MS, parse_rfc3339},
     },
     ledger::InputPartition,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// What is recounted.
-pub const METERS: [&str; 9] = [
+pub const METERS: [&str; 10] = [
     "input_tokens",
     "output_tokens",
     "cache_read_input_tokens",
@@ -33,10 +34,14 @@ pub const METERS: [&str; 9] = [
     "runs_completed",
     "runs_failed",
     "runs_cancelled",
+    "unpriced_tokens",
 ];
 
 /// Where the credits are among [`METERS`].
 const CREDITS: usize = 4;
+
+/// Where the tokens without a price are; the first four are those of each class.
+const UNPRICED: usize = 9;
 
 /// The windows that are recounted. The others are counted only from when a limit uses them, and sessions begin where their
 /// first event does, so they depend on the order in which partitions were read.
@@ -51,10 +56,12 @@ type Counts = [i64; METERS.len()];
 pub struct Fold {
     /// Sums of what was applied for certain, and of what may have been: the least and the most.
     pub sums: BTreeMap<Key, (Counts, Counts)>,
-    /// Crossings that were announced.
-    pub crossings: BTreeSet<String>,
-    /// When each limit was last set: by organization and id.
-    pub limits_set: BTreeMap<(String, String), i64>,
+    /// Crossings that were announced, with the highest share.
+    pub crossings: BTreeMap<String, u64>,
+    /// When each limit was last set: by organization, what it is set on, and id.
+    pub limits_set: BTreeMap<(String, String, String), i64>,
+    /// Organizations and scopes with adjustments of windows that tell nothing: they ended longer ago than the horizon.
+    pub of_old: BTreeSet<(String, String)>,
     /// Ids that must be kept, by organization and start of their segment.
     pub ids: BTreeMap<(String, i64), u64>,
     /// Dead letters and parked records.
@@ -68,12 +75,21 @@ pub struct Fold {
 /// What was said of prices, and what became of records.
 #[derive(Default)]
 struct Said {
-    /// By organization: recorded at, effective from, the card.
-    cards: BTreeMap<String, Vec<(i64, i64, Json)>>,
+    /// By organization.
+    cards: BTreeMap<String, Vec<Card>>,
     /// Commands that were refused: organization, source, id.
     refused: BTreeSet<(String, String, String)>,
     /// Topic, partition and offset of dead letters and parked records, with the reason.
     dead: BTreeMap<(String, i64, i64), String>,
+}
+
+/// A rate card.
+struct Card {
+    recorded: i64,
+    effective_from: i64,
+    /// Whether it was applied for certain.
+    is_certain: bool,
+    card: Json,
 }
 
 impl Fold {
@@ -83,7 +99,8 @@ impl Fold {
         fold.read_our_own(config)?;
         let policy = config.rules.policy();
         let control = std::slice::from_ref(&config.topics.control);
-        let mut beyond = inputs::read(config, control, before, |record| fold.obey(record, state))?;
+        let mut beyond = inputs::read(config, control, before, |record| fold.obey(record, &policy, state))?;
+        fold.check_cards(state);
         beyond.extend(inputs::read(config, &config.topics.usage, before, |record| fold.count(record, &policy, state))?);
         fold.wrong.extend(beyond.into_iter().map(|what| ("progress", what)));
         Ok(fold)
@@ -98,7 +115,9 @@ impl Fold {
             }
         }
         for crossing in all_of(config, &config.topics.thresholds)? {
-            self.crossings.extend(crossing_of(&crossing));
+            if let Some((name, percent)) = crossing_of(&crossing) {
+                note_crossing(&mut self.crossings, name, percent);
+            }
         }
         for topic in [&config.topics.dead_letters, &config.topics.parking] {
             for letter in all_of(config, topic)? {
@@ -123,7 +142,7 @@ impl Fold {
         verdict.cloned()
     }
 
-    fn obey(&mut self, mut record: Record, state: &State) {
+    fn obey(&mut self, mut record: Record, policy: &Policy, state: &State) {
         if self.verdict_on(&mut record).is_some() {
             return;
         }
@@ -141,27 +160,39 @@ impl Fold {
             let card = data["set_rate_card"].clone();
             let from = &card["effective_from"];
             let effective_from = if from.is_null() { time } else { instant(from) };
-            // Of many, those that others have replaced are dropped.
-            let is_kept = |account: &Account| {
-                account.cards.contains(&effective_from)
-                    || account.cards.len() >= SETTINGS_MAX && account.cards.first() > Some(&effective_from)
-            };
-            if record.is_certain && !state.accounts.get(&organization).is_some_and(is_kept) {
-                let what = format!("{organization} has no rate card that is effective from {effective_from}");
-                self.wrong.push(("prices", what));
-            }
-            self.said.cards.entry(organization.clone()).or_default().push((record.record_time, effective_from, card));
+            let card = Card { recorded: record.record_time, effective_from, is_certain: record.is_certain, card };
+            self.said.cards.entry(organization.clone()).or_default().push(card);
         }
         if data["set_limit"].is_object() {
-            let limit = (organization.clone(), text_of(&data["set_limit"], "limit_id"));
+            let set = &data["set_limit"];
+            let limit = (organization.clone(), selector_of(set), text_of(set, "limit_id"));
             self.limits_set.insert(limit, record.record_time);
         }
         if data["adjust"].is_object() {
             let adjust = &data["adjust"];
             let counts = METERS.map(|meter| adjust[meter].as_i64().unwrap_or(0));
-            // A refund concerns the period: nobody knows which of its days and hours it gives back.
-            let kinds: &[_] = if counts[CREDITS] < 0 { &["period"] } else { &KINDS };
-            self.add(&organization, &scopes_of(adjust), instant(&adjust["event_time"]), counts, record, state, kinds);
+            let (scopes, time) = (scopes_of(adjust), instant(&adjust["event_time"]));
+            if record.record_time - time > policy.horizon_ms {
+                self.of_old.extend(scopes.iter().map(|scope| (organization.clone(), scope.clone())));
+            }
+            self.add(&organization, &scopes, time, counts, record, state);
+        }
+    }
+
+    /// Every rate card is kept. Of many, those that others have replaced are dropped.
+    fn check_cards(&mut self, state: &State) {
+        for (organization, said) in &self.said.cards {
+            let kept = state.accounts.get(organization).map(|account| &account.cards);
+            for Card { effective_from, .. } in said.iter().filter(|card| card.is_certain) {
+                let is_kept = kept.is_some_and(|kept| {
+                    let is_replaced = said.len() > SETTINGS_MAX && kept.first() > Some(effective_from);
+                    kept.contains(effective_from) || is_replaced
+                });
+                if !is_kept {
+                    let what = format!("{organization} has no rate card that is effective from {effective_from}");
+                    self.wrong.push(("prices", what));
+                }
+            }
         }
     }
 
@@ -203,9 +234,12 @@ impl Fold {
                 counts[position] = 1;
             }
         }
-        let delay_ms = policy.rules_delay_ms;
-        counts[CREDITS] = price(&self.said, &organization, data, time, record.record_time, delay_ms);
-        self.add(&organization, &scopes_of(data), time, counts, record, state, &KINDS);
+        match price(&self.said, &organization, data, time, record.record_time, policy.rules_delay_ms) {
+            Some(credits_micro) => counts[CREDITS] = credits_micro,
+            // It counts all the same, and is seen to have no price.
+            None => counts[UNPRICED] = counts[..CREDITS].iter().sum(),
+        }
+        self.add(&organization, &scopes_of(data), time, counts, record, state);
     }
 
     /// Notes that the id of a record has to be kept, if that is so recent.
@@ -220,7 +254,6 @@ impl Fold {
         *self.ids.entry((organization.to_owned(), segment)).or_insert(0) += 1;
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what is added, to whom, and whether it is certain")]
     fn add(
         &mut self,
         organization: &str,
@@ -229,7 +262,6 @@ impl Fold {
         counts: Counts,
         record: &Record,
         state: &State,
-        kinds: &[&'static str],
     ) {
         let Some(account) = state.accounts.get(organization) else {
             if record.is_certain {
@@ -237,7 +269,7 @@ impl Fold {
             }
             return;
         };
-        for kind in kinds {
+        for kind in &KINDS {
             let starts = || account.starts(kind);
             let Some(start) = starts().filter(|start| *start <= time).max() else { continue };
             let lasts_ms = match *kind {
@@ -247,7 +279,8 @@ impl Fold {
                 _ => i64::MAX,
             };
             if time - start >= lasts_ms {
-                if record.is_certain {
+                // Where nothing is kept any more, nothing goes down.
+                if record.is_certain && counts.iter().any(|count| *count > 0) {
                     self.wrong.push(("organizations", format!("{organization}: the {kind} of {time} is missing")));
                 }
                 continue;
@@ -255,30 +288,44 @@ impl Fold {
             for scope in scopes {
                 let (low, high) = self.sums.entry((organization.to_owned(), scope.clone(), kind, start)).or_default();
                 for (position, count) in counts.iter().enumerate() {
-                    // What may be applied and may not makes the range wider, on the side of its sign.
+                    // What may be applied and may not makes the range wider, on the side of its sign. What goes down is known
+                    // of the period; of an hour and a day it is at most what they had.
+                    let is_whole = *kind == "period" || *count >= 0;
                     low[position] += if record.is_certain { *count } else { (*count).min(0) };
-                    high[position] += if record.is_certain { *count } else { (*count).max(0) };
+                    high[position] += if record.is_certain && is_whole { *count } else { (*count).max(0) };
                 }
             }
         }
     }
 }
 
-/// The price of an event in micro-credits: rounded once, half up.
-fn price(said: &Said, organization: &str, data: &Json, time: i64, record_time: i64, delay_ms: i64) -> i64 {
+/// The price of an event in micro-credits: rounded once, half up. Nothing where no price is known.
+fn price(said: &Said, organization: &str, data: &Json, time: i64, record_time: i64, delay_ms: i64) -> Option<i64> {
     let cards = said.cards.get(organization).into_iter().flatten();
-    let in_force = cards.filter(|(recorded, from, _)| recorded + delay_ms <= record_time && *from <= time);
-    let Some((_, _, card)) = in_force.max_by_key(|(recorded, from, _)| (*from, *recorded)) else { return 0 };
-    let Some(model) = data["request_model"].as_str() else {
-        let completed = data["phase"] == "completed";
-        return if completed { card["completed_run_micro"].as_i64().unwrap_or(0) } else { 0 };
-    };
-    let prices = if card["models"][model].is_object() { &card["models"][model] } else { &card["default_prices"] };
+    let in_force = cards.filter(|card| card.recorded + delay_ms <= record_time && card.effective_from <= time);
+    let Card { card, .. } = in_force.max_by_key(|card| (card.effective_from, card.recorded))?;
+    if let Some(phase) = data["phase"].as_str() {
+        return Some(if phase == "completed" { card["completed_run_micro"].as_i64().unwrap_or(0) } else { 0 });
+    }
+    let model = &card["models"][data["request_model"].as_str().unwrap_or_default()];
+    let is_default = matches!(card["unknown_model"].as_str(), None | Some("default"));
+    let of_unknown = Some(&card["default_prices"]).filter(|prices| is_default && prices.is_object());
+    let prices = Some(model).filter(|prices| prices.is_object()).or(of_unknown)?;
     let names = ["input_micro", "output_micro", "cache_read_micro", "cache_creation_micro"];
     let parts = METERS.iter().zip(names).map(|(tokens, name)| {
         i128::from(data[*tokens].as_i64().unwrap_or(0)) * i128::from(prices[name].as_i64().unwrap_or(0))
     });
-    i64::try_from((parts.sum::<i128>() + 500_000) / 1_000_000).unwrap_or(i64::MAX)
+    Some(i64::try_from((parts.sum::<i128>() + 500_000) / 1_000_000).unwrap_or(i64::MAX))
+}
+
+/// What a limit is set on, as it is named in signals.
+fn selector_of(set: &Json) -> String {
+    let text = |field: &str| set[field].as_str();
+    match (text("scope"), text("every"), text("seat_type")) {
+        (Some(scope), _, _) => Scope::parse(scope).map_or_else(|_| scope.to_owned(), |scope| scope.to_string()),
+        (_, Some(kind), _) => format!("every:{kind}"),
+        (_, _, seat_type) => format!("seat:{}", seat_type.unwrap_or_default()),
+    }
 }
 
 fn scopes_of(data: &Json) -> Vec<String> {
@@ -303,12 +350,20 @@ fn fingerprint(parts: &[&str]) -> u128 {
     xxh3_128(parts.join("\u{1f}").as_bytes())
 }
 
-fn crossing_of(crossing: &Json) -> Option<String> {
+fn crossing_of(crossing: &Json) -> Option<(String, u64)> {
     let text = |field: &str| crossing[field].as_str();
     let number = |field: &str| crossing[field].as_u64();
+    let (organization, scope, limit) = (text("organization_id")?, text("scope")?, text("limit_id")?);
     let start = instant(&crossing["window_start"]);
-    let (limit, percent) = (text("limit_id")?, number("threshold_percent")?);
-    Some(crossing_name(text("organization_id")?, text("scope")?, limit, number("revision")?, start, percent))
+    let name =
+        crossing_name(organization, scope, text("selector").unwrap_or_default(), limit, number("revision")?, start);
+    Some((name, number("threshold_percent")?))
+}
+
+/// Notes that a share was announced; of one limit and window the highest counts.
+pub fn note_crossing(crossings: &mut BTreeMap<String, u64>, name: String, percent: u64) {
+    let highest = crossings.entry(name).or_insert(percent);
+    *highest = percent.max(*highest);
 }
 
 /// Everything that one of our own topics holds.

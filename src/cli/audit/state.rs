@@ -13,8 +13,13 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::{
-        account::{changes::Head, layout::unpack, row::ScopeRow, settings::Settings},
-        limit::{Action, Limit, reached},
+        account::{
+            changes::{Head, unpack_older, unpack_signal},
+            layout::unpack,
+            row::ScopeRow,
+            settings::Settings,
+        },
+        limit::{Action, Limit, Selector, reached},
         meter::Counters,
         scope::Scope,
         signal::Signal,
@@ -62,8 +67,8 @@ pub struct Account {
     pub is_in_index: bool,
     /// The highest share that was reached of each limit, in the newest window.
     pub crossings: Vec<Crossing>,
-    /// Crossings that wait in the outbox.
-    pub to_be_announced: BTreeSet<String>,
+    /// Crossings that wait in the outbox, with the highest share.
+    pub to_be_announced: BTreeMap<String, u64>,
     /// From when its rate cards are effective.
     pub cards: BTreeSet<i64>,
     /// What does not fit together.
@@ -74,8 +79,18 @@ pub struct Account {
 pub struct Crossing {
     /// As it is named on both sides.
     pub name: String,
+    /// As it was named before thresholds told what a limit is set on.
+    pub name_before: String,
+    /// The highest share that was reached.
+    pub percent: u64,
+    /// Whose usage.
+    pub scope: String,
+    /// What the limit is set on.
+    pub selector: String,
     /// The limit.
     pub limit_id: String,
+    /// When its cap was set, as far as the account knows: windows that ended before tell nothing.
+    pub set_at: i64,
     /// Until when its window is open at least.
     pub open_until: i64,
 }
@@ -165,13 +180,16 @@ impl Reader<'_> {
             for window in row.windows.iter() {
                 account.add(field, window.kind.0, window.start, &window.counters);
             }
-            // A row that was not touched since a rule came has not announced it yet.
-            let rules = settings.rules_for(scope.kind(), row.seat_type());
-            let rules = rules.filter(|rule| rule.revision <= row.rules_revision);
-            let limits = row.limits.iter().chain(rules);
-            account.crossings.extend(limits.filter_map(|limit| crossing(organization, field, limit, &row)));
+            // A row that was not touched since a rule changed has not announced it yet.
+            let rules = settings.rules_with_selectors(scope.kind(), row.seat_type());
+            let rules = rules.filter(|(_, rule)| rule.changed.max(rule.revision) <= row.rules_revision);
+            let rules = rules.filter(|(_, rule)| !rule.yields_to(&row.limits));
+            let own = Selector::One(scope.clone());
+            let limits = row.limits.iter().map(|limit| (&own, limit)).chain(rules.map(|(on, rule)| (on, rule)));
+            let reached = limits.filter_map(|(selector, limit)| crossing(organization, field, selector, limit, &row));
+            account.crossings.extend(reached);
             account.pauses.insert(field.clone(), row.pauses.causes.is_empty() == paused.contains(field));
-            if let Some(end) = row.pauses.next_end() {
+            if let Some(end) = row.pauses.causes.iter().filter_map(|cause| cause.ends_at).min() {
                 ends.insert(field.clone(), end.ms());
             }
         }
@@ -205,12 +223,13 @@ impl Reader<'_> {
     async fn check_outbox(&self, organization: &str, keys: &AccountKeys, account: &mut Account) -> Result<(), Failure> {
         let waiting: BTreeMap<String, Vec<u8>> = self.connection.query(cmd("HGETALL").arg(keys.outbox())).await?;
         for (number, packed) in waiting {
-            match unpack::<Signal>("signal", &packed) {
+            match unpack_signal(&packed) {
                 Ok(Signal::Threshold(crossed)) => {
                     let (scope, percent) = (crossed.scope.to_string(), u64::from(crossed.threshold_percent));
                     let (limit, start) = (&crossed.limit_id, crossed.window.start.ms());
-                    let name = crossing_name(organization, &scope, limit, crossed.revision, start, percent);
-                    account.to_be_announced.insert(name);
+                    let selector = crossed.selector.as_ref().map(Selector::name).unwrap_or_default();
+                    let name = crossing_name(organization, &scope, &selector, limit, crossed.revision, start);
+                    fold::note_crossing(&mut account.to_be_announced, name, percent);
                 }
                 Ok(_) => {}
                 Err(error) => account.broken.push(format!("signal {number} in the outbox: {error}")),
@@ -222,7 +241,7 @@ impl Reader<'_> {
     async fn add_older(&self, kind: WindowKind, start: i64, key: &str, account: &mut Account) -> Result<(), Failure> {
         let scopes: BTreeMap<String, Vec<u8>> = self.connection.query(cmd("HGETALL").arg(key)).await?;
         for (scope, packed) in scopes {
-            account.add(&scope, kind, Timestamp::from_ms(start), &unpack("older window", &packed)?);
+            account.add(&scope, kind, Timestamp::from_ms(start), &unpack_older(&packed)?.counters);
         }
         Ok(())
     }
@@ -279,26 +298,41 @@ impl Account {
     }
 }
 
-/// How a crossing is named on both sides.
+/// How crossings of one limit in one window are named on both sides.
 pub fn crossing_name(
     organization: &str,
     scope: &str,
+    selector: &str,
     limit_id: &str,
     revision: u64,
     start_ms: i64,
-    percent: u64,
 ) -> String {
-    format!("{organization} {scope} limit {limit_id} revision {revision} window {start_ms}: {percent} %")
+    format!("{organization} {scope} limit {limit_id} of {selector:?} revision {revision} window {start_ms}")
 }
 
-fn crossing(organization: &str, scope: &str, limit: &Limit, row: &ScopeRow) -> Option<Crossing> {
+/// The highest share that the newest window of a scope has reached, if somebody had to be told. Nobody is told of a cap of 0
+/// in later windows than that in which it was set, nor of what counts as told since the shares or the action were set
+/// otherwise.
+fn crossing(organization: &str, scope: &str, selector: &Selector, limit: &Limit, row: &ScopeRow) -> Option<Crossing> {
     let newest = row.windows.iter().filter(|window| window.kind.0 == limit.window).max_by_key(|window| window.start)?;
     let used = newest.counters.get(limit.meter);
-    let cap = limit.cap.filter(|_| limit.action != Action::Observe)?;
+    let cap = limit.cap.filter(|cap| *cap > 0 && limit.action != Action::Observe)?;
     let highest = limit.thresholds_percent.iter().rev().find(|percent| reached(used, cap, **percent))?;
+    if limit.told_percent.iter().any(|told| told >= highest) {
+        return None;
+    }
     let start = newest.start.ms();
-    let name = crossing_name(organization, scope, &limit.id, limit.revision, start, u64::from(*highest));
-    Some(Crossing { name, limit_id: limit.id.to_string(), open_until: start + length_ms(limit.window) })
+    let name = |selector: &str| crossing_name(organization, scope, selector, &limit.id, limit.revision, start);
+    Some(Crossing {
+        name: name(&selector.name()),
+        name_before: name(""),
+        percent: u64::from(*highest),
+        scope: scope.to_owned(),
+        selector: selector.name(),
+        limit_id: limit.id.to_string(),
+        set_at: limit.set_at.ms(),
+        open_until: start + length_ms(limit.window),
+    })
 }
 
 /// How long a window of a kind lasts at least.

@@ -8,10 +8,7 @@ use clap::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use crate::contract::{Kind, newest};
-
-/// The envelope of a control record comes before its commands.
-const ENVELOPE_FIELDS: usize = 6;
+use crate::contract::{Kind, control::ENVELOPE_FIELDS, newest};
 
 /// One command with its fields, as JSON.
 #[derive(Debug, Clone)]
@@ -65,32 +62,16 @@ fn enum_named(name: &str) -> Option<&'static Schema> {
 
 impl Spoken {
     fn command(&self) -> Command {
-        let mut command = Command::new(flag(&self.name)).about(self.doc.clone());
+        let first = self.doc.split_inclusive(". ").next().unwrap_or_default().trim().to_owned();
+        let mut command = Command::new(flag(&self.name)).about(first).long_about(self.doc.clone());
         for (position, field) in self.fields.iter().enumerate() {
-            let arg = self.arg(field);
-            let is_subject = field.name.ends_with("_id") || (field.name == "scope" && self.fields.len() == 1);
+            let arg = arg(field);
+            let needs_more = self.fields[1..].iter().any(|field| !is_optional(field));
+            let is_subject = field.name.ends_with("_id") || (field.name == "scope" && !needs_more);
             let alone = position == 0 && is_subject;
             command = command.arg(if alone { arg } else { arg.long(flag(&field.name)) });
         }
         command
-    }
-
-    fn arg(&self, field: &RecordField) -> Arg {
-        let is_optional = matches!(field.schema, Schema::Union(_)) || field.default.is_some();
-        let mut help = field.doc.clone().unwrap_or_default();
-        if let Some(default) = field.default.as_ref().filter(|default| !default.is_null() && !is_empty(default)) {
-            help = format!("{help} [default: {}]", default.as_str().map_or(default.to_string(), str::to_owned));
-        }
-        let arg = Arg::new(field.name.clone()).required(!is_optional).help(help).allow_negative_numbers(true);
-        match held(&field.schema) {
-            Schema::Boolean => arg.value_parser(clap::value_parser!(bool)),
-            Schema::Int | Schema::Long => arg.value_parser(clap::value_parser!(i64)),
-            Schema::Enum(symbols) => arg.value_parser(PossibleValuesParser::new(symbols.symbols.clone())),
-            Schema::Array(_) => arg.action(ArgAction::Append).value_delimiter(','),
-            Schema::TimestampMillis => arg.value_name("RFC3339"),
-            Schema::String => arg,
-            _ => arg.value_name("JSON"),
-        }
     }
 
     fn read(&self, matches: &ArgMatches) -> Result<Json, Error> {
@@ -101,6 +82,35 @@ impl Spoken {
             }
         }
         Ok(json!({ &self.name: data }))
+    }
+}
+
+/// Whether a field may be left out.
+fn is_optional(field: &RecordField) -> bool {
+    matches!(field.schema, Schema::Union(_)) || field.default.is_some()
+}
+
+fn arg(field: &RecordField) -> Arg {
+    let mut help = field.doc.clone().unwrap_or_default();
+    if let Some(default) = field.default.as_ref().filter(|default| !default.is_null() && !is_empty(default)) {
+        help = format!("{help} [default: {}]", default.as_str().map_or(default.to_string(), str::to_owned));
+    }
+    let arg = Arg::new(field.name.clone()).required(!is_optional(field)).help(help).allow_negative_numbers(true);
+    match held(&field.schema) {
+        Schema::Boolean => arg.value_parser(clap::value_parser!(bool)),
+        Schema::Int | Schema::Long => arg.value_parser(clap::value_parser!(i64)),
+        Schema::Enum(symbols) => arg.value_parser(PossibleValuesParser::new(symbols.symbols.clone())),
+        Schema::Array(array) => {
+            // Without a value it is an empty list.
+            let arg = arg.action(ArgAction::Append).value_delimiter(',').num_args(0..=1);
+            match held(&array.items) {
+                Schema::Enum(symbols) => arg.value_parser(PossibleValuesParser::new(symbols.symbols.clone())),
+                _ => arg,
+            }
+        }
+        Schema::TimestampMillis => arg.value_name("RFC3339"),
+        Schema::String => arg,
+        _ => arg.value_name("JSON"),
     }
 }
 
@@ -187,9 +197,29 @@ mod tests {
             r#"control set-rate-card --default-prices {"input_micro":1,"output_micro":2}"#,
             r#"{"set_rate_card":{"default_prices":{"input_micro":1,"output_micro":2}}}"#,
         );
+        check("control set-extra-usage --on false", r#"{"set_extra_usage":{"on":false}}"#);
+        check("control remove-pool ws:w", r#"{"remove_pool":{"scope":"ws:w"}}"#);
+        check("control set-reserved --controls pool,buying", r#"{"set_reserved":{"controls":["pool","buying"]}}"#);
+        check("control set-reserved --controls", r#"{"set_reserved":{"controls":[]}}"#);
+        check("control set-reserved", "--controls");
+        check("control set-reserved --controls limits", "[possible values: buying, pool, agent_creation]");
+        check(
+            "control set-agent-creation --who inherit --workspace-id w",
+            r#"{"set_agent_creation":{"who":"inherit","workspace_id":"w"}}"#,
+        );
+        check("control set-agent-creation --who named --members a,b", r#""members":["a","b"]"#);
+        check("control register-agent agent:w/a", r#"{"register_agent":{"scope":"agent:w/a"}}"#);
+        check("control register-agent agent:w/a --created-by u", r#""created_by":"u""#);
+        check("control set-rate-card --unknown-model reject", r#"{"set_rate_card":{"unknown_model":"reject"}}"#);
+        check(
+            "control set-limit l --every user --meter unpriced_tokens --window day --yields-to-own true",
+            r#""yields_to_own":true"#,
+        );
         check("control set-plan --plan gold", "[possible values: free, plus, business");
         check("control grant --scope org", "--grant-id");
         check("control grant --help", "Adds credits to a pool");
+        check("control approve --help", "unless extra usage is off entirely");
+        check("control --help", "approve             Grants a request: a higher limit, or another seat.\n");
         check("control due --at x", "unrecognized subcommand");
         Said::augment_subcommands(Command::new("control")).debug_assert();
     }

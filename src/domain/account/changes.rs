@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{layout, seen::SeenChanges};
-use crate::domain::{scope::Scope, signal::Signal, time::Timestamp, window::WindowKind};
+use super::{layout, row::OlderWindow, seen::SeenChanges};
+use crate::domain::{
+    meter::Counters, retired::Retired, scope::Scope, signal::Signal, time::Timestamp, window::WindowKind,
+};
 
 /// At most this many rows in one commit; Lua's `unpack` fails at some thousand values.
 pub const COMMIT_ROWS_MAX: usize = 1_000;
@@ -161,9 +163,10 @@ pub struct Fields {
 const FIELD_BYTES: usize = 144;
 
 impl Fields {
-    /// Room for so many.
-    pub fn with_capacity(count: usize) -> Self {
-        Self { bytes: Vec::with_capacity(count * FIELD_BYTES), ends: Vec::with_capacity(count) }
+    /// Makes room for so many.
+    pub fn reserve(&mut self, count: usize) {
+        self.bytes.reserve(count * FIELD_BYTES);
+        self.ends.reserve(count);
     }
 
     /// Adds a field, whose name is put together of pieces, with the value that `write` writes.
@@ -238,8 +241,14 @@ pub struct Head {
     pub sweeping: Vec<u64>,
     /// Periods that end by this instant are closed: what is charged to them is a correction.
     pub closed_until: Timestamp,
-    /// Whether what all share has run out, and everyone who lives on it has to be looked at.
-    pub look_at_all: bool,
+    /// Of an earlier layout.
+    pub retired: Retired,
+    /// The end of the period that is being closed.
+    #[serde(default)]
+    pub closing: Option<Timestamp>,
+    /// When everyone who lives on what all share has to be looked at.
+    #[serde(default)]
+    pub look_at_all: Vec<Timestamp>,
 }
 
 /// What a commit needs to know beside the account.
@@ -263,7 +272,9 @@ impl Default for Head {
             served_due: Timestamp::MIN,
             sweeping: Vec::new(),
             closed_until: Timestamp::MIN,
-            look_at_all: false,
+            retired: Retired,
+            closing: None,
+            look_at_all: Vec::new(),
         }
     }
 }
@@ -274,6 +285,19 @@ impl Default for Head {
 /// As [`layout::unpack`].
 pub fn unpack_signal(bytes: &[u8]) -> Result<Signal, layout::LayoutError> {
     layout::unpack("signal", bytes)
+}
+
+/// Reads a window that was stored apart. Layout 3 had its counts alone.
+///
+/// # Errors
+/// As [`layout::unpack`].
+pub fn unpack_older(bytes: &[u8]) -> Result<OlderWindow, layout::LayoutError> {
+    const WHAT: &str = "older window";
+    if layout::layout_of(bytes).is_some_and(|layout| layout <= 3) {
+        let counters: Counters = layout::unpack(WHAT, bytes)?;
+        return Ok(OlderWindow { counters, detail: None });
+    }
+    layout::unpack(WHAT, bytes)
 }
 
 /// Reads the field of a scope as a [`Scope`].

@@ -43,8 +43,10 @@ impl Columns {
 
 /// A charge, laid out once as the columns of a row, for all windows of that row that it is added to.
 pub struct Amounts<'a> {
-    pub(super) charge: &'a Counters,
-    pub(super) columns: Columns,
+    /// The charge.
+    pub charge: &'a Counters,
+    /// The columns that it is laid out for.
+    pub columns: Columns,
     by_column: [i64; Meter::STORED],
 }
 

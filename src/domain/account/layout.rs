@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 /// The layout that this release writes.
-pub const LAYOUT: u8 = 3;
+pub const LAYOUT: u8 = 4;
 
 /// The oldest layout that this release reads. Layout 1 was never released.
 const OLDEST: u8 = 2;
@@ -70,6 +70,14 @@ pub fn unpack_up_to<T: DeserializeOwned>(newest: u8, what: &'static str, bytes: 
         _ => rmp_serde::from_slice::<(u8, T)>(bytes)
             .map(|(_, value)| value)
             .map_err(|error| LayoutError::Corrupt { what, why: error.to_string() }),
+    }
+}
+
+/// The layout in which a value was written; `None` if nobody wrote it.
+pub fn layout_of(bytes: &[u8]) -> Option<u8> {
+    match bytes {
+        [0x92, layout, ..] => Some(*layout),
+        _ => None,
     }
 }
 

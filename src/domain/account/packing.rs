@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     layout::LAYOUT,
-    row::{ModelPart, Part, ScopeRow},
+    row::{ModelPart, Part, ScopeRow, UsedIn},
     windows::Windows,
 };
 use crate::domain::{event::Tokens, meter::Meter, pause::Pauses, time::Timestamp};
@@ -39,7 +39,15 @@ pub fn put_row(packed: &mut Vec<u8>, row: &ScopeRow) {
             6 => put_if_there(packed, row.registered.as_ref()),
             7 => put_parts(packed, &row.parts),
             8 => put_all(packed, &row.overshoots),
-            _ => put_models(packed, &row.models),
+            9 => put_models(packed, &row.models),
+            10 => put_used_in(packed, &row.used_in),
+            11 => put_all(packed, &row.paid_by),
+            12 => put_if_there(packed, row.unnamed.as_ref()),
+            13 => put_if_there(packed, row.named.as_ref()),
+            14 => put_all(packed, &row.told),
+            15 => put_all(packed, &row.ran),
+            16 => put(packed, &row.in_free_phase),
+            _ => put_all(packed, &row.former_pools),
         }
     }
 }
@@ -54,7 +62,9 @@ pub fn pack_row(row: &ScopeRow) -> Vec<u8> {
 
 /// How many fields there are without those at the end that are empty.
 fn fields_there(row: &ScopeRow) -> usize {
-    let ScopeRow { windows, limits, pool, pauses, rules_revision, member, registered, parts, overshoots, models } = row;
+    let ScopeRow {
+        windows, limits, pool, pauses, rules_revision, member, registered, parts, overshoots, models, ..
+    } = row;
     let there = [
         !windows.is_empty(),
         !limits.is_empty(),
@@ -66,6 +76,14 @@ fn fields_there(row: &ScopeRow) -> usize {
         !parts.is_empty(),
         !overshoots.is_empty(),
         !models.is_empty(),
+        !row.used_in.is_empty(),
+        !row.paid_by.is_empty(),
+        row.unnamed.is_some(),
+        row.named.is_some(),
+        !row.told.is_empty(),
+        !row.ran.is_empty(),
+        row.in_free_phase,
+        !row.former_pools.is_empty(),
     ];
     there.iter().rposition(|there| *there).map_or(0, |last| last + 1)
 }
@@ -88,7 +106,7 @@ fn put_if_there<T: Serialize>(packed: &mut Vec<u8>, value: Option<&T>) {
 fn put_pauses(packed: &mut Vec<u8>, pauses: &Pauses) {
     put_list(packed, 3);
     put_all(packed, &pauses.causes);
-    put_counts(packed, &[pauses.generation, i64::from(pauses.cleared)]);
+    put_counts(packed, &[pauses.generation, i64::from(pauses.changes)]);
 }
 
 fn put_parts(packed: &mut Vec<u8>, parts: &[Part]) {
@@ -107,6 +125,15 @@ fn put_models(packed: &mut Vec<u8>, models: &[ModelPart]) {
         let Tokens { input, output, cache_read, cache_creation } = tokens;
         put_list(packed, 4);
         put_counts(packed, &[*input, *output, *cache_read, *cache_creation]);
+    }
+}
+
+fn put_used_in(packed: &mut Vec<u8>, used_in: &[UsedIn]) {
+    put_list(packed, used_in.len());
+    for UsedIn { workspace, start } in used_in {
+        put_list(packed, 2);
+        put(packed, workspace);
+        put_counts(packed, &[seconds(*start)]);
     }
 }
 

@@ -1,22 +1,31 @@
 //! The row of one scope: its open windows, the rules set on it, and its pauses.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use super::windows::Windows;
+use super::windows::{WindowCode, Windows};
 use crate::domain::{
     event::Tokens,
-    limit::Limit,
+    limit::{Limit, Selector},
     meter::{Counters, Meter},
     organization::{Member, Registered},
     pause::{CauseKind, Pauses},
-    pool::Pool,
+    pool::{FormerPool, Pool},
+    scope::Name,
     time::Timestamp,
+    window::WindowKind,
 };
 
 /// At most this many entries of overshoot are kept; those of the oldest windows go first.
-const OVERSHOOTS_KEPT: usize = 16;
+const OVERSHOOTS_KEPT: usize = 32;
+
+/// At most this many workspaces of a user are looked at; the newest.
+const USED_IN_KEPT: usize = 64;
+
+/// At most this many windows in which an agent ran, and of which nothing else tells it, are remembered; the newest.
+const RAN_KEPT: usize = 64;
+
+/// At most this many shares that were announced before a refund are remembered; those of the oldest windows go first.
+const TOLD_KEPT: usize = 32;
 
 /// The use of one product, or by one trigger, within a period (rows A21, B12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,17 +74,65 @@ impl OfPeriod for ModelPart {
     }
 }
 
-/// What nothing covered, booked where there was least room (row C4).
+impl OfPeriod for PaidBy {
+    fn start(&self) -> Timestamp {
+        self.start
+    }
+}
+
+/// What went beyond a limit, or nobody covered, in one window (row C4). It stays as it was booked, whatever is refunded
+/// later: it measures what happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overshoot {
-    /// What stood in the way.
+    /// What stood in the way: [`CauseKind::Limit`], [`CauseKind::SpendLimit`] or [`CauseKind::Pool`].
     pub kind: CauseKind,
     /// Which limit; empty where it was none.
     pub limit_id: Box<str>,
     /// The window.
     pub window_start: Timestamp,
-    /// How much.
+    /// How much, in units of the limit's meter.
     pub amount_micro: i64,
+    /// What the limit is set on.
+    #[serde(default)]
+    pub selector: Option<Selector>,
+}
+
+/// What pool and balance of one workspace paid in a period for the scope that bears it (row C7): a refund gives back to the
+/// very owner that paid. What the organization's own paid is the rest of what was paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaidBy {
+    /// The workspace whose pool and balance they are.
+    pub owner: Name,
+    /// The start of the period.
+    #[serde(with = "seconds")]
+    pub start: Timestamp,
+    /// What its pool paid.
+    pub pool_micro: i64,
+    /// What its balance paid.
+    pub prepaid_micro: i64,
+}
+
+/// Where a user was last seen: each place is looked at when the user wants for money.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedIn {
+    /// The workspace; empty for usage that names none.
+    pub workspace: Name,
+    /// The start of the last period in which the user used something there.
+    #[serde(with = "seconds")]
+    pub start: Timestamp,
+}
+
+/// A share that was announced, of a count that a refund has lowered since: it is not announced again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The revision of the limit or pool.
+    pub revision: u64,
+    /// The start of the window.
+    pub start: Timestamp,
+    /// The highest share that was passed.
+    pub percent: u16,
+    /// Whether it is the pool's.
+    pub of_pool: bool,
 }
 
 /// All that is stored of one scope in one field of the account. `packing` packs it.
@@ -102,6 +159,22 @@ pub struct ScopeRow {
     pub overshoots: Vec<Overshoot>,
     /// Use by model (organization and workspaces), of the two newest periods.
     pub models: Vec<ModelPart>,
+    /// Where a user was seen, of this and the last period.
+    pub used_in: Vec<UsedIn>,
+    /// What pools and balances of workspaces paid (organization, workspaces and users), of the two newest periods.
+    pub paid_by: Vec<PaidBy>,
+    /// The start of the last period in which usage of an agent named no user.
+    pub unnamed: Option<Timestamp>,
+    /// The start of the last period in which a command named an agent or a user.
+    pub named: Option<Timestamp>,
+    /// What was announced before a refund.
+    pub told: Vec<Told>,
+    /// Windows in which an agent ran, of which a correction has taken every run: it was in action all the same (row A12).
+    pub ran: Vec<(WindowCode, Timestamp)>,
+    /// Whether an agent was used in the free phase: then it was created in it (row A7).
+    pub in_free_phase: bool,
+    /// Pools that were removed, oldest first: they hold for the periods that ended before.
+    pub former_pools: Vec<FormerPool>,
 }
 
 impl ScopeRow {
@@ -110,10 +183,127 @@ impl ScopeRow {
         self.member.as_ref()?.seat_type.as_deref()
     }
 
+    /// Whether this is the identity of the reload that was asked for last, by the pool or by one that was removed.
+    pub fn asked_last(&self, reload_id: &str) -> bool {
+        let pools = self.pool.as_deref().into_iter().chain(self.former_pools.iter().rev().map(|former| &former.pool));
+        let last = pools.filter_map(|pool| pool.reload.as_ref()?.last.as_deref()).next();
+        last == Some(reload_id)
+    }
+
+    /// The pool that holds for a period: today's, or one that was removed later.
+    pub fn pool_of(&self, period_start: Timestamp) -> Option<&Pool> {
+        let former = self.former_pools.iter().find(|former| period_start < former.until);
+        let pool = former.map(|former| &former.pool).or(self.pool.as_deref());
+        pool.filter(|pool| pool.since <= period_start)
+    }
+
+    /// The same, to change it.
+    pub fn pool_of_mut(&mut self, period_start: Timestamp) -> Option<&mut Pool> {
+        let former = self.former_pools.iter_mut().find(|former| period_start < former.until);
+        let pool = former.map(|former| &mut former.pool).or(self.pool.as_deref_mut());
+        pool.filter(|pool| pool.since <= period_start)
+    }
+
+    /// What this row breaks down by period, to add to it.
+    pub fn breakdown(&mut self) -> Breakdown<'_> {
+        let Self { parts, models, paid_by, .. } = self;
+        Breakdown { parts, models, paid_by }
+    }
+
+    /// Notes that a user used something in a workspace, or in none, in the period that begins at `start`. The place that was
+    /// used last stands last.
+    #[inline]
+    pub fn note_used_in(&mut self, workspace: &str, start: Timestamp) {
+        match self.used_in.last_mut() {
+            Some(last) if last.workspace == workspace => last.start = last.start.max(start),
+            _ => self.note_other_place(workspace, start),
+        }
+    }
+
+    fn note_other_place(&mut self, workspace: &str, mut start: Timestamp) {
+        if let Some(known) = self.used_in.iter().position(|known| known.workspace == workspace) {
+            start = start.max(self.used_in.remove(known).start);
+        } else if self.used_in.len() == USED_IN_KEPT {
+            self.used_in.remove(0);
+        } else if self.used_in.len() == self.used_in.capacity() {
+            self.used_in.reserve_exact(1);
+        }
+        self.used_in.push(UsedIn { workspace: workspace.into(), start });
+    }
+
+    /// Books what went beyond a limit or was not covered.
+    pub fn book_overshoot(&mut self, new: Overshoot) {
+        if new.amount_micro == 0 {
+            return;
+        }
+        let name = |overshoot: &Overshoot| (overshoot.kind, overshoot.window_start);
+        let same = |known: &&mut Overshoot| {
+            name(known) == name(&new) && known.limit_id == new.limit_id && known.selector == new.selector
+        };
+        if let Some(known) = self.overshoots.iter_mut().find(same) {
+            known.amount_micro = known.amount_micro.saturating_add(new.amount_micro);
+            return;
+        }
+        self.overshoots.push(new);
+        self.overshoots.sort_by_key(|overshoot| overshoot.window_start);
+        if self.overshoots.len() > OVERSHOOTS_KEPT {
+            self.overshoots.remove(0);
+        }
+    }
+
+    /// Notes that an agent ran in a window of which a correction has taken every run.
+    pub fn note_ran(&mut self, kind: WindowKind, start: Timestamp) {
+        let ran = (WindowCode(kind), start);
+        if !self.ran.contains(&ran) {
+            self.ran.push(ran);
+            let surplus = self.ran.len().saturating_sub(RAN_KEPT);
+            self.ran.drain(..surplus);
+        }
+    }
+
+    /// The highest share of a ceiling that was announced before a refund lowered its count; 0 if none was.
+    pub fn told_percent(&self, of_pool: bool, revision: u64, start: Timestamp) -> u16 {
+        let same = |told: &&Told| (told.of_pool, told.revision, told.start) == (of_pool, revision, start);
+        self.told.iter().filter(same).map(|told| told.percent).max().unwrap_or(0)
+    }
+
+    /// Remembers the highest share that was announced.
+    pub fn note_told(&mut self, new: Told) {
+        let same =
+            |told: &&mut Told| (told.of_pool, told.revision, told.start) == (new.of_pool, new.revision, new.start);
+        if let Some(known) = self.told.iter_mut().find(same) {
+            known.percent = known.percent.max(new.percent);
+            return;
+        }
+        self.told.push(new);
+        self.told.sort_by_key(|told| told.start);
+        if self.told.len() > TOLD_KEPT {
+            self.told.remove(0);
+        }
+    }
+
+    /// What is broken down by period and leaves the row with the period that begins at `start`.
+    pub fn take_detail(&mut self, start: Timestamp) -> PeriodDetail {
+        PeriodDetail {
+            parts: self.parts.extract_if(.., |part| part.start == start).collect(),
+            models: self.models.extract_if(.., |part| part.start == start).collect(),
+            paid_by: self.paid_by.extract_if(.., |paid| paid.start == start).collect(),
+        }
+    }
+}
+
+/// What is broken down by period, in the row or beside an older window.
+pub struct Breakdown<'a> {
+    parts: &'a mut Vec<Part>,
+    models: &'a mut Vec<ModelPart>,
+    paid_by: &'a mut Vec<PaidBy>,
+}
+
+impl Breakdown<'_> {
     /// Adds to the use of a product or by a trigger.
     pub fn add_part(&mut self, label: u8, start: Timestamp, charge: &Counters) {
         let new = Part { label, start, credits_micro: 0, extra_micro: 0, runs_completed: 0 };
-        let Some(part) = find_or_begin(&mut self.parts, |part| part.label == label, new) else { return };
+        let part = find_or_begin(self.parts, |part| part.label == label, new);
         part.credits_micro = part.credits_micro.saturating_add(charge.get(Meter::CreditsMicro));
         part.extra_micro = part.extra_micro.saturating_add(charge.get(Meter::ExtraCreditsMicro));
         part.runs_completed = part.runs_completed.saturating_add(charge.get(Meter::RunsCompleted));
@@ -122,7 +312,7 @@ impl ScopeRow {
     /// Adds to the use of a model.
     pub fn add_model(&mut self, model: u8, start: Timestamp, charge: &Counters) {
         let new = ModelPart { model, start, credits_micro: 0, tokens: Tokens::default() };
-        let Some(part) = find_or_begin(&mut self.models, |part| part.model == model, new) else { return };
+        let part = find_or_begin(self.models, |part| part.model == model, new);
         let Tokens { input, output, cache_read, cache_creation } = &mut part.tokens;
         for (count, meter) in [
             (&mut part.credits_micro, Meter::CreditsMicro),
@@ -135,43 +325,62 @@ impl ScopeRow {
         }
     }
 
-    /// Books what nothing covered.
-    pub fn book_overshoot(&mut self, kind: CauseKind, limit_id: &str, window_start: Timestamp, amount_micro: i64) {
-        let same = |known: &&mut Overshoot| {
-            (known.kind, &*known.limit_id, known.window_start) == (kind, limit_id, window_start)
-        };
-        if let Some(known) = self.overshoots.iter_mut().find(same) {
-            known.amount_micro = known.amount_micro.saturating_add(amount_micro);
-            return;
-        }
-        self.overshoots.push(Overshoot { kind, limit_id: limit_id.into(), window_start, amount_micro });
-        self.overshoots.sort_by_key(|overshoot| overshoot.window_start);
-        if self.overshoots.len() > OVERSHOOTS_KEPT {
-            self.overshoots.remove(0);
-        }
+    /// Adds to what pool and balance of a workspace paid.
+    pub fn add_paid_by(&mut self, owner: &str, start: Timestamp, pool_micro: i64, prepaid_micro: i64) {
+        let new = PaidBy { owner: owner.into(), start, pool_micro: 0, prepaid_micro: 0 };
+        let paid = find_or_begin(self.paid_by, |paid| paid.owner == owner, new);
+        paid.pool_micro = paid.pool_micro.saturating_add(pool_micro);
+        paid.prepaid_micro = paid.prepaid_micro.saturating_add(prepaid_micro);
     }
 }
 
-/// Finds what is meant in the period of `new`, or begins it with that; `None` if the period is older than the two newest,
-/// which are all that is kept.
-fn find_or_begin<T: OfPeriod>(kept: &mut Vec<T>, is_meant: impl Fn(&T) -> bool, new: T) -> Option<&mut T> {
+/// What a period has beside its counts, once the row keeps it no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeriodDetail {
+    /// Use by product or trigger.
+    pub parts: Vec<Part>,
+    /// Use by model.
+    pub models: Vec<ModelPart>,
+    /// What pools and balances of workspaces paid.
+    pub paid_by: Vec<PaidBy>,
+}
+
+impl PeriodDetail {
+    /// The same, to add to it.
+    pub fn breakdown(&mut self) -> Breakdown<'_> {
+        let Self { parts, models, paid_by } = self;
+        Breakdown { parts, models, paid_by }
+    }
+
+    /// Whether there is nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.models.is_empty() && self.paid_by.is_empty()
+    }
+}
+
+/// A window that is older than the two that a row keeps: stored apart, and read for a late event or a page of the past.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OlderWindow {
+    /// What was counted.
+    pub counters: Counters,
+    /// What a billing period has beside that.
+    pub detail: Option<Box<PeriodDetail>>,
+}
+
+/// Finds what is meant in the period of `new`, or begins it with that.
+fn find_or_begin<T: OfPeriod>(kept: &mut Vec<T>, is_meant: impl Fn(&T) -> bool, new: T) -> &mut T {
     let start = new.start();
     let known = kept.iter().position(|part| part.start() == start && is_meant(part));
-    if let Some(known) = known {
-        return Some(&mut kept[known]);
-    }
-    let starts: BTreeSet<Timestamp> = kept.iter().map(OfPeriod::start).chain([start]).collect();
-    let oldest = *starts.iter().rev().nth(1).unwrap_or(&start);
-    if start < oldest {
-        return None;
-    }
-    kept.retain(|part| part.start() >= oldest);
-    if kept.len() == kept.capacity() {
-        // Most scopes have one, and scopes are many.
-        kept.reserve_exact(1);
-    }
-    kept.push(new);
-    kept.last_mut()
+    let place = known.unwrap_or_else(|| {
+        if kept.len() == kept.capacity() {
+            // Most scopes have one, and scopes are many.
+            kept.reserve_exact(1);
+        }
+        kept.push(new);
+        kept.len() - 1
+    });
+    &mut kept[place]
 }
 
 pub(super) mod seconds {
@@ -190,18 +399,21 @@ pub(super) mod seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{account::windows::WindowCounters, window::WindowKind};
+    use crate::domain::account::windows::WindowCounters;
 
     #[test]
-    fn b12_parts_are_kept_for_the_two_newest_periods() {
+    fn b12_a_period_leaves_the_row_with_all_that_it_breaks_down() {
         let mut row = ScopeRow::default();
         let mut charge = Counters::ZERO;
         charge.set(Meter::CreditsMicro, 5);
-        for start in [1_000, 2_000, 2_000, 1_000, 3_000, 1_000] {
-            row.add_part(1, Timestamp::from_ms(start), &charge);
+        for start in [1_000, 2_000, 2_000, 1_000, 3_000] {
+            row.breakdown().add_part(1, Timestamp::from_ms(start), &charge);
         }
-        let kept: Vec<_> = row.parts.iter().map(|part| (part.start.ms(), part.credits_micro)).collect();
-        assert_eq!(kept, [(2_000, 10), (3_000, 5)]);
+        let parts = |parts: &[Part]| -> Vec<(i64, i64)> {
+            parts.iter().map(|part| (part.start.ms(), part.credits_micro)).collect()
+        };
+        assert_eq!(parts(&row.take_detail(Timestamp::from_ms(1_000)).parts), [(1_000, 10)]);
+        assert_eq!(parts(&row.parts), [(2_000, 10), (3_000, 5)]);
     }
 
     /// What a scope costs in Redis by part, without the field's name and Redis's own (docs/specification.md states it).
@@ -232,11 +444,15 @@ mod tests {
             thresholds_percent: vec![80, 100],
             action: crate::domain::limit::Action::Pause,
             revision: 7,
+            changed: 7,
+            told_percent: Vec::new(),
+            set_at: Timestamp::MIN,
+            yields_to_own: false,
         });
         let mut with_seat = row.clone();
         with_seat.member = Some(Box::new(Member { seat_type: Some("standard".into()), ..Member::default() }));
         let mut with_part = row.clone();
-        with_part.add_part(1, Timestamp::from_ms(1_710_000_000_000), &row.windows.counters(0));
+        with_part.breakdown().add_part(1, Timestamp::from_ms(1_710_000_000_000), &row.windows.counters(0));
         let parts = [
             ("open windows", size(&open), 80),
             ("closed windows", size(&row) - size(&open), 78),

@@ -6,7 +6,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{row::ScopeRow, settings::RulePlaces};
 use crate::{
-    domain::{event::UsageEvent, scope::Scope, window::WindowKind},
+    domain::{event::UsageEvent, scope::Scope, time::Timestamp, window::WindowKind},
     prefetch::prefetch,
 };
 
@@ -31,27 +31,39 @@ pub struct ScopeSlot {
     pub state: SlotState,
     /// The rules that it follows, as far as they were looked up.
     pub followed: Followed,
+    /// The edit of the rules for which all that the scope may be held to was found to be here; 0 is never.
+    pub surrounded: u64,
     /// Whether the row differs from what is stored.
     pub dirty: bool,
+    /// When it has to be looked at, once that was worked out since the row is here.
+    pub look_at: Option<LookAt>,
     /// Whether its pauses, or when it has to be looked at, differ from what is stored.
-    pub pauses_changed: bool,
+    pub attended: bool,
 }
 
-/// The rules that a scope follows: looked up once for each revision of the rules, and not for every event.
+/// When a scope has to be looked at: at an instant, or whenever rules change, or not.
+pub type LookAt = Option<Timestamp>;
+
+/// The rules that a scope follows: looked up once for each edit of the rules, and not for every event.
 #[derive(Debug, Default)]
 pub struct Followed {
-    /// The revision that this was looked up for, plus one; 0 is never.
-    pub revision: u64,
-    /// The places of the rules for many that apply.
+    /// The edit that this was looked up for; 0 is never.
+    pub generation: u64,
+    /// The places of the rules for many that bind.
     pub places: RulePlaces,
-    /// The seat type among those of the organization.
-    pub seat: Option<u8>,
-    /// Whether minutes, sessions and weeks are counted.
-    pub where_used: [bool; 3],
+    /// Whether minutes, sessions and weeks are counted, in the order of [`WindowKind::WHERE_USED`].
+    pub where_used: [bool; WindowKind::WHERE_USED.len()],
     /// Whether a limit bounds a window of the kind, at its place in [`WindowKind::ALL`].
     pub limited: [bool; WindowKind::ALL.len()],
     /// Whether a limit bounds what prepaid and postpaid pay.
     pub has_spend_limit: bool,
+}
+
+impl Followed {
+    /// Whether windows of a kind of [`WindowKind::WHERE_USED`] are counted.
+    pub fn counts(&self, kind: WindowKind) -> bool {
+        WindowKind::WHERE_USED.into_iter().zip(self.where_used).any(|(of, used)| used && of == kind)
+    }
 }
 
 /// What is known of a row.
@@ -184,6 +196,16 @@ impl Scopes {
         matches!(self.slot(index).state, SlotState::Loaded(_))
     }
 
+    /// Forgets the row of an agent or user that was only looked at, and did not change.
+    pub fn unload(&mut self, index: ScopeIndex) {
+        let slot = &mut self.slots[index as usize];
+        let may_go = matches!(slot.scope, Scope::Agent { .. } | Scope::User(_));
+        if may_go && !slot.dirty && !slot.attended {
+            (slot.state, slot.followed, slot.surrounded, slot.look_at) =
+                (SlotState::Unknown, Followed::default(), 0, None);
+        }
+    }
+
     /// Every scope in memory whose row is here.
     pub fn loaded(&self) -> impl Iterator<Item = (&Scope, &ScopeRow)> {
         self.slots.iter().filter_map(|slot| match &slot.state {
@@ -221,7 +243,7 @@ impl Scopes {
     }
 
     /// Asks the processor for the slot of a scope.
-    pub fn prefetch(&self, index: ScopeIndex) {
+    pub fn prefetch_slot(&self, index: ScopeIndex) {
         prefetch(self.slot(index));
     }
 
@@ -315,8 +337,21 @@ impl ScopeSlot {
         self.scope.to_string().into()
     }
 
+    /// Whether all that the scope may be held to is here, by this edit of the rules.
+    pub const fn is_surrounded(&self, generation: u64) -> bool {
+        self.surrounded == generation
+    }
+
     /// A scope of which nothing is known.
     fn new(scope: Scope) -> Self {
-        Self { scope, state: SlotState::Unknown, followed: Followed::default(), dirty: false, pauses_changed: false }
+        Self {
+            scope,
+            state: SlotState::Unknown,
+            followed: Followed::default(),
+            surrounded: 0,
+            dirty: false,
+            look_at: None,
+            attended: false,
+        }
     }
 }

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
+    answer::NamedLimit,
     bits,
     limit::{Limit, Selector},
-    organization::{AgentCreation, Plan, Requests, SeatType, Unit},
-    payment::Payment,
+    organization::{AgentCreation, Plan, Requests, Reserved, SeatType, Unit},
+    payment::{Payment, Source},
     rate_card::RateCard,
     scope::{Name, ScopeKind},
     time::{HOUR_MS, MINUTE_MS, Timestamp},
@@ -38,7 +39,8 @@ pub struct Settings {
     pub rate_cards: Vec<Recorded<RateCard>>,
     /// Rules for every scope of a kind, or for every member with a seat of a type.
     pub every: Vec<(Selector, Limit)>,
-    /// Grows with each change of a rule, and with each change of who pays.
+    /// Grows with each change of rules for many: it numbers their revisions, and a row remembers up to which it was held
+    /// against them.
     pub rules_revision: u64,
     /// How the organization pays, oldest first.
     pub payments: Vec<Recorded<Payment>>,
@@ -63,7 +65,40 @@ pub struct Settings {
     /// Names of models, by number.
     #[serde(default)]
     pub models: Vec<Name>,
+    /// For each source of payment, how many members have it switched on for themselves.
+    #[serde(default)]
+    pub own_switches_on: [u32; Source::ALL.len()],
+    /// Extra usage is switched off for everybody, whatever any switch says.
+    #[serde(default)]
+    pub extra_usage_off: bool,
+    /// Who may create agents in a workspace that has a rule of its own.
+    #[serde(default)]
+    pub agent_creation_in: Vec<(Name, AgentCreation)>,
+    /// Controls of workspaces that the owners keep for themselves.
+    #[serde(default)]
+    pub reserved: Vec<Reserved>,
+    /// When the agents of the free phase were looked at.
+    #[serde(default)]
+    pub free_phase_looked_at: Option<Timestamp>,
+    /// Numbers the revisions of limits on single scopes.
+    #[serde(default)]
+    pub limit_revision: u64,
+    /// The last revision of a pool.
+    #[serde(default)]
+    pub pool_revision: u64,
+    /// Workspaces that have a pool, the first of them by name.
+    #[serde(default)]
+    pub pool_owners: Vec<Name>,
+    /// How many limits on extra credits stand on single workspaces and agents.
+    #[serde(default)]
+    pub inner_spend_limits: u32,
+    /// The first of them.
+    #[serde(default)]
+    pub inner_spend_limits_named: Vec<NamedLimit>,
 }
+
+/// So many pools and limits that stand in the way of a mode with seats are known by name.
+const NAMED_KEPT: usize = 64;
 
 /// Places of rules among [`Settings::every`], a bit for each: to look at them, nothing else has to be fetched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,9 +150,12 @@ impl Settings {
         self.every.iter().filter(move |(selector, _)| selector.applies(kind, seat_type))
     }
 
-    /// The places of the rules that apply.
-    pub fn rule_places(&self, kind: ScopeKind, seat_type: Option<&str>) -> RulePlaces {
-        let rules = self.every.iter().enumerate().filter(move |(_, (selector, _))| selector.applies(kind, seat_type));
+    /// The places of the rules that bind a scope with these limits of its own.
+    pub fn rule_places(&self, kind: ScopeKind, seat_type: Option<&str>, own: &[Limit]) -> RulePlaces {
+        let binds = |(_, (selector, limit)): &(usize, &(Selector, Limit))| {
+            selector.applies(kind, seat_type) && !limit.yields_to(own)
+        };
+        let rules = self.every.iter().enumerate().filter(binds);
         RulePlaces(rules.fold(0, |places, (place, _)| places | 1 << place))
     }
 
@@ -128,13 +166,8 @@ impl Settings {
 
     /// How the organization pays now.
     pub fn payment(&self) -> Payment {
-        self.payments.last().map(|payment| payment.value).unwrap_or_default()
-    }
-
-    /// How the organization paid at an instant of record time.
-    pub fn payment_at(&self, time: Timestamp) -> Payment {
-        let known = self.payments.iter().rev().find(|payment| payment.recorded <= time);
-        known.or(self.payments.first()).map(|payment| payment.value).unwrap_or_default()
+        let payment = self.payments.last().map(|payment| payment.value).unwrap_or_default();
+        Payment { extra_usage_off: self.extra_usage_off, ..payment }
     }
 
     /// Sets how the organization pays from a record time on.
@@ -142,7 +175,32 @@ impl Settings {
         self.payments.push(Recorded { recorded, value });
         let surplus = self.payments.len().saturating_sub(SETTINGS_MAX);
         self.payments.drain(..surplus);
-        self.rules_revision += 1;
+    }
+
+    /// Notes that a workspace has a pool now, or no more.
+    pub fn note_pool(&mut self, workspace: &Name, is_there: bool) {
+        self.pool_owners.retain(|known| known != workspace);
+        if is_there {
+            self.workspace_pools += 1;
+            if self.pool_owners.len() < NAMED_KEPT {
+                self.pool_owners.push(workspace.clone());
+            }
+        } else {
+            self.workspace_pools = self.workspace_pools.saturating_sub(1);
+        }
+    }
+
+    /// Notes that a limit on extra credits stands on a workspace or an agent now, or no more.
+    pub fn note_inner_spend_limit(&mut self, named: NamedLimit, is_there: bool) {
+        self.inner_spend_limits_named.retain(|known| *known != named);
+        if is_there {
+            self.inner_spend_limits += 1;
+            if self.inner_spend_limits_named.len() < NAMED_KEPT {
+                self.inner_spend_limits_named.push(named);
+            }
+        } else {
+            self.inner_spend_limits = self.inner_spend_limits.saturating_sub(1);
+        }
     }
 
     /// What a seat of that type includes.

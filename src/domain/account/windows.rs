@@ -6,15 +6,12 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{
-    columns::{Amounts, Columns},
-    counting::COUNTED,
-};
+use super::columns::{Amounts, Columns};
 use crate::{
     domain::{
         meter::{Counters, Meter},
         time::Timestamp,
-        window::{SESSION_MS, Window, WindowKind, session_from},
+        window::{Counted, SESSION_MS, Window, WindowKind, session_from},
     },
     prefetch::prefetch,
 };
@@ -73,6 +70,15 @@ pub enum Place {
     New,
 }
 
+/// The session of some usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its five hours.
+    pub window: Window,
+    /// It is one of its own that is over: nothing else is counted in it.
+    pub is_over: bool,
+}
+
 /// The two newest windows of each kind that a scope was used in; what is older is stored apart.
 #[derive(Clone, Default)]
 pub struct Windows {
@@ -82,6 +88,8 @@ pub struct Windows {
     counts: Vec<i64>,
     /// By kind, where the window stands that was opened last: a guess that nearly every charge confirms.
     opened_last: [u8; WindowKind::ALL.len()],
+    /// Whether some count has come so far that a few charges more might not fit.
+    is_nearly_full: bool,
 }
 
 impl Windows {
@@ -146,7 +154,7 @@ impl Windows {
             let width = self.width();
             // The first event opens the windows that every event is counted in; where others are used, or when those end,
             // there will be two of a kind.
-            let expected = if self.is_empty() { COUNTED.len() } else { 2 };
+            let expected = if self.is_empty() { Counted::KINDS.len() } else { 2 };
             if self.heads.len() == self.heads.capacity() {
                 self.heads.reserve_exact(expected);
                 self.counts.reserve_exact(expected * width);
@@ -161,6 +169,20 @@ impl Windows {
         let counters = self.counters(oldest);
         self.counts_mut(oldest).fill(0);
         (oldest, Some(WindowCounters { kind: code, start: left, counters }))
+    }
+
+    /// Sets all counts of a window.
+    pub fn set(&mut self, position: usize, counters: &Counters) {
+        self.counts_mut(position).fill(0);
+        let amounts = self.amounts(counters, counters.mask());
+        self.add(position, &amounts);
+    }
+
+    /// Drops the windows of a kind.
+    pub fn drop_kind(&mut self, kind: WindowKind) {
+        if self.starts(kind).next().is_some() {
+            *self = self.iter().filter(|window| window.kind.0 != kind).collect();
+        }
     }
 
     /// Kind and start of a window.
@@ -220,17 +242,24 @@ impl Windows {
         }
     }
 
-    /// Adds a charge to a window. It was checked before that it fits the hour, the day and the period (see
-    /// [`Windows::fits`]); a week that lies in two periods full to the brim stays at the end of the numbers.
+    /// Adds a charge to a window. It was checked before that it fits every window of its scopes (see [`Windows::fits`]).
     ///
     /// # Panics
     /// If the row got more columns since the charge was laid out.
     pub fn add(&mut self, position: usize, amounts: &Amounts<'_>) {
         assert_eq!(amounts.columns, self.columns, "a charge is laid out as the columns of its row");
+        let mut high = 0;
         for (count, amount) in self.counts_mut(position).iter_mut().zip(amounts.as_slice()) {
             // Half the instructions of an addition that saturates.
             *count = count.checked_add(*amount).unwrap_or_else(|| saturated(*count, *amount));
+            high |= *count;
         }
+        self.is_nearly_full |= high >= NEARLY_FULL;
+    }
+
+    /// Whether a charge might not fit: then [`Windows::fits`] has to be asked.
+    pub const fn is_nearly_full(&self) -> bool {
+        self.is_nearly_full
     }
 
     /// Whether every count of a window takes what a charge has of it (invariant U-2).
@@ -239,11 +268,17 @@ impl Windows {
         self.columns.meters().zip(counts).all(|(meter, count)| count.checked_add(charge.at(meter)).is_some())
     }
 
-    /// The session that an event at `time` falls into: one that is open then; else the one that follows it, for an
-    /// older event; else a new one.
-    pub fn session(&self, time: Timestamp) -> Window {
-        let next = self.starts(WindowKind::Session).filter(|start| time < start.plus_ms(SESSION_MS)).min();
-        next.map_or_else(|| session_from(time), |start| Window { start, end: start.plus_ms(SESSION_MS) })
+    /// The session that usage at `time` belongs to: the kept one that contains it; after all of them, the next; else the
+    /// first one that begins less than five hours later; else one of its own that is over.
+    pub fn session(&self, time: Timestamp) -> Session {
+        let kept = || self.starts(WindowKind::Session);
+        let of = |start: Timestamp| Window { start, end: start.plus_ms(SESSION_MS) };
+        // The first one that ends after `time` either contains it or begins later.
+        match kept().filter(|start| time < start.plus_ms(SESSION_MS)).min() {
+            None => Session { window: session_from(time), is_over: false },
+            Some(start) if start.since_ms(time) < SESSION_MS => Session { window: of(start), is_over: false },
+            Some(_) => Session { window: session_from(time), is_over: true },
+        }
     }
 
     fn guess(&mut self, kind: WindowKind, position: usize) {
@@ -271,6 +306,9 @@ impl Windows {
         }
     }
 }
+
+/// From here on counts are looked at before anything is added: a charge is below 2^53, and an adjustment as well.
+const NEARLY_FULL: i64 = 1 << 61;
 
 #[cold]
 fn saturated(count: i64, amount: i64) -> i64 {
@@ -382,14 +420,19 @@ mod tests {
     fn b1_sessions_open_with_an_event_outside_of_one_and_never_move() {
         let at = |hours: i64| Timestamp::from_ms(hours * 3_600_000);
         let mut windows = Windows::default();
-        assert_eq!(windows.session(at(10)).start, at(10));
+        let check = |windows: &Windows, time: i64, start: i64, is_over: bool| {
+            let session = windows.session(at(time));
+            assert_eq!((session.window.start, session.is_over), (at(start), is_over), "{time}");
+        };
+        check(&windows, 10, 10, false);
         windows.open(WindowKind::Session, at(10));
-        for (time, start) in [(10, 10), (14, 10), (9, 10), (15, 15)] {
-            assert_eq!(windows.session(at(time)).start, at(start), "{time}");
+        for (time, start) in [(10, 10), (14, 10), (9, 10), (6, 10), (15, 15)] {
+            check(&windows, time, start, false);
         }
-        windows.open(WindowKind::Session, at(20));
-        for (time, start) in [(16, 20), (14, 10), (25, 25)] {
-            assert_eq!(windows.session(at(time)).start, at(start), "{time}");
+        check(&windows, 5, 5, true);
+        windows.open(WindowKind::Session, at(25));
+        for (time, start, is_over) in [(21, 25, false), (20, 20, true), (14, 10, false), (30, 30, false)] {
+            check(&windows, time, start, is_over);
         }
     }
 }

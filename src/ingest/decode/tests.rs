@@ -226,9 +226,10 @@ fn golden_bytes_of_every_version_still_read() {
         let (golden, example) = (decoder.usage(golden).expect("it reads"), decoder.usage(example.as_bytes()));
         assert_eq!(golden.event(), example.expect("the example reads").event());
     }
-    let control: [&[u8]; 2] = [
+    let control: [&[u8]; 3] = [
         include_bytes!("../../../schemas/history/control.1.bin"),
         include_bytes!("../../../schemas/history/control.2.bin"),
+        include_bytes!("../../../schemas/history/control.3.bin"),
     ];
     for golden in control {
         let golden = decoder.control(golden).expect("it reads");

@@ -174,7 +174,7 @@ impl Group {
                 }
                 Work::Correction { scope, generation, paused } => {
                     let index = account.needs_for_correction(scope, &mut Needs::default());
-                    if account.correct_pauses(index, *generation, *paused, moment) {
+                    if account.correct_pauses(index, *generation, *paused, moment, policy) {
                         let organization = &*self.organization_id;
                         info!(organization, %scope, "the pauses topic ends with a wrong record; it is corrected");
                         tally.corrections += 1;

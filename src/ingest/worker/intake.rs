@@ -266,7 +266,7 @@ pub(super) fn dead_letters(
         batch.iter().map(|message| ((message.partition(), message.offset(), message.topic()), message)).collect();
     for (number, reason) in &settled.dead {
         let item = &items[*number];
-        if matches!((&item.work, reason), (Work::Control(_), Reason::ControlRefused(_))) {
+        if matches!((&item.work, reason), (Work::Control(_), Reason::Refused(_))) {
             continue;
         }
         let input = &inputs[item.position.expect("corrections are never refused")];

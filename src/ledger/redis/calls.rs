@@ -32,14 +32,14 @@ pub fn progress_field(partition: &InputPartition) -> String {
 pub struct Retention {
     /// Segments of ids, and short windows that rows no longer keep.
     pub ids_ms: i64,
-    /// Billing periods that rows no longer keep.
+    /// Billing periods that rows no longer keep, and their days: a page of a past period shows both.
     pub periods_ms: i64,
 }
 
 impl Retention {
     const fn of(self, kind: WindowKind) -> i64 {
         match kind {
-            WindowKind::Period => self.periods_ms,
+            WindowKind::Day | WindowKind::Period => self.periods_ms,
             _ => self.ids_ms,
         }
     }

@@ -9,9 +9,9 @@ use super::{Connection, RedisOptions, calls, connection};
 use crate::{
     domain::{
         account::{
-            changes::{Head, parse_scope},
+            changes::{Head, parse_scope, unpack_older},
             layout::{LayoutError, unpack},
-            row::ScopeRow,
+            row::{OlderWindow, ScopeRow},
             settings::{Calendar, Settings},
         },
         meter::Counters,
@@ -180,7 +180,8 @@ impl Reader {
         Ok(all)
     }
 
-    /// What one scope counted in windows that its row no longer keeps; nothing where nothing is stored.
+    /// What one scope counted in windows that its row no longer keeps, and of billing periods what is broken down beside
+    /// that; nothing where nothing is stored.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -189,7 +190,7 @@ impl Reader {
         organization_id: &str,
         scope: &Scope,
         windows: &[(WindowKind, Timestamp)],
-    ) -> Result<Vec<Counters>, ReadError> {
+    ) -> Result<Vec<OlderWindow>, ReadError> {
         if windows.is_empty() {
             return Ok(Vec::new());
         }
@@ -200,9 +201,9 @@ impl Reader {
             get
         };
         let replies = self.connection.send(windows.iter().map(get).collect()).await?;
-        let read = |reply| -> Result<Counters, ReadError> {
+        let read = |reply| -> Result<OlderWindow, ReadError> {
             let packed: Option<Vec<u8>> = connection::read_reply(reply)?;
-            Ok(packed.map_or(Ok(Counters::ZERO), |packed| unpack("older window", &packed))?)
+            Ok(packed.map_or(Ok(OlderWindow::default()), |packed| unpack_older(&packed))?)
         };
         replies.into_iter().map(read).collect()
     }
@@ -223,7 +224,7 @@ impl Reader {
             scan.arg(&key).arg(cursor).arg("COUNT").arg(ROWS_PER_LOOK);
             let (next, fields): (u64, Vec<(String, Vec<u8>)>) = self.connection.query(&scan).await?;
             for (field, packed) in &fields {
-                all.push((parse_scope(field)?, unpack("older window", packed)?));
+                all.push((parse_scope(field)?, unpack_older(packed)?.counters));
             }
             cursor = next;
             if cursor == 0 {

@@ -93,16 +93,15 @@ impl Model {
             Some("prepaid") => true,
             Some(_) => return Err(No::Unreadable),
         };
-        let priority = fields.between("priority", Some(0), 0, 255)?;
+        let priority = fields.number("priority")?.unwrap_or(0);
+        if !(0..=255).contains(&priority) {
+            return Err(No::Unreadable);
+        }
         let (from_ms, until_ms) = (fields.instant("effective_from")?, fields.instant("expires_at")?);
         let reload_id = fields.id_if("reload_id")?;
         self.grant_can_pay(&id, from_ms, until_ms)?;
-        if !self
-            .history
-            .reloads
-            .iter()
-            .any(|reload| reload.owner == owner && Some(&reload.identity) == reload_id.as_ref())
-        {
+        let last_asked = self.history.reloads.iter().rev().find(|reload| reload.owner == owner);
+        if !last_asked.is_some_and(|reload| Some(&reload.identity) == reload_id.as_ref()) {
             self.plan_has_credits()?;
         }
         self.pool_exists(&owner)?;

@@ -86,6 +86,15 @@ pub struct Counted {
 }
 
 impl Counted {
+    /// Whether something was used: a correction downwards, and a registration, use nothing.
+    pub fn is_use(&self) -> bool {
+        match self.what {
+            What::Usage => true,
+            What::Adjustment => self.credits > 0 || self.others.iter().any(|(_, count)| *count > 0),
+            What::Registration => false,
+        }
+    }
+
     /// Whether it is charged to a scope.
     pub fn concerns(&self, scope: &Scope) -> bool {
         match (self.what, scope) {

@@ -77,7 +77,7 @@ impl<'a> Look<'a> {
 
     /// Whether some recent usage of an agent named no user.
     pub fn is_used_for_nobody(&self, agent: &Scope) -> bool {
-        self.recent().any(|one| one.named.user.is_none() && one.concerns(agent))
+        self.recent().any(|one| one.is_use() && one.named.user.is_none() && one.concerns(agent))
     }
 
     pub fn is_free(&self, workspace: Option<&str>) -> bool {

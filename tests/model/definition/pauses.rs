@@ -44,10 +44,10 @@ fn limits_reached(look: &Look<'_>, scope: &Scope) -> BTreeSet<String> {
         let kind = limit.window;
         if cap == 0 && (kind != Kind::Session || history.has_seats()) {
             // It is reached in every window, and so names none.
-            causes.insert(format!("limit {} {} 0", limit.name(), kind.name()));
+            causes.insert(format!("limit {} 0", limit.name()));
         } else if cap > 0 && history.used(limit, scope, &starts) >= cap {
             let start = starts.of(kind).expect("something was used in it");
-            causes.insert(format!("limit {} {} {start}", limit.name(), kind.name()));
+            causes.insert(format!("limit {} {start}", limit.name()));
         }
     }
     causes
@@ -69,6 +69,8 @@ impl History {
         }
         scopes.extend(look.recently_named().cloned());
         scopes.extend(self.causes.keys().cloned());
+        // The agents of the free phase are looked at by themselves.
+        scopes.extend(self.free_phase.iter().cloned());
         scopes
     }
 

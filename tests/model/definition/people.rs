@@ -105,8 +105,8 @@ impl Model {
         let members = fields.texts("members")?;
         let workspace = fields.id_if("workspace_id")?;
         let creators = match fields.must("who")?.as_str() {
-            "everyone" => Creators::Everyone,
-            "owners" => Creators::Owners,
+            "everyone" if members.is_empty() => Creators::Everyone,
+            "owners" if members.is_empty() => Creators::Owners,
             "named" if members.is_empty() || members.len() > CREATORS_MOST => {
                 let no = code("creators_out_of_range").with("count", members.len());
                 return Err(no.with("most", CREATORS_MOST).refused());
@@ -120,9 +120,6 @@ impl Model {
             }
             _ => return Err(No::Unreadable),
         };
-        if let Creators::Named(members) = &creators {
-            members.iter().for_each(|user| self.name(Scope::User(user.clone())));
-        }
         if let Some(workspace) = &workspace {
             self.name(Scope::Workspace(workspace.clone()));
         }

@@ -131,7 +131,10 @@ impl History {
         };
         for place in grants {
             let grant = &self.grants[place];
-            let has_ended = grant.is_forgotten || grant.voided_ms.is_some() || grant.ends_ms() <= now.time_ms;
+            let has_expired = grant
+                .until_ms
+                .is_some_and(|until| until <= now.time_ms && (grant.is_prepaid || until < grant.period.end));
+            let has_ended = grant.is_forgotten || grant.voided_ms.is_some() || has_expired;
             give(Some(place), self.spent(place), has_ended);
         }
         let has_pool = self.pools.get(owner).and_then(|rules| rules.last()).is_some_and(|rule| rule.included.is_some());

@@ -147,7 +147,7 @@ impl Model {
 
     /// `set_auto_reload`
     pub fn set_auto_reload(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
-        const LAPSE_MINUTES_MOST: i64 = 525_600;
+        const LAPSE_MINUTES_MOST: i64 = 44_640;
         let owner = fields.owner()?;
         let below = fields.amount("below_micro", 0)?;
         let amount = fields.amount("amount_micro", 1)?;

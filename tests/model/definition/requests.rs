@@ -60,7 +60,7 @@ impl Model {
     pub fn request(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let (id, user) = (fields.id("request_id")?, fields.id("user_id")?);
         let wants = match (fields.must("wants")?.as_str(), fields.id_if("seat_type")?) {
-            ("higher_limit", _) => Wants::HigherLimit,
+            ("higher_limit", None) => Wants::HigherLimit,
             ("seat", Some(seat_type)) => Wants::Seat(seat_type),
             _ => return Err(No::Unreadable),
         };

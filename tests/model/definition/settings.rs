@@ -20,7 +20,7 @@ impl Model {
         let name = fields.must("time_zone")?;
         let tz = TimeZone::get(&name).map_err(|_| No::Unreadable)?;
         let anchor: Date = fields.must("anchor")?.parse().map_err(|_| No::Unreadable)?;
-        let has_used = self.history.counted.iter().any(|one| one.what != What::Registration);
+        let has_used = !self.history.counted.is_empty() || !self.history.pools.is_empty();
         if !has_used {
             self.history.calendar.begin_with(tz, anchor);
             return Ok(Vec::new());

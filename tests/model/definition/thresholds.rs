@@ -187,7 +187,8 @@ impl Model {
     /// What the limits of a seat tell of a member who has it from now on: the highest share that is passed already.
     pub fn tell_limits_of_seat(&mut self, user: &Scope) {
         let of_seat = |limit: &&&Limit| matches!(limit.selector, Selector::Seat(_));
-        let limits: Vec<Limit> = self.history.limits_of(user).iter().filter(of_seat).map(|limit| (*limit).clone()).collect();
+        let limits: Vec<Limit> =
+            self.history.limits_of(user).iter().filter(of_seat).map(|limit| (*limit).clone()).collect();
         for limit in limits {
             let is_told = limit.action != Action::Observe;
             limit.cap.into_iter().for_each(|cap| self.tell_limit_of(&limit, user, cap, is_told));
@@ -220,11 +221,18 @@ impl Model {
         let passed = reached.passed();
         if let Some(highest) = passed.last()
             && is_told
-            && !self.history.shares.contains(&reached.share(*highest))
+            && !self.is_known(reached, *highest)
         {
             self.say_share(reached, *highest);
         }
         self.history.shares.extend(passed.iter().map(|percent| reached.share(*percent)));
+    }
+
+    /// Whether a share was told in this revision: in this window, or, of a cap of 0, in any.
+    fn is_known(&self, reached: &Reached<'_>, percent: i64) -> bool {
+        let share = reached.share(percent);
+        let anywhere = |told: &ToldShare| ToldShare { window: share.window, ..told.clone() } == share;
+        self.history.shares.contains(&share) || (reached.cap == 0 && self.history.shares.iter().any(anywhere))
     }
 
     fn say_share(&mut self, reached: &Reached<'_>, percent: i64) {

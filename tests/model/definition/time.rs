@@ -110,17 +110,11 @@ impl Calendar {
         stretches
     }
 
-    /// Hours follow their day: they are cut by its zone, at whole hours of the local clock.
+    /// Hours follow their day: they are counted from its first instant, and the last one ends with it.
     fn hour(&self, time_ms: i64) -> Span {
         let day = self.window(Kind::Day, time_ms);
-        let tz = &self.zone_at(time_ms).tz;
-        let start = hour_start(tz, time_ms).max(day.start);
-        let mut end = start + 1;
-        // The next local hour begins within 90 minutes, whatever the clocks do; zones change by quarters of an hour.
-        while end < day.end && hour_start(tz, end) <= start {
-            end = (end / (15 * MINUTE_MS) + 1) * 15 * MINUTE_MS;
-        }
-        Span { start, end: end.min(day.end) }
+        let start = day.start + (time_ms - day.start) / HOUR_MS * HOUR_MS;
+        Span { start, end: (start + HOUR_MS).min(day.end) }
     }
 }
 
@@ -174,20 +168,6 @@ fn tomorrow(date: Date) -> Date {
 pub fn midnight(tz: &TimeZone, date: Date) -> i64 {
     let zoned = date.to_zoned(tz.clone()).and_then(|zoned| zoned.start_of_day());
     zoned.expect("lives are led within the calendar").timestamp().as_millisecond()
-}
-
-/// The last instant at which the local clock showed a whole hour; or the change that skipped it.
-fn hour_start(tz: &TimeZone, time_ms: i64) -> i64 {
-    let offset = |ms: i64| i64::from(tz.to_offset(timestamp(ms)).seconds()) * SECOND_MS;
-    let floor = |ms: i64| (ms + offset(ms)).div_euclid(HOUR_MS) * HOUR_MS - offset(ms);
-    let start = floor(time_ms);
-    if offset(start) == offset(time_ms) {
-        return start;
-    }
-    // The clocks changed between the two: find when.
-    let change = tz.preceding(timestamp(time_ms + 1)).next().expect("they changed").timestamp().as_millisecond();
-    let skipped = offset(change) > offset(change - 1);
-    if skipped || floor(change) == change { change } else { floor(change - 1) }
 }
 
 fn timestamp(ms: i64) -> Timestamp {

@@ -43,7 +43,7 @@ impl Model {
             model: event.tokens.map(|_| event.model.clone().unwrap_or_else(|| MODEL.to_owned())),
         };
         if self.overflows(&counted) {
-            return self.dead_letter("overflow");
+            return self.dead_letter("counter_overflow");
         }
         self.history.events.insert(id, event.clone());
         self.charge(counted);
@@ -59,7 +59,7 @@ impl Model {
                 Price::Credits(credits) => Ok((credits, vec![counted])),
                 Price::Unpriced => Ok((0, vec![counted, (Meter::UnpricedTokens, tokens)])),
                 Price::Rejected => Err("unknown_model"),
-                Price::TooMuch => Err("overflow"),
+                Price::TooMuch => Err("counter_overflow"),
             };
         }
         let meter = match event.phase.as_str() {

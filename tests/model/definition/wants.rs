@@ -146,7 +146,7 @@ impl Look<'_> {
     /// The places that a user used recently, the newest first: workspaces, and none.
     fn places_of(&self, user: &str) -> Vec<Option<&str>> {
         let scope = Scope::User(user.to_owned());
-        let mut used: Vec<&Counted> = self.recent().filter(|one| one.concerns(&scope)).collect();
+        let mut used: Vec<&Counted> = self.recent().filter(|one| one.is_use() && one.concerns(&scope)).collect();
         used.reverse();
         let mut places: Vec<Option<&str>> = Vec::new();
         for one in used {

@@ -53,7 +53,7 @@ impl<'a> Window<'a> {
             let has = &mut self.others[meter.place().expect("it is counted by itself")];
             *has += (*count).max(-*has.max(&mut 0));
         }
-        self.add_people(one, scope);
+        self.add_people(one, scope, kind);
     }
 
     /// In reverse order of sources, each within what the window has of it.
@@ -66,9 +66,10 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Builders and agents in action: once per member or agent.
-    fn add_people(&mut self, one: &'a Counted, scope: &Scope) {
-        if !matches!(scope, Scope::Organization | Scope::Workspace(_)) {
+    /// Builders and agents in action: once per member or agent in an hour, a day and a period.
+    fn add_people(&mut self, one: &'a Counted, scope: &Scope, kind: Kind) {
+        let counts = matches!(kind, Kind::Hour | Kind::Day | Kind::Period);
+        if !counts || !matches!(scope, Scope::Organization | Scope::Workspace(_)) {
             return;
         }
         if one.what == What::Registration

@@ -1,0 +1,31 @@
+//! An admin ends an admin's pause (row A14). Other causes stay.
+
+use super::Handle;
+use crate::domain::{
+    account::{rulebook::Rulebook, sweep::Concern},
+    answer::{Answer, Applied},
+    control::Resume,
+    decision::Decision,
+    pause::CauseKind,
+    scope::Scope,
+    usage::follow::set_state,
+};
+
+impl Handle for Resume {
+    fn touches(&self, _: &Rulebook) -> Vec<Scope> {
+        vec![self.scope.clone()]
+    }
+
+    fn concerns(&self, _: &Rulebook) -> Concern {
+        Concern::Touched
+    }
+
+    fn apply(&self, decision: &mut Decision<'_>) -> Answer {
+        let index = decision.book.index(&self.scope);
+        if decision.book.row(index).pauses.has(CauseKind::Admin) {
+            set_state(decision, index, |causes| causes.retain(|cause| cause.kind != CauseKind::Admin));
+        }
+        let causes: Vec<CauseKind> = decision.book.row(index).pauses.causes.iter().map(|cause| cause.kind).collect();
+        Ok(if causes.is_empty() { Vec::new() } else { vec![Applied::PauseRemains { causes }] })
+    }
+}

@@ -1,0 +1,26 @@
+//! Says whether members may ask for more, and when the digest goes out (row B10).
+
+use super::{Handle, checks::check_range};
+use crate::domain::{
+    account::{rulebook::Rulebook, sweep::Concern},
+    answer::Answer,
+    control::SetRequests,
+    decision::Decision,
+    due::plan_digest,
+};
+
+impl Handle for SetRequests {
+    fn concerns(&self, _: &Rulebook) -> Concern {
+        Concern::Touched
+    }
+
+    fn apply(&self, decision: &mut Decision<'_>) -> Answer {
+        check_range("digest_hour", i64::from(self.digest_hour), 0, 23)?;
+        let requests = &mut decision.rules.edit().requests;
+        (requests.enabled, requests.digest_hour) = (self.enabled, self.digest_hour);
+        if !decision.rules.requests.open.is_empty() {
+            plan_digest(decision);
+        }
+        Ok(Vec::new())
+    }
+}

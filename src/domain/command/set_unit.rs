@@ -1,0 +1,31 @@
+//! Names the credits.
+
+use super::{Handle, checks::check_range};
+use crate::domain::{
+    account::{rulebook::Rulebook, sweep::Concern},
+    answer::{Answer, Refused},
+    decision::Decision,
+    organization::Unit,
+};
+
+/// A name has at most this many characters.
+const NAME_MAX: usize = 32;
+
+/// Decimals of a whole credit, at most: amounts are millionths.
+const SCALE_MAX: i64 = 6;
+
+impl Handle for Unit {
+    fn concerns(&self, _: &Rulebook) -> Concern {
+        Concern::Touched
+    }
+
+    fn apply(&self, decision: &mut Decision<'_>) -> Answer {
+        check_range("scale", i64::from(self.scale), 0, SCALE_MAX)?;
+        let characters = self.name.chars().count();
+        if !(1..=NAME_MAX).contains(&characters) {
+            return Err(Refused::UnitNameLength { characters: characters as u64, characters_max: NAME_MAX as u64 });
+        }
+        decision.rules.edit().unit = self.clone();
+        Ok(Vec::new())
+    }
+}
