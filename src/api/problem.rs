@@ -21,30 +21,39 @@ pub struct Problem {
     /// Names the kind of problem: `urn:bursar:problem:` and a word; of a refusal by the account
     /// `urn:bursar:problem:refused/` and its code. It never changes its meaning.
     #[serde(rename = "type")]
-    kind: String,
+    #[schema(value_type = String)]
+    kind: Box<str>,
     /// The kind in words.
     title: &'static str,
     /// The HTTP status.
     status: u16,
     /// What is wrong with this very request, and what to do.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// Why the account refused a command: a code of docs/answers.md.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     code: Option<Box<str>>,
     /// The fields of that code, as texts; what is not there is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
-    fields: Option<Box<BTreeMap<String, String>>>,
+    fields: Option<BTreeMap<String, String>>,
     #[serde(skip)]
     retry_after_s: Option<u64>,
 }
 
 impl Problem {
     fn new(status: StatusCode, word: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        let kind = format!("urn:bursar:problem:{word}");
+        let kind = format!("urn:bursar:problem:{word}").into();
         let status = status.as_u16();
-        Self { kind, title, status, detail: detail.into(), code: None, fields: None, retry_after_s: None }
+        Self {
+            kind,
+            title,
+            status,
+            detail: Into::<String>::into(detail).into(),
+            code: None,
+            fields: None,
+            retry_after_s: None,
+        }
     }
 
     /// The request itself is wrong.
@@ -96,7 +105,7 @@ impl Problem {
     ) -> Self {
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, &format!("refused/{code}"), REFUSED, sentence);
         let fields = fields.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
-        Self { code: Some(code.into()), fields: Some(Box::new(fields)), ..problem }
+        Self { code: Some(code.into()), fields: Some(fields), ..problem }
     }
 
     /// Too much at once.

@@ -23,6 +23,7 @@ pub mod decision;
 pub mod due;
 pub mod event;
 pub mod funding;
+mod grant;
 pub mod ids;
 pub mod limit;
 pub mod meter;

@@ -17,6 +17,7 @@
 
 pub mod agenda;
 pub mod book;
+pub mod breakdown;
 pub mod ceiling;
 pub mod changes;
 pub mod columns;
@@ -32,6 +33,7 @@ pub mod scopes;
 pub mod seen;
 pub mod settings;
 pub mod sweep;
+mod window_code;
 pub mod windows;
 
 use self::{

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::breakdown::{Breakdown, ModelPart, PaidBy, Part, PeriodDetail};
 use super::windows::{WindowCode, Windows};
 use crate::domain::{
-    event::Tokens,
     limit::{Limit, Selector},
-    meter::{Counters, Meter},
+    meter::Counters,
     organization::{Member, Registered},
     pause::{CauseKind, Pauses},
     pool::{FormerPool, Pool},
@@ -27,59 +27,6 @@ const RAN_KEPT: usize = 64;
 /// At most this many shares that were announced before a refund are remembered; those of the oldest windows go first.
 const TOLD_KEPT: usize = 32;
 
-/// The use of one product, or by one trigger, within a period (rows A21, B12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// The number of its name among the organization's labels.
-    pub label: u8,
-    /// The start of the period.
-    #[serde(with = "seconds")]
-    pub start: Timestamp,
-    /// Credits used.
-    pub credits_micro: i64,
-    /// The part of them that prepaid and postpaid paid.
-    pub extra_micro: i64,
-    /// Runs that ended well.
-    pub runs_completed: i64,
-}
-
-/// The use of one model within a period (row A21).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelPart {
-    /// The number of its name among the organization's models.
-    pub model: u8,
-    /// The start of the period.
-    #[serde(with = "seconds")]
-    pub start: Timestamp,
-    /// Credits used.
-    pub credits_micro: i64,
-    /// Tokens, by class.
-    pub tokens: Tokens,
-}
-
-/// What is kept of a period, of the two newest.
-trait OfPeriod {
-    fn start(&self) -> Timestamp;
-}
-
-impl OfPeriod for Part {
-    fn start(&self) -> Timestamp {
-        self.start
-    }
-}
-
-impl OfPeriod for ModelPart {
-    fn start(&self) -> Timestamp {
-        self.start
-    }
-}
-
-impl OfPeriod for PaidBy {
-    fn start(&self) -> Timestamp {
-        self.start
-    }
-}
-
 /// What went beyond a limit, or nobody covered, in one window (row C4). It stays as it was booked, whatever is refunded
 /// later: it measures what happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,28 +44,13 @@ pub struct Overshoot {
     pub selector: Option<Selector>,
 }
 
-/// What pool and balance of one workspace paid in a period for the scope that bears it (row C7): a refund gives back to the
-/// very owner that paid. What the organization's own paid is the rest of what was paid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PaidBy {
-    /// The workspace whose pool and balance they are.
-    pub owner: Name,
-    /// The start of the period.
-    #[serde(with = "seconds")]
-    pub start: Timestamp,
-    /// What its pool paid.
-    pub pool_micro: i64,
-    /// What its balance paid.
-    pub prepaid_micro: i64,
-}
-
 /// Where a user was last seen: each place is looked at when the user wants for money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsedIn {
     /// The workspace; empty for usage that names none.
     pub workspace: Name,
     /// The start of the last period in which the user used something there.
-    #[serde(with = "seconds")]
+    #[serde(with = "super::breakdown::seconds")]
     pub start: Timestamp,
 }
 
@@ -292,73 +224,6 @@ impl ScopeRow {
     }
 }
 
-/// What is broken down by period, in the row or beside an older window.
-pub struct Breakdown<'a> {
-    parts: &'a mut Vec<Part>,
-    models: &'a mut Vec<ModelPart>,
-    paid_by: &'a mut Vec<PaidBy>,
-}
-
-impl Breakdown<'_> {
-    /// Adds to the use of a product or by a trigger.
-    pub fn add_part(&mut self, label: u8, start: Timestamp, charge: &Counters) {
-        let new = Part { label, start, credits_micro: 0, extra_micro: 0, runs_completed: 0 };
-        let part = find_or_begin(self.parts, |part| part.label == label, new);
-        part.credits_micro = part.credits_micro.saturating_add(charge.get(Meter::CreditsMicro));
-        part.extra_micro = part.extra_micro.saturating_add(charge.get(Meter::ExtraCreditsMicro));
-        part.runs_completed = part.runs_completed.saturating_add(charge.get(Meter::RunsCompleted));
-    }
-
-    /// Adds to the use of a model.
-    pub fn add_model(&mut self, model: u8, start: Timestamp, charge: &Counters) {
-        let new = ModelPart { model, start, credits_micro: 0, tokens: Tokens::default() };
-        let part = find_or_begin(self.models, |part| part.model == model, new);
-        let Tokens { input, output, cache_read, cache_creation } = &mut part.tokens;
-        for (count, meter) in [
-            (&mut part.credits_micro, Meter::CreditsMicro),
-            (input, Meter::InputTokens),
-            (output, Meter::OutputTokens),
-            (cache_read, Meter::CacheReadInputTokens),
-            (cache_creation, Meter::CacheCreationInputTokens),
-        ] {
-            *count = count.saturating_add(charge.get(meter));
-        }
-    }
-
-    /// Adds to what pool and balance of a workspace paid.
-    pub fn add_paid_by(&mut self, owner: &str, start: Timestamp, pool_micro: i64, prepaid_micro: i64) {
-        let new = PaidBy { owner: owner.into(), start, pool_micro: 0, prepaid_micro: 0 };
-        let paid = find_or_begin(self.paid_by, |paid| paid.owner == owner, new);
-        paid.pool_micro = paid.pool_micro.saturating_add(pool_micro);
-        paid.prepaid_micro = paid.prepaid_micro.saturating_add(prepaid_micro);
-    }
-}
-
-/// What a period has beside its counts, once the row keeps it no more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PeriodDetail {
-    /// Use by product or trigger.
-    pub parts: Vec<Part>,
-    /// Use by model.
-    pub models: Vec<ModelPart>,
-    /// What pools and balances of workspaces paid.
-    pub paid_by: Vec<PaidBy>,
-}
-
-impl PeriodDetail {
-    /// The same, to add to it.
-    pub fn breakdown(&mut self) -> Breakdown<'_> {
-        let Self { parts, models, paid_by } = self;
-        Breakdown { parts, models, paid_by }
-    }
-
-    /// Whether there is nothing.
-    pub const fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.models.is_empty() && self.paid_by.is_empty()
-    }
-}
-
 /// A window that is older than the two that a row keeps: stored apart, and read for a late event or a page of the past.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OlderWindow {
@@ -368,37 +233,10 @@ pub struct OlderWindow {
     pub detail: Option<Box<PeriodDetail>>,
 }
 
-/// Finds what is meant in the period of `new`, or begins it with that.
-fn find_or_begin<T: OfPeriod>(kept: &mut Vec<T>, is_meant: impl Fn(&T) -> bool, new: T) -> &mut T {
-    let start = new.start();
-    let known = kept.iter().position(|part| part.start() == start && is_meant(part));
-    let place = known.unwrap_or_else(|| {
-        if kept.len() == kept.capacity() {
-            // Most scopes have one, and scopes are many.
-            kept.reserve_exact(1);
-        }
-        kept.push(new);
-        kept.len() - 1
-    });
-    &mut kept[place]
-}
-
-pub(super) mod seconds {
-    use super::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(time.ms().div_euclid(1_000))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        i64::deserialize(deserializer).map(|seconds| Timestamp::from_ms(seconds.saturating_mul(1_000)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::meter::Meter;
     use crate::domain::account::windows::WindowCounters;
 
     #[test]

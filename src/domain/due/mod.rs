@@ -117,8 +117,10 @@ fn finish(decision: &mut Decision<'_>, at: Timestamp, next_look: Option<Timestam
     let at = served_by(decision, at);
     decision.agenda.serve(at);
     let settled = at.min(decision.at.read_until);
-    if close::period_to_close(decision, settled).is_none() {
-        decision.agenda.closed_all(settled.plus_ms(-decision.policy.grace_ms));
+    if settled > Timestamp::from_ms(0) && close::period_to_close(decision, settled).is_none() {
+        // Whatever ended before the period that this instant lies in had nothing to close.
+        let running = decision.rules.period(settled.plus_ms(-decision.policy.grace_ms));
+        decision.agenda.closed_all(running.start);
     }
     digest::send(decision, at);
     let looks = decision.book.looks().chain(next_look).filter(|look| *look > at).min();

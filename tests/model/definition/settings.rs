@@ -6,7 +6,6 @@ use super::{
     Model,
     codes::{Code, No, code, sorted},
     fields::Fields,
-    history::What,
     terms::{Scope, Source, named},
 };
 use crate::life::DELAY_MS;
