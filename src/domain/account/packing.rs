@@ -238,12 +238,12 @@ mod tests {
         let tokens = Tokens { input: 1, output: 300, cache_read: 70_000, cache_creation: 0 };
         let part = Part { label: 200, start, credits_micro: i64::MAX, extra_micro: -5, runs_completed: 0 };
         let model = ModelPart { model: 3, start, credits_micro: 9, tokens };
-        let cause = Cause { kind: CauseKind::Admin, limit_id: "l".into(), window_start: None, ends_at: Some(start) };
+        let cause = Cause { limit_id: "l".into(), ends_at: Some(start), ..Cause::of(CauseKind::Admin) };
         let rows = [
             ScopeRow { parts: vec![part; 17], models: vec![model; 2], ..ScopeRow::default() },
-            ScopeRow { pauses: Pauses { causes: vec![cause], generation: 7, cleared: 9 }, ..ScopeRow::default() },
+            ScopeRow { pauses: Pauses { causes: vec![cause], generation: 7, changes: 9 }, ..ScopeRow::default() },
             ScopeRow {
-                pauses: Pauses { causes: vec![], generation: 1 << 40, cleared: u32::MAX },
+                pauses: Pauses { causes: vec![], generation: 1 << 40, changes: u32::MAX },
                 ..ScopeRow::default()
             },
             ScopeRow { rules_revision: 5, models: vec![model], ..ScopeRow::default() },

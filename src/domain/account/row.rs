@@ -236,8 +236,8 @@ pub struct OlderWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::meter::Meter;
     use crate::domain::account::windows::WindowCounters;
+    use crate::domain::meter::Meter;
 
     #[test]
     fn b12_a_period_leaves_the_row_with_all_that_it_breaks_down() {

@@ -33,10 +33,9 @@ impl Handle for GrantCredits {
         let owner = decision.book.index(&self.scope);
         let (record_time, horizon_ms) = (decision.at.record_time, decision.policy.horizon_ms);
         let pool = pool(decision, owner, &self.scope)?;
-        let is_open = check_reload(pool, self, record_time)?;
-        let is_remembered =
-            |known: &Grant| known.id == self.grant_id && !known.is_done(period.start, record_time, horizon_ms);
-        if pool.grants.iter().any(is_remembered) {
+        let is_remembered = |known: &Grant| !known.is_done(period.start, record_time, horizon_ms);
+        let is_open = check_reload(pool, self, record_time, is_remembered)?;
+        if pool.grants.iter().any(|known| known.id == self.grant_id && is_remembered(known)) {
             return Ok(vec![Applied::GrantGivenBefore { grant_id: self.grant_id.clone() }]);
         }
         let is_purchase = self.kind == GrantKind::Purchased;
@@ -102,9 +101,16 @@ pub fn pool<'a>(decision: &'a Decision<'_>, owner: ScopeIndex, scope: &Scope) ->
 }
 
 /// Whether the reload that a grant answers is open; `None` if it answers none. One grant answers a reload, whatever its id.
-fn check_reload(pool: &Pool, grant: &GrantCredits, now: Timestamp) -> Result<Option<bool>, Refused> {
+fn check_reload(
+    pool: &Pool,
+    grant: &GrantCredits,
+    now: Timestamp,
+    is_remembered: impl Fn(&Grant) -> bool,
+) -> Result<Option<bool>, Refused> {
     let Some(reload_id) = &grant.reload_id else { return Ok(None) };
-    if let Some(answer) = pool.grants.iter().find(|known| known.reload_id.as_ref() == Some(reload_id)) {
+    if let Some(answer) =
+        pool.grants.iter().find(|known| known.reload_id.as_ref() == Some(reload_id) && is_remembered(known))
+    {
         let grant_id = Some(answer.id.clone());
         return Err(Refused::ReloadAnsweredBefore { reload_id: reload_id.clone(), grant_id });
     }

@@ -278,10 +278,10 @@ fn obey(
     let applied = handler.apply(decision)?;
     for scope in touched {
         let index = decision.book.index(&scope);
-        note_named(decision, index);
         if !is_broken("look after", record.command.name()) {
             look::look(decision, index);
         }
+        note_named(decision, index);
     }
     // Its way through the scopes begins when what they follow is as it is now: the next page is loaded by that.
     match Sweep::through(handler.concerns(decision.rules)) {

@@ -32,7 +32,8 @@ const BUILT_KEPT: usize = 512;
 
 impl Handle for RegisterAgent {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
-        vec![self.scope.clone()]
+        let creator = self.created_by.as_ref().map(|creator| Scope::User((&**creator).into()));
+        [Some(self.scope.clone()), creator].into_iter().flatten().collect()
     }
 
     fn reads(&self, record: &ControlRecord) -> Vec<Scope> {

@@ -33,11 +33,11 @@ impl Handle for SetAutoReload {
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
         let Self { scope, below_micro, amount_micro, per_day_max, lapse_ms } = self;
+        check_pool_owner(scope)?;
         check_amount("below_micro", *below_micro, 0)?;
         check_amount("amount_micro", *amount_micro, 1)?;
         check_range("per_day_max", i64::from(*per_day_max), 1, PER_DAY_MAX)?;
         check_range("lapse_minutes", lapse_ms / MINUTE_MS, 1, LAPSE_MINUTES_MAX)?;
-        check_pool_owner(scope)?;
         check_plan(decision.rules, Feature::Credits)?;
         let owner = decision.book.index(scope);
         let before = pool(decision, owner, scope)?.reload.as_deref().cloned();

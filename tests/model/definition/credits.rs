@@ -85,9 +85,6 @@ impl Model {
 
     /// `grant`
     pub fn grant(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
-        let owner = fields.owner()?;
-        let id = fields.id("grant_id")?;
-        let amount = fields.amount("amount_micro", 1)?;
         let is_prepaid = match fields.text("kind")?.as_deref() {
             None | Some("purchased") => false,
             Some("prepaid") => true,
@@ -97,6 +94,9 @@ impl Model {
         if !(0..=255).contains(&priority) {
             return Err(No::Unreadable);
         }
+        let owner = fields.owner()?;
+        let id = fields.id("grant_id")?;
+        let amount = fields.amount("amount_micro", 1)?;
         let (from_ms, until_ms) = (fields.instant("effective_from")?, fields.instant("expires_at")?);
         let reload_id = fields.id_if("reload_id")?;
         self.grant_can_pay(&id, from_ms, until_ms)?;
