@@ -1,6 +1,6 @@
 //! Removes a limit.
 
-use super::Handle;
+use super::{Handle, checks::check_id};
 use crate::domain::{
     account::{rulebook::Rulebook, sweep::Concern},
     answer::{Answer, NamedLimit, Refused},
@@ -25,6 +25,7 @@ impl Handle for RemoveLimit {
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
         let Self { limit_id, selector } = self;
+        check_id("limit_id", limit_id)?;
         let unknown = || Refused::LimitUnknown { selector: selector.clone(), limit_id: limit_id.clone() };
         let Selector::One(scope) = selector else {
             let is_meant = |(of, limit): &(Selector, _)| {
