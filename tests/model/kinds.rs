@@ -202,10 +202,7 @@ const KINDS: [Kind; 63] = [
         name: "a purchase is not voided after its period",
         is: |found| found.last_says(&["void_grant"]) && found.missing("refused", ""),
     },
-    Kind {
-        name: "the id of a grant is forgotten with it",
-        is: |found| found.last_says(&["grant", "void_grant"]) && found.times("grant") > 1,
-    },
+    Kind { name: "the id of a grant is forgotten with it", is: |found| found.gives_an_id_twice() },
     Kind { name: "seat types where there are no seats", is: |found| found.is_refused_by_model("set_seat_type") },
     Kind { name: "a refund is a new revision", is: |found| found.says("adjust") && found.extra("threshold", " pool ") },
     Kind {
@@ -340,6 +337,11 @@ impl Found<'_> {
     fn has_seats(&self) -> bool {
         let modes = self.fields("set_mode", "mode");
         modes.last().is_some_and(|mode| *mode == "team" || *mode == "seat_enterprise")
+    }
+
+    fn gives_an_id_twice(&self) -> bool {
+        let ids = self.fields("grant", "grant_id");
+        (1..ids.len()).any(|place| ids[..place].contains(&ids[place]))
     }
 
     /// Whether a workspace has a pool.

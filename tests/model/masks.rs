@@ -94,13 +94,14 @@ impl Masks {
         })
     }
 
-    /// Facts, as they are compared. Refunds were made, or not.
-    pub fn facts(&self, facts: &Facts, has_refunds: bool) -> Facts {
+    /// Facts at the clock, as they are compared. Refunds were made, or not.
+    pub fn facts(&self, facts: &Facts, clock_ms: i64, has_refunds: bool) -> Facts {
         let mut masked = Facts::new();
         for (key, value) in facts {
             let words: Vec<&str> = key.split(' ').collect();
             let is_masked = match words[..] {
                 ["count", _, "session", ..] => self.has("sessions"),
+                ["count", _, "minute", start, _] if !is_kept_minute(start, clock_ms) => true,
                 ["count", _, "minute" | "hour" | "day", ..] if has_refunds && self.has("refunds") => true,
                 ["count", .., "unpriced_tokens"] => self.has("commands"),
                 ["pool", ..] => self.has("pools"),
@@ -157,6 +158,11 @@ impl Masks {
         });
         masked.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Minutes are kept until 10 minutes after their end.
+fn is_kept_minute(start: &str, clock_ms: i64) -> bool {
+    start.parse::<i64>().is_ok_and(|start| start + 11 * 60_000 > clock_ms)
 }
 
 /// What an adjustment was answered: who paid or got back how much, and what nobody got.
