@@ -84,7 +84,7 @@ pub fn said(model: &[Said], account: &[Said], identities: &mut Identities, masks
                 more => format!("says it {more} times"),
             };
             differs.push(Differs { what: text, model: times(&of_model), account: times(&of_account) });
-        } else if !(masks.has("codes") && text == "refused") && !pair_all(&of_model, of_account.clone(), identities) {
+        } else if (text != "refused" || !masks.has("codes")) && !pair_all(&of_model, of_account.clone(), identities) {
             differs.push(Differs {
                 what: format!("identity of {text}"),
                 model: of_model.join(", "),

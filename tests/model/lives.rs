@@ -212,7 +212,7 @@ impl Drawer {
             "grant" | "set_auto_reload" if remembered.pools.is_empty() => "set_pool",
             "void_grant" if remembered.grants.is_empty() => "grant",
             "answer_reload" | "refuse_reload" if self.used < remembered.answered_after + 2 => "void_grant",
-            "set_pool" | "grant" if !remembered.has_credits && self.said % 2 == 0 => "set_plan",
+            "set_pool" | "grant" if !remembered.has_credits && self.said.is_multiple_of(2) => "set_plan",
             "remove_pool" if remembered.pools.is_empty() => "set_pool",
             "answer_reload" | "refuse_reload" | "remove_auto_reload" if remembered.reloads.is_empty() => {
                 if remembered.pools.is_empty() { "set_pool" } else { "set_auto_reload" }

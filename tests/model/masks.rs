@@ -114,7 +114,7 @@ impl Masks {
             match words[0] {
                 "overshoot" => {
                     let key = self.overshoot(key);
-                    let sum = masked.get(&key).map_or(0, amount).saturating_add(amount(value));
+                    let sum = masked.get(&key).map_or(0, |sum| amount(sum)).saturating_add(amount(value));
                     masked.insert(key, sum.to_string());
                 }
                 "causes" if self.has("selectors") => {
@@ -175,7 +175,7 @@ fn adjusted(text: &str) -> String {
     if lost == "0" { format!("applied adjust {parts}") } else { format!("applied adjust {parts} lost={lost}") }
 }
 
-fn amount(value: &String) -> i64 {
+fn amount(value: &str) -> i64 {
     value.parse().unwrap_or(0)
 }
 
