@@ -163,7 +163,7 @@ impl Drawer {
     fn take_step(&mut self) {
         let before_ms = self.now_ms;
         self.pass_time();
-        if self.now_ms - before_ms > DUE_IS_LATE_MS && !self.one_in(3) {
+        if self.now_ms - before_ms > DUE_IS_LATE_MS && self.one_in(2) {
             // What was due is mostly done before something else happens.
             self.push(What::Pass);
         }

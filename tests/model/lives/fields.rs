@@ -63,6 +63,11 @@ impl Drawer {
                 )
             }
             "set_extra_usage" => by("admin", json!({ "on": !self.one_in(3) })),
+            "set_reserved" => {
+                let controls: Vec<&str> =
+                    ["buying", "pool", "agent_creation"].into_iter().filter(|_| self.one_in(2)).collect();
+                by("admin", json!({ "controls": controls }))
+            }
             "remove_pool" => {
                 let scope = self.owner_of_pool();
                 self.remembered.pools.retain(|known| *known != scope);
@@ -282,7 +287,7 @@ impl Drawer {
             _ if used.time_ms > 0 => used.time_ms,
             _ => self.now_ms,
         };
-        let (names_none, without_workspace) = (self.one_in(20), self.one_in(5));
+        let (names_none, without_workspace) = (self.one_in(20), self.one_in(3));
         let paid = used.tokens.unwrap_or(5).min(1_000_000);
         let credits = match self.random.random_range(0..20) {
             _ if without_workspace => -paid * self.one(&[1, 1, 2]),

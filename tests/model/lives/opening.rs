@@ -64,7 +64,7 @@ impl Drawer {
             "free phase" => self.open_free_phase(),
             "reloads" => self.open_reloads(),
             // Where all is paid by two pools it matters who gets what back.
-            "refunds" if self.said.is_multiple_of(2) => {
+            "refunds" if !self.said.is_multiple_of(4) => {
                 for scope in ["org", "ws:sales"] {
                     self.say("admin", "set_pool", fields(json!({ "scope": scope, "included_micro": 1_000 })));
                 }

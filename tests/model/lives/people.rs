@@ -45,7 +45,7 @@ impl Drawer {
             "request" => self.request(user),
             "approve" => {
                 let (request_id, wants_more) = self.request_to_answer();
-                let has_cap = wants_more != self.one_in(6);
+                let has_cap = wants_more != self.one_in(5);
                 by("admin", json!({ "request_id": request_id, "cap": has_cap.then(|| self.amount()) }))
             }
             "decline" => by("admin", json!({ "request_id": self.request_to_answer().0 })),

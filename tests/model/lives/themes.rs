@@ -3,44 +3,45 @@
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
 /// Every command with its weight where no theme favours it.
-pub const COMMANDS: [(&str, u32); 33] = [
+pub const COMMANDS: [(&str, u32); 34] = [
     ("set_organization", 2),
     ("set_rate_card", 2),
     ("set_limit", 8),
-    ("remove_limit", 5),
+    ("remove_limit", 7),
     ("set_pool", 5),
     ("grant", 6),
     ("set_unit", 4),
-    ("set_plan", 3),
+    ("set_plan", 4),
     ("set_mode", 3),
     ("set_source", 7),
-    ("set_consent", 2),
+    ("set_consent", 3),
     ("consent", 4),
     ("set_free_phase", 6),
-    ("void_grant", 25),
+    ("void_grant", 27),
     ("set_auto_reload", 4),
-    ("remove_auto_reload", 10),
+    ("remove_auto_reload", 11),
     ("refuse_reload", 3),
     ("set_seat_type", 3),
     ("set_member", 4),
     ("set_agent_creation", 3),
     ("register_workspace", 3),
     ("register_agent", 3),
-    ("set_requests", 3),
+    ("set_requests", 4),
     ("request", 7),
     ("approve", 8),
-    ("decline", 7),
+    ("decline", 8),
     ("adjust", 8),
     ("pause", 4),
     ("resume", 6),
     ("answer_reload", 2),
     ("repeat_limit", 1),
     ("set_extra_usage", 4),
-    ("remove_pool", 11),
+    ("set_reserved", 3),
+    ("remove_pool", 12),
 ];
 
 /// Those that an account of before does not know.
-pub const NEW: [&str; 2] = ["set_extra_usage", "remove_pool"];
+pub const NEW: [&str; 3] = ["set_extra_usage", "set_reserved", "remove_pool"];
 
 /// How an organization of a theme pays, and what it does.
 pub struct Theme {
@@ -89,11 +90,11 @@ const USUAL: Theme = Theme {
 
 const THEMES: [Theme; 17] = [
     USUAL,
-    Theme { name: "behind", is_behind: true, weight: 4, ..USUAL },
+    Theme { name: "behind", is_behind: true, weight: 6, ..USUAL },
     Theme {
         name: "pools",
         mode: "credits",
-        favoured: &[("set_pool", 30), ("grant", 30), ("void_grant", 10), ("set_source", 12), ("adjust", 12)],
+        favoured: &[("set_pool", 30), ("grant", 30), ("void_grant", 10), ("set_source", 24), ("adjust", 12)],
         weight: 8,
         ..USUAL
     },
@@ -135,7 +136,7 @@ const THEMES: [Theme; 17] = [
             ("set_source", 12),
             ("consent", 8),
             ("set_consent", 3),
-            ("set_mode", 5),
+            ("set_mode", 13),
         ],
         weight: 7,
         ..USUAL
@@ -170,7 +171,7 @@ const THEMES: [Theme; 17] = [
         ],
         pace: 0,
         usage_percent: 50,
-        weight: 14,
+        weight: 16,
         ..USUAL
     },
     Theme {
@@ -185,7 +186,7 @@ const THEMES: [Theme; 17] = [
         name: "refunds",
         mode: "credits",
         favoured: &[("adjust", 80), ("set_pool", 12), ("grant", 15)],
-        weight: 11,
+        weight: 13,
         ..USUAL
     },
     Theme {
