@@ -1,12 +1,10 @@
 //! Kinds of fault, told by what remains of a life that was made short and by its difference. The numbers are those of the
 //! sentences that were tried by hand before; kinds without a number were found by lives alone.
 
-use serde_json::Value as Json;
+mod found;
 
-use crate::{
-    life::{Step, What},
-    shrink::Failing,
-};
+use crate::shrink::Failing;
+use found::Found;
 
 /// A kind of fault.
 pub struct Kind {
@@ -17,7 +15,7 @@ pub struct Kind {
 
 /// The first kind that a short life is of.
 pub fn of(failing: &Failing) -> Option<&'static str> {
-    let found = Found(failing);
+    let found = Found::new(failing);
     KINDS.iter().find(|kind| (kind.is)(&found)).map(|kind| kind.name)
 }
 
@@ -202,10 +200,7 @@ const KINDS: [Kind; 63] = [
         name: "a purchase is not voided after its period",
         is: |found| found.last_says(&["void_grant"]) && found.missing("refused", ""),
     },
-    Kind {
-        name: "the id of a grant is forgotten with it",
-        is: |found| found.last_says(&["grant", "void_grant"]) && found.times("grant") > 1,
-    },
+    Kind { name: "the id of a grant is forgotten with it", is: |found| found.gives_an_id_twice() },
     Kind { name: "seat types where there are no seats", is: |found| found.is_refused_by_model("set_seat_type") },
     Kind { name: "a refund is a new revision", is: |found| found.says("adjust") && found.extra("threshold", " pool ") },
     Kind {
@@ -286,122 +281,3 @@ const KINDS: [Kind; 63] = [
     },
     Kind { name: "a limit's id is unique for its selector", is: |found| found.is_refused_by_account("set_limit") },
 ];
-
-/// What was found.
-struct Found<'a>(&'a Failing);
-
-impl Found<'_> {
-    fn steps(&self) -> &[Step] {
-        &self.0.steps
-    }
-
-    fn last(&self) -> &What {
-        &self.steps().last().expect("a life that fails has a step").what
-    }
-
-    fn last_says(&self, commands: &[&str]) -> bool {
-        matches!(self.last(), What::Say { command, .. } if commands.contains(&command.as_str()))
-    }
-
-    fn last_uses(&self) -> bool {
-        matches!(self.last(), What::Use(_))
-    }
-
-    fn last_is_earlier_use(&self) -> bool {
-        let at_ms = self.steps().last().map_or(0, |step| step.at_ms);
-        matches!(self.last(), What::Use(event) if event.time_ms < at_ms)
-    }
-
-    fn times(&self, wanted: &str) -> usize {
-        let is_it = |step: &&Step| matches!(&step.what, What::Say { command, .. } if command == wanted);
-        self.steps().iter().filter(is_it).count()
-    }
-
-    fn says(&self, command: &str) -> bool {
-        self.times(command) > 0
-    }
-
-    fn fields(&self, wanted: &str, name: &str) -> Vec<&Json> {
-        let fields = self.steps().iter().filter_map(|step| match &step.what {
-            What::Say { command, fields, .. } if command == wanted => fields.get(name),
-            _ => None,
-        });
-        fields.collect()
-    }
-
-    fn has(&self, command: &str, name: &str) -> bool {
-        !self.fields(command, name).is_empty()
-    }
-
-    fn has_value(&self, command: &str, name: &str, value: &str) -> bool {
-        self.fields(command, name).iter().any(|field| field.to_string().trim_matches('"') == value)
-    }
-
-    fn has_seats(&self) -> bool {
-        let modes = self.fields("set_mode", "mode");
-        modes.last().is_some_and(|mode| *mode == "team" || *mode == "seat_enterprise")
-    }
-
-    /// Whether a workspace has a pool.
-    fn has_pools(&self) -> bool {
-        self.fields("set_pool", "scope")
-            .iter()
-            .any(|scope| scope.as_str().is_some_and(|scope| scope.starts_with("ws:")))
-    }
-
-    /// Whether something was used before a command was said for the last time.
-    fn is_used_before(&self, wanted: &str) -> bool {
-        let is_it = |step: &Step| matches!(&step.what, What::Say { command, .. } if command == wanted);
-        let said = self.steps().iter().rposition(is_it).unwrap_or(0);
-        self.steps()[..said].iter().any(|step| matches!(step.what, What::Use(_)))
-    }
-
-    fn any(&self, start: &str, part: &str) -> bool {
-        self.0.difference.lines.iter().any(|line| line.what.starts_with(start) && line.what.contains(part))
-    }
-
-    fn any_of(&self, starts: &[&str]) -> bool {
-        starts.iter().any(|start| self.any(start, ""))
-    }
-
-    /// Only the model says or holds it.
-    fn missing(&self, start: &str, part: &str) -> bool {
-        let lines = &self.0.difference.lines;
-        let is_it = |what: &str| what.starts_with(start) && what.contains(part);
-        lines.iter().any(|line| is_it(&line.what) && is_absent(&line.account) && !is_absent(&line.model))
-    }
-
-    /// An organization or a workspace should pause.
-    fn missing_owner(&self, part: &str) -> bool {
-        self.missing("pause org", part) || self.missing("pause ws:", part)
-    }
-
-    /// Only the account says or holds it.
-    fn extra(&self, start: &str, part: &str) -> bool {
-        let lines = &self.0.difference.lines;
-        let is_it = |what: &str| what.starts_with(start) && what.contains(part);
-        lines.iter().any(|line| is_it(&line.what) && is_absent(&line.model) && !is_absent(&line.account))
-    }
-
-    fn account_says_twice(&self, start: &str) -> bool {
-        let said = self.0.difference.lines.iter().filter(|line| line.what.starts_with(start));
-        let own: Vec<&str> = said.filter(|line| !is_absent(&line.account)).map(|line| line.account.as_str()).collect();
-        own.len() > 1 || own.iter().any(|times| times.ends_with("times"))
-    }
-
-    fn is_refused_by_account(&self, command: &str) -> bool {
-        self.extra("refused", "") && (command.is_empty() || self.last_says(&[command]))
-    }
-
-    fn is_refused_by_model(&self, command: &str) -> bool {
-        self.missing("refused", "") && self.last_says(&[command])
-    }
-
-    fn is_below_zero(&self) -> bool {
-        self.0.difference.lines.iter().any(|line| line.account.starts_with('-') && line.account.len() > 1)
-    }
-}
-
-fn is_absent(side: &str) -> bool {
-    side == "-" || side.starts_with("does not")
-}

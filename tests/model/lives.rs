@@ -31,7 +31,7 @@ pub const AGENTS: [&str; 4] = ["chat", "code", "triage", "mail"];
 pub const SEAT_TYPES: [&str; 2] = ["standard", "premium"];
 
 /// After so long a silence something may have been due.
-const DUE_IS_LATE_MS: i64 = 10 * 60_000;
+const DUE_IS_LATE_MS: i64 = 30 * 60_000;
 
 /// One life in so many is led without any rate card.
 const WITHOUT_CARD_ONE_IN: u32 = 25;
@@ -91,6 +91,10 @@ struct Remembered {
     time_zone: &'static str,
     anchor: Date,
     digest_hour: i8,
+    mode: &'static str,
+    has_credits: bool,
+    /// How much had been used when a reload was answered last: soon after, none is open.
+    answered_after: usize,
     uses: Vec<Use>,
     says: Vec<What>,
     pools: Vec<String>,
@@ -147,6 +151,9 @@ impl Drawer {
             time_zone: "UTC",
             anchor: Date::constant(1970, 1, 1),
             digest_hour: 9,
+            mode: "credits",
+            has_credits: true,
+            answered_after: 0,
             uses: Vec::new(),
             says: Vec::new(),
             pools: Vec::new(),
@@ -177,15 +184,31 @@ impl Drawer {
     fn take_step(&mut self) {
         let before_ms = self.now_ms;
         self.pass_time();
-        if self.now_ms - before_ms > DUE_IS_LATE_MS && !self.one_in(6) {
+        if self.now_ms - before_ms > DUE_IS_LATE_MS && self.one_in(2) {
             // What was due is mostly done before something else happens.
             self.push(What::Pass);
         }
         match self.random.random_range(0..100) {
-            at if at < self.theme.usage_percent => self.draw_use(),
-            at if at < self.theme.usage_percent + 8 => self.push(What::Pass),
+            at if at < self.theme.usage_percent => {
+                self.draw_use();
+                if self.may_have_asked() && self.one_in(self.theme.answers_one_in) {
+                    // A charge may have had a reload asked for, and somebody answers at once.
+                    self.now_ms += self.one(&[0, 1_000, 60_000]);
+                    self.set_clock();
+                    let answer = self.weighted(&[("refuse_reload", 4), ("answer_reload", 1)]);
+                    self.say_one(answer);
+                }
+            }
+            at if at < self.theme.usage_percent + 3 => self.push(What::Pass),
             _ => self.draw_say(),
         }
+    }
+
+    /// Whether the last usage was where a balance is filled up.
+    fn may_have_asked(&self) -> bool {
+        let workspace = self.remembered.uses.last().and_then(|used| used.workspace.as_deref());
+        let scope = self.remembered.reloads.last().map(String::as_str);
+        scope == Some("org") || scope.is_some_and(|scope| scope.strip_prefix("ws:") == workspace)
     }
 
     /// Draws a command by the weights of the theme, or says again what was said before.
@@ -209,6 +232,9 @@ impl Drawer {
         let first = match command {
             "grant" | "set_auto_reload" if remembered.pools.is_empty() => "set_pool",
             "void_grant" if remembered.grants.is_empty() => "grant",
+            "answer_reload" | "refuse_reload" if self.used < remembered.answered_after + 2 => "void_grant",
+            "set_pool" | "grant" if !remembered.has_credits && self.said.is_multiple_of(2) => "set_plan",
+            "remove_pool" if remembered.pools.is_empty() => "set_pool",
             "answer_reload" | "refuse_reload" | "remove_auto_reload" if remembered.reloads.is_empty() => {
                 if remembered.pools.is_empty() { "set_pool" } else { "set_auto_reload" }
             }

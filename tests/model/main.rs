@@ -37,6 +37,10 @@ fn number(name: &str, usual: usize) -> usize {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
+fn steps_of(scenario: &str) -> Vec<life::Step> {
+    language::parse(scenario).into_iter().map(|(step, ..)| step).collect()
+}
+
 /// How lives are led, as the environment says.
 fn run() -> Run {
     let run = Run { masks: masks::Masks::of_environment(), goes_on: std::env::var("GO_ON").is_ok() };
@@ -72,6 +76,19 @@ fn l1_lives_that_come_to_a_bound_agree_with_the_definition() {
     check(&run, ended);
 }
 
+/// What lives come through, by the model alone: with `ALONE=1` only, for whoever changes how lives are drawn.
+#[test]
+fn lives_come_through_enough() {
+    if std::env::var("ALONE").is_err() {
+        return;
+    }
+    let (run, seed) = (run(), number("SEED", 1) as u64);
+    let (steps, life) = (number("STEPS", STEPS), number("LIFE", LIFE));
+    let lives = seed..seed + steps.div_ceil(life) as u64;
+    let coverage = run.lead_alone(lives, |seed| lives::draw(seed, life, run.masks.vocabulary()));
+    println!("{}\n{}", coverage.table(), coverage.short(&lives::commands(run.masks.vocabulary())).join("\n"));
+}
+
 /// The table of the kinds of fault that lives find, in an account that has some: with `HUNT=1` only.
 #[test]
 fn l2_lives_find_faults_by_themselves() {
@@ -86,13 +103,16 @@ fn l2_lives_find_faults_by_themselves() {
     println!("{}", hunt.table());
 }
 
-/// Shows what both sides say of the scenario that `LOOK` names, line by line.
+/// Shows what both sides say of the scenario, or of the life by its number, that `LOOK` names, line by line.
 #[test]
 fn looks_at_a_scenario() {
     let Ok(path) = std::env::var("LOOK") else { return };
-    let text = std::fs::read_to_string(path).expect("the scenario can be read");
-    let steps: Vec<life::Step> = language::parse(&text).into_iter().map(|(step, ..)| step).collect();
-    println!("{}", play::side_by_side(&steps, &masks::Masks::of_environment()));
+    let masks = masks::Masks::of_environment();
+    let steps = match path.parse() {
+        Ok(seed) => lives::draw(seed, number("LIFE", LIFE), masks.vocabulary()).steps,
+        Err(_) => steps_of(&std::fs::read_to_string(path).expect("the scenario can be read")),
+    };
+    println!("{}", play::side_by_side(&steps, &masks));
 }
 
 /// Tells of each scenario in the directory `CLASSIFY` of which kind of fault it is here.
@@ -105,7 +125,7 @@ fn classifies_scenarios() {
     files.sort();
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a scenario is text");
-        let steps: Vec<life::Step> = language::parse(&text).into_iter().map(|(step, ..)| step).collect();
+        let steps = steps_of(&text);
         let (kinds, shorts) = hunt::kinds_of_life(&run, &steps);
         println!("{}: {kinds}\n{shorts}", file.file_stem().unwrap_or_default().to_string_lossy());
     }

@@ -96,13 +96,14 @@ impl Masks {
         })
     }
 
-    /// Facts, as they are compared. Refunds were made, or not.
-    pub fn facts(&self, facts: &Facts, has_refunds: bool) -> Facts {
+    /// Facts at the clock, as they are compared. Refunds were made, or not.
+    pub fn facts(&self, facts: &Facts, clock_ms: i64, has_refunds: bool) -> Facts {
         let mut masked = Facts::new();
         for (key, value) in facts {
             let words: Vec<&str> = key.split(' ').collect();
             let is_masked = match words[..] {
                 ["count", _, "session", ..] => self.has("sessions"),
+                ["count", _, "minute", start, _] if !is_kept_minute(start, clock_ms) => true,
                 ["count", _, "minute" | "hour" | "day", ..] if has_refunds && self.has("refunds") => true,
                 ["count", .., "unpriced_tokens"] => self.has("commands"),
                 ["pool", ..] => self.has("pools"),
@@ -116,7 +117,7 @@ impl Masks {
             match words[0] {
                 "overshoot" => {
                     let key = self.overshoot(key);
-                    let sum = masked.get(&key).map_or(0, amount).saturating_add(amount(value));
+                    let sum = masked.get(&key).map_or(0, |sum| amount(sum)).saturating_add(amount(value));
                     masked.insert(key, sum.to_string());
                 }
                 "causes" if self.has("selectors") => {
@@ -176,6 +177,11 @@ fn codes_of(text: &str) -> String {
     codes.join(" ")
 }
 
+/// Minutes are kept until 10 minutes after their end.
+fn is_kept_minute(start: &str, clock_ms: i64) -> bool {
+    start.parse::<i64>().is_ok_and(|start| start + 11 * 60_000 > clock_ms)
+}
+
 /// What an adjustment was answered: who paid or got back how much, and what nobody got.
 fn adjusted(text: &str) -> String {
     let text = text.replace("_micro ", "_micro=");
@@ -187,7 +193,7 @@ fn adjusted(text: &str) -> String {
     if lost == "0" { format!("applied adjust {parts}") } else { format!("applied adjust {parts} lost={lost}") }
 }
 
-fn amount(value: &String) -> i64 {
+fn amount(value: &str) -> i64 {
     value.parse().unwrap_or(0)
 }
 

@@ -74,8 +74,11 @@ pub fn side_by_side(life: &[Step], masks: &Masks) -> String {
             reloads[side].note(&said[side]);
             said[side].iter().for_each(|said| text += &format!("    {name} {} <{}>\n", said.text, said.identity));
         }
-        let facts = [masks.facts(&model.facts(), false), masks.facts(real.facts(step.clock_ms), false)];
-        for line in compare::facts(&facts[0], &facts[1], masks, |key| count(&model, key)) {
+        let clock_ms = step.clock_ms;
+        let known = model.facts();
+        let facts = [masks.facts(&known, clock_ms, false), masks.facts(real.facts(clock_ms), clock_ms, false)];
+        let may_lack = |key: &str| may_lack(key, &known, masks);
+        for line in compare::facts(&facts[0], &facts[1], may_lack, |key| count(&model, key)) {
             text += &format!("    {}: model {}, account {}\n", line.what, line.model, line.account);
         }
     }
@@ -121,12 +124,12 @@ pub fn live_with(life: &[Step], masks: &Masks, attention: Attention, views: &[Vi
         };
         reloads.note(&said);
         let said = paused.without_what_is_told_again(said, masks);
-        let masked = facts.as_ref().map(|facts| masks.facts(facts, has_refunds));
+        let masked = facts.as_ref().map(|facts| masks.facts(facts, step.clock_ms, has_refunds));
         for account in &mut accounts {
             let lines = account.differ((lived.steps, step), &said, attention, masks, |real, clock_ms| {
-                let Some(model_facts) = &masked else { return Vec::new() };
-                let own = masks.facts(real.facts(clock_ms), has_refunds);
-                compare::facts(model_facts, &own, masks, |key| count(&model, key))
+                let (Some(masked), Some(known)) = (&masked, &facts) else { return Vec::new() };
+                let own = masks.facts(real.facts(clock_ms), clock_ms, has_refunds);
+                compare::facts(masked, &own, |key| may_lack(key, known, masks), |key| count(&model, key))
             });
             if !lines.is_empty() {
                 lived.difference = Some(Difference { view: account.view.name(), lines });
@@ -192,6 +195,12 @@ impl Paused {
         });
         said
     }
+}
+
+/// What the account need not know any more: besides what is masked, grants of which nothing is left.
+fn may_lack(key: &str, known: &Facts, masks: &Masks) -> bool {
+    let is_gone = |grant: &String| grant.ends_with(" left=0");
+    masks.may_lack(key) || (key.starts_with("grant ") && known.get(key).is_some_and(is_gone))
 }
 
 /// `count SCOPE KIND START METER`, asked of the model.

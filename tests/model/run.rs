@@ -16,7 +16,7 @@ use crate::{
     hunt::Hunt,
     lives::Life,
     masks::Masks,
-    play::{self, Lived},
+    play::{self, Attention, Lived},
     script,
     shrink::{Failing, kind_of, shrink},
 };
@@ -72,6 +72,18 @@ impl Run {
             }
         });
         let _ = std::panic::take_hook();
+    }
+
+    /// Leads the lives of these numbers by the model alone.
+    pub fn lead_alone(&self, numbers: Range<u64>, draw: impl Fn(u64) -> Life + Sync) -> Coverage {
+        let coverage = Mutex::new(Coverage::default());
+        Self::on_all_cores(numbers, |number| {
+            let life = draw(number);
+            let lived = play::live_with(&life.steps, &self.masks, Attention::All, &[], false);
+            coverage.lock().expect("counting does not panic").add(&life, &lived);
+            false
+        });
+        coverage.into_inner().expect("counting does not panic")
     }
 
     /// Leads the lives of these numbers past everything that they find.

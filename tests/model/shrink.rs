@@ -278,7 +278,7 @@ fn simpler_uses(event: &Use, at_ms: i64) -> Vec<Use> {
             all.push(simple);
         }
     }
-    let simple = event.tokens.map(|tokens| simpler_amounts(tokens)).unwrap_or_default();
+    let simple = event.tokens.map(simpler_amounts).unwrap_or_default();
     all.extend(simple.into_iter().map(|tokens| Use { tokens: Some(tokens), ..event.clone() }));
     all
 }

@@ -32,7 +32,9 @@ impl Drawer {
             }
             "set_plan" => {
                 let plans = [("free", 1), ("plus", 1), ("business", 3), ("business_trial", 1), ("enterprise", 4)];
-                by("billing", json!({ "plan": self.weighted(&plans) }))
+                let plan = self.weighted(&plans);
+                self.remembered.has_credits = !matches!(plan, "free" | "plus");
+                by("billing", json!({ "plan": plan }))
             }
             "set_mode" => {
                 let mode = match self.theme.mode {
@@ -45,6 +47,10 @@ impl Drawer {
                         ("usage_enterprise", 1),
                     ]),
                 };
+                let has_pools = self.remembered.pools.iter().any(|owner| owner != "org");
+                if !has_pools || !matches!(mode, "team" | "seat_enterprise") {
+                    self.remembered.mode = mode;
+                }
                 by("admin", json!({ "mode": mode }))
             }
             "set_source" => {
@@ -56,10 +62,16 @@ impl Drawer {
                     (Some(true), 5), (Some(false), 4), (None, 1)]) }),
                 )
             }
-            "set_extra_usage" => by("admin", json!({ "on": self.one_in(2) })),
+            "set_extra_usage" => by("admin", json!({ "on": !self.one_in(3) })),
+            "set_reserved" => {
+                let controls: Vec<&str> =
+                    ["buying", "pool", "agent_creation"].into_iter().filter(|_| self.one_in(2)).collect();
+                by("admin", json!({ "controls": controls }))
+            }
             "remove_pool" => {
                 let scope = self.owner_of_pool();
                 self.remembered.pools.retain(|known| *known != scope);
+                self.remembered.reloads.retain(|known| *known != scope);
                 by("admin", json!({ "scope": scope }))
             }
             "set_consent" => by("admin", json!({ "required": self.random.random_bool(0.7) })),
@@ -75,12 +87,20 @@ impl Drawer {
             "grant" => by("billing", self.grant()),
             "void_grant" => by("billing", self.void()),
             "set_auto_reload" => by("admin", self.auto_reload()),
-            "remove_auto_reload" => by("admin", json!({ "scope": self.owner_of_reload() })),
+            "remove_auto_reload" => {
+                let scope = self.owner_of_reload();
+                self.remembered.reloads.retain(|known| *known != scope);
+                by("admin", json!({ "scope": scope }))
+            }
             "refuse_reload" => by("billing", json!({ "scope": self.owner_of_reload(), "reload_id": self.reload_id() })),
             "answer_reload" => {
                 let mut grant = self.grant();
                 (grant["scope"], grant["kind"]) = (json!(self.owner_of_reload()), json!("prepaid"));
                 grant["reload_id"] = self.reload_id();
+                if !self.one_in(3) {
+                    // So little that the next charge asks again.
+                    grant["amount_micro"] = json!(self.one(&[1, 5, 10, 20]));
+                }
                 by("billing", grant)
             }
             "adjust" => by("billing", self.adjustment()),
@@ -140,11 +160,16 @@ impl Drawer {
         ])
     }
 
+    /// Whether members have seats, as far as is known.
+    pub fn has_seats(&self) -> bool {
+        matches!(self.remembered.mode, "team" | "seat_enterprise")
+    }
+
     /// Who may have a pool; at times who may not.
     fn owner(&mut self) -> String {
         match self.random.random_range(0..40) {
-            0 => self.one(&["user:ann", "agent:sales/chat", "team:x"]).to_owned(),
-            at if at < 16 || (self.theme.has_seats() && at < 38) => "org".to_owned(),
+            0..3 => self.one(&["user:ann", "agent:sales/chat", "team:x"]).to_owned(),
+            at if at < 16 || (self.has_seats() && at < 38) => "org".to_owned(),
             _ => format!("ws:{}", self.one(&WORKSPACES)),
         }
     }
@@ -152,6 +177,7 @@ impl Drawer {
     /// One that has a pool, mostly.
     fn owner_of_pool(&mut self) -> String {
         match self.remembered.pools.choose(&mut self.random).cloned() {
+            _ if self.one_in(20) => self.one(&["user:ann", "agent:sales/chat"]).to_owned(),
             Some(scope) if !self.one_in(10) => scope,
             _ => self.owner(),
         }
@@ -159,12 +185,15 @@ impl Drawer {
 
     fn pool(&mut self) -> Json {
         let scope = if self.one_in(2) { self.owner() } else { self.owner_of_pool() };
-        if !self.remembered.pools.contains(&scope) {
+        let may_have = if self.has_seats() { scope == "org" } else { scope == "org" || scope.starts_with("ws:") };
+        if may_have && self.remembered.has_credits && !self.remembered.pools.contains(&scope) {
             self.remembered.pools.push(scope.clone());
         }
+        // Of what is included least is left for what was bought.
+        let included = if self.one_in(3) { 0 } else { self.amount() };
         json!({
             "scope": scope,
-            "included_micro": if self.one_in(30) { -1 } else { self.amount() },
+            "included_micro": if self.one_in(30) { -1 } else { included },
             "user_cap_micro": self.sometimes(3).map(|()| self.amount()),
             "thresholds_percent": self.thresholds(),
         })
@@ -182,22 +211,29 @@ impl Drawer {
             self.remembered.grants.push((scope.clone(), grant_id.clone()));
         }
         let amount = self.amount();
+        let kind = self.weighted(&[(None, 3), (Some("purchased"), 2), (Some("prepaid"), 9)]);
+        let effective_from = match kind {
+            // After its period.
+            None | Some("purchased") if self.one_in(12) => Some(self.now_ms + 40 * DAY_MS),
+            _ => effective_from,
+        };
         json!({
             "scope": scope,
             "grant_id": grant_id,
-            "amount_micro": if amount < 20 && !self.one_in(4) { self.one(&[50, 100, 300]) } else { amount },
-            "kind": self.weighted(&[(None, 3), (Some("purchased"), 2), (Some("prepaid"), 5)]),
+            "amount_micro": if amount < 20 && !self.one_in(4) { self.one(&[50, 100, 300, 500, 1_000]) } else { amount },
+            "kind": kind,
             "priority": self.weighted(&[(None, 6), (Some(0), 1), (Some(1), 1), (Some(3), 1), (Some(256), 1)]),
             "effective_from": effective_from.map(rfc3339),
             "expires_at": expires_at.map(rfc3339),
-            "reload_id": self.sometimes(25).map(|()| self.reload_id()),
+            "reload_id": self.sometimes(25).map(|()| "$reload"),
         })
     }
 
     fn void(&mut self) -> Json {
         let recent: Vec<_> = self.remembered.grants.iter().rev().take(6).cloned().collect();
         let known = recent.choose(&mut self.random).cloned();
-        let (scope, grant_id) = known.filter(|_| !self.one_in(12)).unwrap_or_else(|| (self.owner(), "g99".to_owned()));
+        let (scope, grant_id) = known.filter(|_| !self.one_in(10)).unwrap_or_else(|| (self.owner(), "g99".to_owned()));
+        let scope = if self.one_in(40) { "user:ann".to_owned() } else { scope };
         json!({ "scope": scope, "grant_id": grant_id })
     }
 
@@ -208,12 +244,14 @@ impl Drawer {
             _ if self.one_in(4) => self.owner(),
             _ => self.owner_of_pool(),
         };
-        self.remembered.reloads.push(scope.clone());
+        if self.remembered.pools.contains(&scope) {
+            self.remembered.reloads.push(scope.clone());
+        }
         json!({
             "scope": scope,
-            "below_micro": self.amount(),
+            "below_micro": self.weighted(&[(0, 2), (10, 2), (50, 3), (100, 4), (1_000, 6), (HUGE, 1), (-1, 1)]),
             "amount_micro": self.amount(),
-            "per_day_max": self.weighted(&[(None, 5), (Some(1), 2), (Some(2), 2), (Some(100), 1), (Some(0), 1)]),
+            "per_day_max": self.weighted(&[(None, 3), (Some(1), 2), (Some(2), 2), (Some(100), 7), (Some(0), 1)]),
             "lapse_minutes": lapse_minutes,
         })
     }
@@ -221,15 +259,17 @@ impl Drawer {
     /// Whose balance is filled up by itself, mostly.
     fn owner_of_reload(&mut self) -> String {
         match self.remembered.reloads.last().cloned() {
-            Some(known) if !self.one_in(12) => known,
+            _ if self.one_in(40) => "user:bob".to_owned(),
+            Some(known) if !self.one_in(8) => known,
             _ => self.owner_of_pool(),
         }
     }
 
     /// `$reload` stands for the last one that was asked for, `$reload_before` for the one before it.
     fn reload_id(&mut self) -> Json {
+        self.remembered.answered_after = self.used;
         json!(self.weighted(&[
-            ("$reload", 12),
+            ("$reload", 24),
             ("$reload_before", 3),
             ("r1", 1),
             ("0123456789abcdef0123456789abcdef", 1)
@@ -247,8 +287,10 @@ impl Drawer {
             _ if used.time_ms > 0 => used.time_ms,
             _ => self.now_ms,
         };
+        let (names_none, without_workspace) = (self.one_in(20), self.one_in(3));
         let paid = used.tokens.unwrap_or(5).min(1_000_000);
         let credits = match self.random.random_range(0..20) {
+            _ if without_workspace => -paid * self.one(&[1, 1, 2]),
             0..9 => -paid,
             9..12 => -(paid + 1) / 2,
             12..14 => -self.amount(),
@@ -256,12 +298,11 @@ impl Drawer {
             _ => 0,
         };
         let counted = |drawer: &mut Self| drawer.sometimes(10).map(|()| drawer.one(&[-1, 1, -5, 5]));
-        let names_none = self.one_in(20);
         let named = |drawer: &mut Self, id: Option<String>| id.filter(|_| !names_none && !drawer.one_in(8));
         json!({
             "reference": format!("t{}", self.said + 1),
             "event_time": rfc3339(event_time),
-            "workspace_id": named(self, used.workspace),
+            "workspace_id": named(self, used.workspace.filter(|_| !without_workspace)),
             "agent_id": named(self, used.agent),
             "user_id": named(self, used.user),
             "credits_micro": (credits != 0).then_some(credits),

@@ -60,7 +60,7 @@ impl Drawer {
     }
 
     /// The clock mostly is that of the record; at times it stands still for a while.
-    fn set_clock(&mut self) {
+    pub fn set_clock(&mut self) {
         if self.now_ms < self.behind_until_ms {
             // It moves a little, and is still behind.
             if self.one_in(3) {
@@ -162,7 +162,7 @@ impl Drawer {
     /// A time that lies ahead; remembered, so that the life goes there.
     pub fn later(&mut self) -> i64 {
         let ahead =
-            self.weighted(&[(HOUR_MS, 6), (6 * HOUR_MS, 4), (2 * DAY_MS, 4), (20 * DAY_MS, 3), (50 * DAY_MS, 1)]);
+            self.weighted(&[(HOUR_MS, 6), (6 * HOUR_MS, 4), (2 * DAY_MS, 4), (20 * DAY_MS, 3), (60 * DAY_MS, 2)]);
         let mut at = self.now_ms + self.random.random_range(MINUTE_MS..=ahead) / MINUTE_MS * MINUTE_MS;
         if self.one_in(2) {
             // Together with a boundary of windows.

@@ -41,6 +41,7 @@ impl Drawer {
             mode => mode,
         };
         if !mode.is_empty() {
+            self.remembered.mode = mode;
             self.say("admin", "set_mode", fields(json!({ "mode": mode })));
         }
         if matches!(mode, "team" | "seat_enterprise") {
@@ -51,9 +52,23 @@ impl Drawer {
                 self.say_one(command);
             }
         }
+        if let Some(scope) = self.remembered.pools.first().cloned()
+            && self.theme.name != "reloads"
+            && !self.one_in(3)
+        {
+            let amount = self.one(&[100, 500, 1_000]);
+            let grant = json!({ "scope": scope, "grant_id": "start", "amount_micro": amount, "kind": "prepaid" });
+            self.say("billing", "grant", fields(grant));
+        }
         match self.theme.name {
             "free phase" => self.open_free_phase(),
             "reloads" => self.open_reloads(),
+            // Where all is paid by two pools it matters who gets what back.
+            "refunds" if !self.said.is_multiple_of(4) => {
+                for scope in ["org", "ws:sales"] {
+                    self.say("admin", "set_pool", fields(json!({ "scope": scope, "included_micro": 1_000 })));
+                }
+            }
             "changes of who pays" => self.say("admin", "set_consent", fields(json!({ "required": true }))),
             _ => {}
         }
@@ -87,15 +102,19 @@ impl Drawer {
     }
 
     fn open_reloads(&mut self) {
-        let scope = if self.one_in(2) { "org" } else { "ws:sales" };
-        let scope = if self.remembered.pools.is_empty() { scope.to_owned() } else { self.remembered.pools[0].clone() };
+        let scope = if self.one_in(4) { "ws:sales" } else { "org" };
         let [included, amount] = [self.one(&[0, 10]), self.one(&[20, 50, 100])];
         self.say("admin", "set_pool", fields(json!({ "scope": scope, "included_micro": included })));
         let grant = json!({ "scope": scope, "grant_id": "first", "amount_micro": amount, "kind": "prepaid" });
         self.say("billing", "grant", fields(grant));
-        let rule =
-            json!({ "scope": scope, "below_micro": self.one(&[0, 10, 20]), "amount_micro": self.one(&[20, 50]) });
-        self.remembered.reloads.push(scope);
+        let rule = json!({
+            "scope": scope,
+            "below_micro": self.one(&[20, 100, 1_000, 1_000]),
+            "amount_micro": self.one(&[20, 50]),
+            "per_day_max": self.one(&[3, 100, 100]),
+        });
+        self.remembered.pools.push(scope.to_owned());
+        self.remembered.reloads.push(scope.to_owned());
         self.say("admin", "set_auto_reload", fields(rule));
     }
 }

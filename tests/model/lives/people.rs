@@ -45,7 +45,7 @@ impl Drawer {
             "request" => self.request(user),
             "approve" => {
                 let (request_id, wants_more) = self.request_to_answer();
-                let has_cap = wants_more != self.one_in(12);
+                let has_cap = wants_more != self.one_in(5);
                 by("admin", json!({ "request_id": request_id, "cap": has_cap.then(|| self.amount()) }))
             }
             "decline" => by("admin", json!({ "request_id": self.request_to_answer().0 })),
@@ -89,7 +89,7 @@ impl Drawer {
         let seat_type = self.one(&SEAT_TYPES);
         let (wants, seat_type) = self.weighted(&[
             (("higher_limit", None), 12),
-            (("seat", Some(seat_type)), if self.theme.has_seats() { 9 } else { 1 }),
+            (("seat", Some(seat_type)), if self.has_seats() { 9 } else { 1 }),
             (("seat", Some("golden")), 1),
             (("seat", None), 1),
             (("higher_limit", Some("standard")), 1),

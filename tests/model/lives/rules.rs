@@ -43,6 +43,10 @@ impl Drawer {
         if self.one_in(6) {
             limited.meter = self.meter().to_owned();
         }
+        if self.one_in(4) {
+            // A rule of the same id for others: neither knows the other.
+            limited.selector = self.selector();
+        }
         self.set_limited(limited)
     }
 

@@ -3,44 +3,45 @@
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
 /// Every command with its weight where no theme favours it.
-pub const COMMANDS: [(&str, u32); 33] = [
-    ("set_organization", 1),
+pub const COMMANDS: [(&str, u32); 34] = [
+    ("set_organization", 2),
     ("set_rate_card", 2),
     ("set_limit", 8),
-    ("remove_limit", 4),
+    ("remove_limit", 7),
     ("set_pool", 5),
     ("grant", 6),
-    ("set_unit", 3),
-    ("set_plan", 2),
-    ("set_mode", 2),
-    ("set_source", 4),
-    ("set_consent", 2),
+    ("set_unit", 4),
+    ("set_plan", 4),
+    ("set_mode", 3),
+    ("set_source", 7),
+    ("set_consent", 3),
     ("consent", 4),
-    ("set_free_phase", 3),
-    ("void_grant", 8),
-    ("set_auto_reload", 3),
-    ("remove_auto_reload", 3),
-    ("refuse_reload", 5),
+    ("set_free_phase", 6),
+    ("void_grant", 27),
+    ("set_auto_reload", 4),
+    ("remove_auto_reload", 11),
+    ("refuse_reload", 3),
     ("set_seat_type", 3),
     ("set_member", 4),
-    ("set_agent_creation", 2),
-    ("register_workspace", 2),
+    ("set_agent_creation", 3),
+    ("register_workspace", 3),
     ("register_agent", 3),
-    ("set_requests", 2),
-    ("request", 5),
-    ("approve", 6),
-    ("decline", 4),
+    ("set_requests", 4),
+    ("request", 7),
+    ("approve", 8),
+    ("decline", 8),
     ("adjust", 8),
     ("pause", 4),
-    ("resume", 4),
+    ("resume", 6),
     ("answer_reload", 2),
     ("repeat_limit", 1),
-    ("set_extra_usage", 3),
-    ("remove_pool", 4),
+    ("set_extra_usage", 4),
+    ("set_reserved", 3),
+    ("remove_pool", 12),
 ];
 
 /// Those that an account of before does not know.
-pub const NEW: [&str; 2] = ["set_extra_usage", "remove_pool"];
+pub const NEW: [&str; 3] = ["set_extra_usage", "set_reserved", "remove_pool"];
 
 /// How an organization of a theme pays, and what it does.
 pub struct Theme {
@@ -52,6 +53,8 @@ pub struct Theme {
     pub favoured: &'static [(&'static str, u32)],
     /// How many of a hundred steps are usage.
     pub usage_percent: u32,
+    /// After so many charges a reload is answered, where balances are filled up.
+    pub answers_one_in: u32,
     /// 0: hours and days; 1: weeks; 2: months.
     pub pace: u8,
     /// Whether the clock is behind at times.
@@ -74,16 +77,24 @@ impl Theme {
     }
 }
 
-const USUAL: Theme =
-    Theme { name: "anything", mode: "", favoured: &[], usage_percent: 45, pace: 1, is_behind: false, weight: 6 };
+const USUAL: Theme = Theme {
+    name: "anything",
+    mode: "",
+    favoured: &[],
+    usage_percent: 45,
+    answers_one_in: 30,
+    pace: 1,
+    is_behind: false,
+    weight: 6,
+};
 
-const THEMES: [Theme; 16] = [
+const THEMES: [Theme; 17] = [
     USUAL,
-    Theme { name: "behind", is_behind: true, weight: 4, ..USUAL },
+    Theme { name: "behind", is_behind: true, weight: 6, ..USUAL },
     Theme {
         name: "pools",
         mode: "credits",
-        favoured: &[("set_pool", 30), ("grant", 30), ("void_grant", 10), ("set_source", 12), ("adjust", 12)],
+        favoured: &[("set_pool", 30), ("grant", 30), ("void_grant", 10), ("set_source", 24), ("adjust", 12)],
         weight: 8,
         ..USUAL
     },
@@ -92,6 +103,14 @@ const THEMES: [Theme; 16] = [
         favoured: &[("grant", 60), ("void_grant", 10), ("set_pool", 10)],
         pace: 0,
         weight: 6,
+        ..USUAL
+    },
+    Theme {
+        name: "grants of a team that begin and end",
+        mode: "team",
+        favoured: &[("grant", 50), ("void_grant", 8), ("set_pool", 8), ("set_source", 15)],
+        pace: 0,
+        weight: 4,
         ..USUAL
     },
     Theme {
@@ -111,7 +130,14 @@ const THEMES: [Theme; 16] = [
     Theme {
         name: "usage of an enterprise",
         mode: "usage_enterprise",
-        favoured: &[("set_limit", 25), ("set_pool", 12), ("set_source", 12), ("consent", 8), ("set_consent", 3)],
+        favoured: &[
+            ("set_limit", 25),
+            ("set_pool", 12),
+            ("set_source", 12),
+            ("consent", 8),
+            ("set_consent", 3),
+            ("set_mode", 13),
+        ],
         weight: 7,
         ..USUAL
     },
@@ -124,23 +150,28 @@ const THEMES: [Theme; 16] = [
     },
     Theme {
         name: "free phase",
-        favoured: &[("set_free_phase", 8), ("register_agent", 10), ("set_pool", 8), ("grant", 8)],
+        favoured: &[("set_free_phase", 8), ("register_agent", 10), ("set_pool", 10), ("grant", 18)],
         pace: 2,
         weight: 5,
         ..USUAL
     },
     Theme {
         name: "reloads",
+        answers_one_in: 2,
+        mode: "credits",
         favoured: &[
-            ("set_auto_reload", 20),
-            ("answer_reload", 20),
-            ("refuse_reload", 14),
-            ("remove_auto_reload", 4),
-            ("grant", 6),
+            ("set_auto_reload", 6),
+            ("answer_reload", 12),
+            ("refuse_reload", 20),
+            ("remove_auto_reload", 3),
+            ("remove_pool", 1),
+            ("set_organization", 0),
+            ("grant", 3),
+            ("void_grant", 12),
         ],
         pace: 0,
         usage_percent: 50,
-        weight: 5,
+        weight: 16,
         ..USUAL
     },
     Theme {
@@ -151,7 +182,13 @@ const THEMES: [Theme; 16] = [
         weight: 5,
         ..USUAL
     },
-    Theme { name: "refunds", favoured: &[("adjust", 80)], weight: 8, ..USUAL },
+    Theme {
+        name: "refunds",
+        mode: "credits",
+        favoured: &[("adjust", 80), ("set_pool", 12), ("grant", 15)],
+        weight: 13,
+        ..USUAL
+    },
     Theme {
         name: "zones and anchors",
         favoured: &[("set_organization", 25), ("set_seat_type", 6)],
