@@ -6,15 +6,13 @@ use bursar::{
             Account, Moment,
             changes::{Loaded, LoadedBase, Needs, Stamp},
             layout::{LAYOUT, LayoutError, pack_as, unpack, unpack_up_to},
-            row::{ModelPart, Overshoot, Part, ScopeRow},
+            row::ScopeRow,
             windows::WindowCounters,
         },
         event::{Tokens, Usage, UsageEvent},
         limit::Limit,
         meter::Meter,
-        organization::{Member, Registered},
-        pause::Pauses,
-        pool::Pool,
+        pause::{CauseKind, Pauses},
         time::{Timestamp, parse_rfc3339},
         window::{WindowKind, window_at},
     },
@@ -22,7 +20,7 @@ use bursar::{
     notify::due::AHEAD_MS,
 };
 use futures::executor::block_on;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::{
     language::parse,
@@ -141,14 +139,22 @@ fn absurd_times_are_refused() {
 struct NextRow {
     windows: Vec<WindowCounters>,
     limits: Vec<Limit>,
-    pool: Option<Box<Pool>>,
+    pool: Json,
     pauses: Pauses,
     rules_revision: u64,
-    member: Option<Box<Member>>,
-    registered: Option<Box<Registered>>,
-    parts: Vec<Part>,
-    overshoots: Vec<Overshoot>,
-    models: Vec<ModelPart>,
+    member: Json,
+    registered: Json,
+    parts: Json,
+    overshoots: Json,
+    models: Json,
+    used_in: Json,
+    paid_by: Json,
+    unnamed: Json,
+    named: Json,
+    told: Json,
+    ran: Json,
+    in_free_phase: Json,
+    former_pools: Json,
     held: i64,
 }
 
@@ -172,6 +178,34 @@ fn m9_a_next_release_starts_from_stored_rows_and_goes_on() {
         assert_eq!((again.held, again.windows, again.limits), (5, row.windows, row.limits));
         assert_eq!(unpack::<ScopeRow>("row", &written), Err(LayoutError::Unknown { found: LAYOUT + 1 }));
     }
+}
+
+/// Rows of the layout before are read: what they do not have is not there, and what they have is as it was.
+#[test]
+fn m9_rows_of_the_layout_before_are_read() {
+    let stage = play(
+        "2026-01-15 10:00 admin says set_limit limit_id=cap scope=ws:w meter=input_tokens window=day cap=70 action=pause
+         10:00 admin says set_pool scope=ws:w included_micro=50
+         10:01 use 79 by a in w for u product chat",
+    );
+    let fields = stage.ledger.scope_fields(ORGANIZATION);
+    let (_, stored) = fields.iter().find(|(field, _)| &**field == "ws:w").expect("the workspace has a row");
+    let now: ScopeRow = unpack("row", stored).expect("a row");
+    // So many fields had a row, its limits, its pool and its causes.
+    let mut row: Json = unpack("row", stored).expect("a row is a list");
+    let keep = |list: &mut Json, fields: usize| list.as_array_mut().expect("a list").truncate(fields);
+    keep(&mut row, 10);
+    keep(&mut row[1][0], 7);
+    keep(&mut row[2], 7);
+    keep(&mut row[3][0][0], 4);
+    let before: ScopeRow = unpack("row", &pack_as(LAYOUT - 1, &row)).expect("it is read");
+    assert_eq!((&before.windows, &before.limits[0].id), (&now.windows, &now.limits[0].id));
+    assert_eq!((before.limits[0].cap, before.limits[0].yields_to_own), (Some(70), false));
+    let included = |row: &ScopeRow| row.pool.as_ref().map(|pool| pool.included.clone());
+    assert_eq!(included(&before), included(&now));
+    let cause = &before.pauses.causes[0];
+    assert_eq!((&*cause.limit_id, cause.kind, cause.ends_at), ("cap", CauseKind::Limit, now.pauses.causes[0].ends_at));
+    assert_eq!((&cause.selector, &before.used_in, &before.told), (&None, &Vec::new(), &Vec::new()));
 }
 
 /// State that another release wrote with more in it is refused as a whole, and left as it is.

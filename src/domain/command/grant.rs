@@ -13,7 +13,7 @@ use crate::domain::{
     pool::{GRANTS_MAX, Grant, GrantKind, Pool},
     scope::Scope,
     time::Timestamp,
-    usage::check::revise_pool,
+    usage::check::change_pool,
     window::{Window, WindowKind},
 };
 
@@ -62,7 +62,7 @@ impl Handle for GrantCredits {
         }
         if begins && self.kind == GrantKind::Purchased {
             decision.book.pool_mut(owner).revision = decision.rules.next_pool_revision();
-            revise_pool(decision, owner, 0);
+            change_pool(decision, owner);
         }
         Ok(match (&self.reload_id, is_open) {
             (Some(reload_id), Some(false)) => vec![Applied::ReloadNotOpen { reload_id: reload_id.clone() }],

@@ -52,7 +52,8 @@ impl Handle for Request {
         };
         decision.tell(index, RequestKind::Opened(pending(&request)));
         decision.rules.edit().requests.open.push(request);
-        if decision.rules.requests.next_digest.is_none() {
+        // One that was planned for what is no longer pending says nothing of this one.
+        if decision.rules.requests.open.len() == 1 {
             plan_digest(decision);
         }
         Ok(Vec::new())

@@ -12,7 +12,7 @@ use crate::domain::{
     decision::Decision,
     pool::GrantKind,
     scope::Scope,
-    usage::check::revise_pool,
+    usage::check::change_pool,
 };
 
 impl Handle for VoidGrant {
@@ -47,7 +47,7 @@ impl Handle for VoidGrant {
         grant.expect("it was found above").voided_micro += micro;
         if is_purchase && counts {
             decision.book.pool_mut(owner).revision = decision.rules.next_pool_revision();
-            revise_pool(decision, owner, 0);
+            change_pool(decision, owner);
         }
         Ok(vec![Applied::TakenBack { micro }])
     }

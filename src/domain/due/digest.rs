@@ -5,7 +5,7 @@ use crate::domain::{
     decision::Decision,
     organization::OpenRequest,
     signal::{Pending, RequestKind},
-    time::{MINUTE_MS, Timestamp},
+    time::Timestamp,
     window::{WindowKind, local_hour, window_at},
 };
 
@@ -24,12 +24,12 @@ pub fn send(decision: &mut Decision<'_>, at: Timestamp) {
     }
 }
 
-/// When the next digest goes out: at the set hour of the local day, at least a minute from now.
+/// When the next digest goes out: at the set hour of the local day.
 pub fn next_digest(rules: &Rulebook, after: Timestamp) -> Timestamp {
     let mut day = window_at(&rules.zones, WindowKind::Day, after);
     loop {
         let at = local_hour(&rules.zones, day, rules.requests.digest_hour);
-        if at >= after.plus_ms(MINUTE_MS) {
+        if at > after {
             return at;
         }
         day = window_at(&rules.zones, WindowKind::Day, day.end);
@@ -38,7 +38,7 @@ pub fn next_digest(rules: &Rulebook, after: Timestamp) -> Timestamp {
 
 /// Sees to it that the next digest goes out.
 pub fn plan_digest(decision: &mut Decision<'_>) {
-    let after = decision.at.clock.max(decision.agenda.served_due());
+    let after = decision.at.clock.max(decision.at.record_time).max(decision.agenda.served_due());
     let next = next_digest(decision.rules, after);
     decision.rules.edit().requests.next_digest = Some(next);
     decision.agenda.be_due(next);

@@ -172,6 +172,16 @@ pub fn revise_pool(decision: &mut Decision<'_>, owner: ScopeIndex, told: u16) {
     announce(decision, signals);
 }
 
+/// Tells what a pool has passed since something was granted, begun, ended or voided. A pool of nothing is told only when it
+/// is set.
+pub fn change_pool(decision: &mut Decision<'_>, owner: ScopeIndex) {
+    let (record_time, now) = (decision.at.record_time, decision.at.clock);
+    let period = decision.rules.open_window(WindowKind::Period, record_time);
+    let size =
+        decision.book.pool(owner).map_or(0, |pool| pool.size_micro(period.start, now.min(period.end.plus_ms(-1))));
+    revise_pool(decision, owner, if size == 0 { u16::MAX } else { 0 });
+}
+
 /// Remembers which shares of a scope's limits and pool were announced in the windows that `is_lowered` names, before a
 /// refund lowers them: they are not announced again.
 pub fn remember_told(decision: &mut Decision<'_>, index: ScopeIndex, is_lowered: impl Fn(WindowKind, Window) -> bool) {

@@ -1,6 +1,6 @@
 //! What time changes in a pool: grants begin and end, what is left of them is lost, reloads lapse (rows A8, B2).
 
-use super::check::revise_pool;
+use super::check::change_pool;
 use crate::domain::{account::scopes::ScopeIndex, decision::Decision, pool::Turn};
 
 /// Lets grants of a pool begin and end, and reloads lapse. Whoever lives on it is looked at if that changes what it has.
@@ -22,7 +22,7 @@ pub fn turn(decision: &mut Decision<'_>, owner: ScopeIndex) {
         decision.book.pool_mut(owner).revision = decision.rules.next_pool_revision();
         // A pool that comes to nothing again was told of when it was set.
         if !is_nothing {
-            revise_pool(decision, owner, 0);
+            change_pool(decision, owner);
         }
     }
     if begun || ended {
