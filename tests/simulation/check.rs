@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bursar::{
     contract::Kind,
     domain::{
-        account::{layout::unpack, row::ScopeRow},
+        account::{changes::unpack_older, layout::unpack, row::ScopeRow},
         meter::{Counters, Meter},
         window::WindowKind,
     },
@@ -116,7 +116,7 @@ fn counters(world: &World) -> Result<Counted, String> {
         }
         let ledger = world.primaries.ledger_of(&name);
         for (key, packed) in ledger.older_windows(&name) {
-            add(&key.scope, key.kind, key.start.ms(), &unpack("older", &packed).expect("counters"));
+            add(&key.scope, key.kind, key.start.ms(), &unpack_older(&packed).expect("counters").counters);
         }
     }
     Ok(counted)

@@ -116,7 +116,7 @@ fn what_was_refused_is_said_with_what_to_do() {
     let owners = owners.into_iter().map(|(owner, workspace_id)| RefundOwner { owner, workspace_id });
     check(
         Refused::RefundOwnerUnclear { owners: owners.collect() },
-        "more than one pool could get the refund back; name a workspace_id: sales for ws:sales, lab for org",
+        "more than one pool could get the refund back; name a workspace_id: ws:sales with workspace_id sales, org with workspace_id lab",
     );
     check(
         Refused::OutOfRange { field: "amount_micro".into(), value: 0, least: 1, most: 9_007_199_254_740_991 },
