@@ -101,7 +101,7 @@ impl Model {
         let reload_id = fields.id_if("reload_id")?;
         self.grant_can_pay(&id, from_ms, until_ms)?;
         let last_asked = self.history.reloads.iter().rev().find(|reload| reload.owner == owner);
-        if !last_asked.is_some_and(|reload| Some(&reload.identity) == reload_id.as_ref()) {
+        if last_asked.is_none_or(|reload| Some(&reload.identity) != reload_id.as_ref()) {
             self.plan_has_credits()?;
         }
         self.pool_exists(&owner)?;

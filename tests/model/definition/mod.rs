@@ -137,7 +137,10 @@ impl Model {
     fn hear(&mut self, actor: &str, id: &str, time_ms: i64, command: &str, fields: &Map<String, Json>) {
         let content = format!("{command} {}", Json::Object(fields.clone()));
         if let Some(known) = self.history.records.get(&(id.to_owned(), time_ms)) {
-            return if *known == content { () } else { self.dead_letter("id_reused") };
+            if *known != content {
+                self.dead_letter("id_reused");
+            }
+            return;
         }
         if time_ms < self.at_ms - HORIZON_MS {
             return self.dead_letter("too_late");

@@ -72,10 +72,10 @@ impl Model {
         let asked: Vec<&Reload> = history.reloads.iter().filter(|reload| reload.owner == *owner).collect();
         match asked.last() {
             Some(last) if last.outcome == Outcome::Open => return,
-            Some(last) if last.outcome == Outcome::Refused => {
-                if !history.was_charged_since(owner, last.answered_at, now) {
-                    return;
-                }
+            Some(last)
+                if last.outcome == Outcome::Refused && !history.was_charged_since(owner, last.answered_at, now) =>
+            {
+                return;
             }
             _ => {}
         }

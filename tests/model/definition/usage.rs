@@ -22,7 +22,10 @@ impl Model {
         }
         let id = (event.id.clone(), event.time_ms);
         if let Some(known) = self.history.events.get(&id) {
-            return if known == event { () } else { self.dead_letter("id_reused") };
+            if known != event {
+                self.dead_letter("id_reused");
+            }
+            return;
         }
         let (credits, others) = match self.measure(event) {
             Ok(measured) => measured,
