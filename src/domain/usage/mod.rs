@@ -1,6 +1,6 @@
 //! Charges a usage event to its scopes: every counter or none (invariant U-2), limits after every event.
 //!
-//! [`price`] → [`fund`] → [`count`] (with [`check`]) → [`follow`], downwards only:
+//! [`price`] → [`fund`] → [`mod@count`] (with [`check`]) → [`mod@follow`], downwards only:
 //!
 //! 1. *price*: what the event counts, and what it costs.
 //! 2. *fund*: who pays, in one split.
