@@ -107,7 +107,11 @@ pub async fn say(
     let body = Json_::Object(fields);
     check_may_say(&api, &caller, &organization_id, &command, &body).await?;
     let actor = caller.actor(&organization_id);
-    let said = json!({ "organization_id": organization_id, "actor": actor, "reason": reason, &command: body });
+    let mut said = json!({ "organization_id": organization_id, "actor": actor, "reason": reason, &command: body });
+    if !caller.is_owner(&organization_id) {
+        // What is left out is an owner's, as of releases before.
+        said["by_owner"] = json!(false);
+    }
     // Refused here and now if it can be told without the account.
     read_control(cloud_event(Kind::Control, "bursar-api", "1", api.clock.now(), said.clone()).to_string().as_bytes())
         .map_err(|why| Problem::refused(why.to_string()))?;

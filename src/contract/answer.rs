@@ -128,6 +128,11 @@ pub fn refused(why: &Refused) -> String {
             format!("reload {reload_id} was refused before; a grant after that names no reload_id")
         }
 
+        Refused::SetByOwner { what, selector, limit_id } => {
+            let of = if limit_id.is_empty() { String::new() } else { format!(" {limit_id:?}") };
+            format!("an owner set the {what}{of} on {}: ask an owner", selector.describe())
+        }
+        Refused::Reserved { control } => format!("{control} is reserved for owners: ask an owner"),
         Refused::LimitUnknown { selector: Selector::One(scope), limit_id } => {
             format!("{scope} has no limit {limit_id:?}")
         }

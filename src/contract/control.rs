@@ -18,7 +18,7 @@ const REASON_BYTES_MAX: usize = 4 * 1024;
 const COMMAND_BYTES_MAX: usize = 256 * 1024;
 
 /// In the schema of control records so many fields come before the commands.
-pub const ENVELOPE_FIELDS: usize = 6;
+pub const ENVELOPE_FIELDS: usize = 7;
 
 /// The `data` of a control record, as `schemas/control.avsc` has it.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct ControlData {
     organization_id: String,
     actor: String,
     reason: String,
+    by_owner: bool,
     /// The fields of all commands that are there.
     commands: Map<String, Json>,
 }
@@ -45,7 +46,13 @@ impl ControlData {
         let organization_id = text("organization_id")?.ok_or("missing field `organization_id`")?;
         let actor = text("actor")?.ok_or("missing field `actor`")?;
         let reason = text("reason")?.unwrap_or_default();
-        Ok(Self { organization_id, actor, reason, commands: fields })
+        // Earlier versions do not have it: whoever wrote one spoke as an owner.
+        let by_owner = match fields.remove("by_owner") {
+            None => true,
+            Some(Json::Bool(by_owner)) => by_owner,
+            Some(other) => return Err(format!("by_owner is {other}, not true or false")),
+        };
+        Ok(Self { organization_id, actor, reason, by_owner, commands: fields })
     }
 
     /// Checks the data and makes a record of it.
@@ -87,6 +94,7 @@ impl ControlData {
             organization_id: self.organization_id.into(),
             actor: self.actor.into(),
             reason: self.reason.into(),
+            by_owner: self.by_owner,
             command: said.into_command(time).map_err(Reason::ControlRefused)?,
             command_json: command_json.into(),
         })
@@ -188,7 +196,7 @@ mod tests {
             panic!("the schema is a record")
         };
         let names: Vec<&str> = record.fields.iter().skip(ENVELOPE_FIELDS).map(|field| field.name.as_str()).collect();
-        assert_eq!(record.fields[ENVELOPE_FIELDS - 1].name, "reason");
+        assert_eq!(record.fields[ENVELOPE_FIELDS - 1].name, "by_owner");
         for name in &names {
             // A rate card may be empty; every other command has a field that it needs.
             let why = read(json!({ *name: {} })).err().unwrap_or_else(|| "missing field of a rate card".to_owned());

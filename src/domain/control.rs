@@ -26,6 +26,8 @@ pub struct ControlRecord {
     pub actor: Box<str>,
     /// Why, in the actor's words; may be empty.
     pub reason: Box<str>,
+    /// Whether an owner or a service speaks: what they set is lifted by owners only.
+    pub by_owner: bool,
     /// What to do.
     pub command: Command,
     /// The command as JSON, as it stands in the journal.

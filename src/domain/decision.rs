@@ -74,6 +74,14 @@ impl Decision<'_> {
         View { rules: self.rules, book: self.book }
     }
 
+    /// Whether an owner speaks; what is no record of somebody's is as an owner's.
+    pub const fn is_by_owner(&self) -> bool {
+        match self.trigger {
+            Trigger::Control(record) => record.by_owner,
+            _ => true,
+        }
+    }
+
     /// The clock.
     pub const fn now(&self) -> Timestamp {
         self.at.clock

@@ -98,6 +98,14 @@ pub struct Limit {
     /// Whether a rule for many gives way where a scope has a limit of its own on the same meter and kind of window.
     #[serde(default)]
     pub yields_to_own: bool,
+    /// Whether an owner set it: then nobody else changes or removes it.
+    #[serde(default = "by_owner")]
+    pub set_by_owner: bool,
+}
+
+/// What was stored before it was known who set it.
+const fn by_owner() -> bool {
+    true
 }
 
 const fn long_ago() -> Timestamp {

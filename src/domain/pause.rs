@@ -82,12 +82,28 @@ pub struct Cause {
     /// The workspace in which a user wants for money; `None`: wherever.
     #[serde(default)]
     pub workspace_id: Option<Name>,
+    /// Of an admin's pause, whether an owner said so: then only an owner ends it.
+    #[serde(default = "by_owner")]
+    pub set_by_owner: bool,
+}
+
+/// What was stored before it was known who set it.
+const fn by_owner() -> bool {
+    true
 }
 
 impl Cause {
     /// A cause of this kind that names nothing, and ends when somebody ends it.
     pub fn of(kind: CauseKind) -> Self {
-        Self { kind, limit_id: Box::default(), window_start: None, ends_at: None, selector: None, workspace_id: None }
+        Self {
+            kind,
+            limit_id: Box::default(),
+            window_start: None,
+            ends_at: None,
+            selector: None,
+            workspace_id: None,
+            set_by_owner: true,
+        }
     }
 
     /// Whether it is the same cause; when it ends makes no other.

@@ -83,6 +83,15 @@ impl Caller {
         given.reduce(Permission::or).unwrap_or(Permission::Denied)
     }
 
+    /// Whether what the caller says is said by an owner: by one of the organization, or a service.
+    pub fn is_owner(&self, organization_id: &str) -> bool {
+        self.roles.iter().any(|role| match role {
+            Role::Service => true,
+            Role::Owner(of) => of == organization_id,
+            _ => false,
+        })
+    }
+
     fn permission(&self, role: &Role, who: MaySay, organization_id: &str, body: &Json) -> Permission {
         let text = |field: &str| body.get(field).and_then(Json::as_str);
         let is_here = |of: &str| of == organization_id;

@@ -203,6 +203,7 @@ mod tests {
             told_percent: Vec::new(),
             set_at: Timestamp::MIN,
             yields_to_own: false,
+            set_by_owner: true,
         };
         let row = ScopeRow::default();
         let ceiling = Ceiling::of_limit(&limit, None, window, &row).expect("the limit has a cap");

@@ -286,6 +286,7 @@ mod tests {
             told_percent: Vec::new(),
             set_at: Timestamp::MIN,
             yields_to_own: false,
+            set_by_owner: true,
         });
         let mut with_seat = row.clone();
         with_seat.member = Some(Box::new(Member { seat_type: Some("standard".into()), ..Member::default() }));

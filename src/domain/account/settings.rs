@@ -95,6 +95,9 @@ pub struct Settings {
     /// The first of them.
     #[serde(default)]
     pub inner_spend_limits_named: Vec<NamedLimit>,
+    /// Workspaces whose rule for creating agents no owner set; every other rule is an owner's.
+    #[serde(default)]
+    pub agent_creation_by_others: Vec<Name>,
 }
 
 /// So many pools and limits that stand in the way of a mode with seats are known by name.

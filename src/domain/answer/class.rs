@@ -56,6 +56,8 @@ impl Refused {
             | Self::ReloadClosed { .. }
             | Self::ReloadAnsweredBefore { .. }
             | Self::LimitUnknown { .. }
+            | Self::SetByOwner { .. }
+            | Self::Reserved { .. }
             | Self::SeatTypeUnknown { .. }
             | Self::ScopeUnknown { .. }
             | Self::AgentRegisteredBefore { .. }

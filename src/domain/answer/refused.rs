@@ -188,6 +188,20 @@ answers! {
             /// The limit's id.
             limit_id: Box<str>,
         } => "limit_unknown",
+        /// An owner set what another is to change, remove or end.
+        SetByOwner {
+            /// `limit`, `pause` or `agent_creation`.
+            what: Box<str>,
+            /// What it is set on.
+            selector: Selector,
+            /// The limit's id; empty where it is none.
+            limit_id: Box<str>,
+        } => "set_by_owner",
+        /// The owners keep this control for themselves.
+        Reserved {
+            /// Which.
+            control: Box<str>,
+        } => "reserved",
         /// There is no such seat type.
         SeatTypeUnknown {
             /// Its name.

@@ -52,6 +52,7 @@ use super::{
     control::{Command, ControlRecord},
     decision::{Decision, Trigger},
     due::{self, Progress, look},
+    organization::Reserved,
     reason::Reason,
     scope::Scope,
     signal::{JournalEntry, Refusal, Signal},
@@ -275,6 +276,7 @@ fn obey(
         return Ok(sweep(decision));
     }
     let touched = handler.touches(decision.rules);
+    check_reserved(decision, record)?;
     let applied = handler.apply(decision)?;
     for scope in touched {
         let index = decision.book.index(&scope);
@@ -291,6 +293,25 @@ fn obey(
         }
         _ => Ok((Progress::Done, applied)),
     }
+}
+
+/// Refuses others than owners what the owners keep for themselves: the API asks before it sends, and a `set_reserved` may
+/// have come meanwhile.
+fn check_reserved(decision: &Decision<'_>, record: &ControlRecord) -> Result<(), Refused> {
+    let control = match record.command {
+        Command::SetPool(_) | Command::RemovePool(_) => Reserved::Pool,
+        Command::Grant(_)
+        | Command::VoidGrant(_)
+        | Command::SetAutoReload(_)
+        | Command::RemoveAutoReload(_)
+        | Command::RefuseReload(_) => Reserved::Buying,
+        Command::SetAgentCreation(_) => Reserved::AgentCreation,
+        _ => return Ok(()),
+    };
+    if record.by_owner || !decision.rules.reserved.contains(&control) {
+        return Ok(());
+    }
+    Err(Refused::Reserved { control: control.name().into() })
 }
 
 /// Looks at a page of those that a change concerns.

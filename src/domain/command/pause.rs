@@ -25,8 +25,13 @@ impl Handle for Pause {
         if self.scope.is_agent_or_user() && *decision.book.row(index) == ScopeRow::default() {
             return Err(Refused::ScopeUnknown { scope: self.scope.clone() });
         }
-        if !decision.book.row(index).pauses.has(CauseKind::Admin) {
-            set_state(decision, index, |causes| causes.push(Cause::of(CauseKind::Admin)));
+        let set_by_owner = decision.is_by_owner();
+        let is_known = |cause: &Cause| cause.kind == CauseKind::Admin && (cause.set_by_owner || !set_by_owner);
+        if !decision.book.row(index).pauses.causes.iter().any(is_known) {
+            set_state(decision, index, |causes| {
+                causes.retain(|cause| cause.kind != CauseKind::Admin);
+                causes.push(Cause { set_by_owner, ..Cause::of(CauseKind::Admin) });
+            });
         }
         Ok(Vec::new())
     }

@@ -4,7 +4,7 @@ use super::{Handle, checks::check_id};
 use crate::domain::{
     account::{rulebook::Rulebook, sweep::Concern},
     answer::{Answer, NamedLimit, Refused},
-    command::set_limit::{concern_of, is_inner_spend_limit},
+    command::set_limit::{check_not_owners, concern_of, is_inner_spend_limit},
     control::RemoveLimit,
     decision::Decision,
     limit::Selector,
@@ -26,6 +26,7 @@ impl Handle for RemoveLimit {
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
         let Self { limit_id, selector } = self;
         check_id("limit_id", limit_id)?;
+        check_not_owners(decision, selector, limit_id)?;
         let unknown = || Refused::LimitUnknown { selector: selector.clone(), limit_id: limit_id.clone() };
         let Selector::One(scope) = selector else {
             let is_meant = |(of, limit): &(Selector, _)| {

@@ -3,10 +3,11 @@
 use super::Handle;
 use crate::domain::{
     account::{rulebook::Rulebook, sweep::Concern},
-    answer::{Answer, Applied},
+    answer::{Answer, Applied, Refused},
     control::Resume,
     decision::Decision,
-    pause::CauseKind,
+    limit::Selector,
+    pause::{Cause, CauseKind},
     scope::Scope,
     usage::follow::set_state,
 };
@@ -22,6 +23,11 @@ impl Handle for Resume {
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
         let index = decision.book.index(&self.scope);
+        let is_owners = |cause: &Cause| cause.kind == CauseKind::Admin && cause.set_by_owner;
+        if !decision.is_by_owner() && decision.book.row(index).pauses.causes.iter().any(is_owners) {
+            let selector = Selector::One(self.scope.clone());
+            return Err(Refused::SetByOwner { what: "pause".into(), selector, limit_id: Box::default() });
+        }
         if decision.book.row(index).pauses.has(CauseKind::Admin) {
             set_state(decision, index, |causes| causes.retain(|cause| cause.kind != CauseKind::Admin));
         }

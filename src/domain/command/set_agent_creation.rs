@@ -6,7 +6,9 @@ use crate::domain::{
     answer::{Answer, Refused},
     control::SetAgentCreation,
     decision::Decision,
+    limit::Selector,
     organization::AgentCreation,
+    scope::Scope,
 };
 
 /// At most this many members may be named as creators.
@@ -26,6 +28,18 @@ impl Handle for SetAgentCreation {
         {
             return Err(Refused::CreatorsOutOfRange { count: members.len() as u64, most: CREATORS_MAX as u64 });
         }
+        let is_by_owner = decision.is_by_owner();
+        let is_owners = |workspace: &str| {
+            let rules = &decision.rules;
+            rules.agent_creation_in.iter().any(|(of, _)| **of == *workspace)
+                && !rules.agent_creation_by_others.iter().any(|of| **of == *workspace)
+        };
+        let stands = self.workspace_id.as_deref().is_none_or(is_owners);
+        if !is_by_owner && stands {
+            let scope = self.workspace_id.as_deref().map_or(Scope::Organization, |id| Scope::Workspace(id.into()));
+            let (what, selector) = ("agent_creation".into(), Selector::One(scope));
+            return Err(Refused::SetByOwner { what, selector, limit_id: Box::default() });
+        }
         let rules = decision.rules.edit();
         match &self.workspace_id {
             None => rules.agent_creation = self.rule.clone().unwrap_or_default(),
@@ -33,6 +47,10 @@ impl Handle for SetAgentCreation {
                 rules.agent_creation_in.retain(|(of, _)| **of != **workspace_id);
                 let rule = self.rule.clone().map(|rule| ((&**workspace_id).into(), rule));
                 rules.agent_creation_in.extend(rule);
+                rules.agent_creation_by_others.retain(|of| **of != **workspace_id);
+                if !is_by_owner && self.rule.is_some() {
+                    rules.agent_creation_by_others.push((&**workspace_id).into());
+                }
             }
         }
         Ok(Vec::new())

@@ -36,6 +36,7 @@ impl Handle for SetLimit {
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
         check(decision, self)?;
+        check_not_owners(decision, &self.selector, &self.limit_id)?;
         set(decision, self);
         Ok(Vec::new())
     }
@@ -102,6 +103,25 @@ pub fn check(decision: &Decision<'_>, set: &SetLimit) -> Result<(), Refused> {
     check_room(decision, set)
 }
 
+/// Refuses others than owners where the limit of that selector and id is an owner's.
+pub fn check_not_owners(decision: &Decision<'_>, selector: &Selector, limit_id: &str) -> Result<(), Refused> {
+    if decision.is_by_owner() {
+        return Ok(());
+    }
+    let is_owners = |limit: &Limit| &*limit.id == limit_id && limit.set_by_owner;
+    let stands = match selector {
+        Selector::One(scope) => {
+            let index = decision.book.known(scope).expect("the scope was loaded");
+            decision.book.row(index).limits.iter().any(is_owners)
+        }
+        many => decision.rules.rules_on(many).any(is_owners),
+    };
+    if !stands {
+        return Ok(());
+    }
+    Err(Refused::SetByOwner { what: "limit".into(), selector: selector.clone(), limit_id: limit_id.into() })
+}
+
 fn check_room(decision: &Decision<'_>, set: &SetLimit) -> Result<(), Refused> {
     match &set.selector {
         Selector::One(scope) => {
@@ -164,10 +184,13 @@ fn note_inner(decision: &mut Decision<'_>, scope: &Scope, set: &SetLimit, before
 /// highest that is passed is told unless it was, and after a change of the action what is passed counts as told.
 fn next(decision: &mut Decision<'_>, set: &SetLimit, before: Option<&Limit>) -> Option<Limit> {
     let counts_alike = |before: &&Limit| (before.meter, before.window, before.cap) == (set.meter, set.window, set.cap);
+    // An approval may raise an owner's limit, and leaves it the owner's.
+    let is_by_owner = decision.is_by_owner() || before.is_some_and(|before| before.set_by_owner);
     let before = before.filter(counts_alike);
     let says_the_same = |before: &Limit| {
         before.thresholds_percent == set.thresholds_percent
             && (before.action, before.yields_to_own) == (set.action, set.yields_to_own)
+            && before.set_by_owner == is_by_owner
     };
     if before.is_some_and(says_the_same) {
         return None;
@@ -186,6 +209,7 @@ fn next(decision: &mut Decision<'_>, set: &SetLimit, before: Option<&Limit>) -> 
         told_percent: Vec::new(),
         set_at: decision.at.record_time,
         yields_to_own: set.yields_to_own,
+        set_by_owner: is_by_owner,
     };
     if let Some(before) = before {
         (limit.revision, limit.set_at) = (before.revision, before.set_at);
