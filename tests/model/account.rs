@@ -230,6 +230,8 @@ fn moment(at_ms: i64, clock_ms: i64) -> Moment {
 
 /// A control record, as CloudEvents JSON.
 fn control_record(actor: &str, id: &str, time_ms: i64, command: &str, fields: &Map<String, Json>) -> Vec<u8> {
-    let data = json!({ "organization_id": ORGANIZATION, "actor": actor, command: fields });
+    let mut fields = fields.clone();
+    let by_owner = fields.remove("by_owner");
+    let data = json!({ "organization_id": ORGANIZATION, "actor": actor, "by_owner": by_owner, command: fields });
     cloud_event(Kind::Control, "life", id, Timestamp::from_ms(time_ms), data).to_string().into_bytes()
 }

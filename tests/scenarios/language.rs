@@ -13,7 +13,7 @@
 //!                   then org credits_micro per period is 0
 //! ```
 //!
-//! `ACTOR says COMMAND field=value` is a control record with the fields of `schemas/control.avsc`; `$reload` stands for the
+//! `ACTOR says COMMAND field=value` is a control record with the fields of `schemas/control.avsc` (`by_owner` is the record's own); `$reload` stands for the
 //! identity of the last reload that was asked for, `$reload1` for the first. After each line, the lines with `=>` are all
 //! that is published, in any order; lines with `then` look at the account. Causes are told by the alphabet: a set has no
 //! order.
@@ -140,7 +140,13 @@ fn action(text: &str, day: &str) -> Action {
                     data.insert(name.to_owned(), value_of(name, value));
                 }
             }
-            Action::Say { actor: actor.to_owned(), id, command: json!({ command: data }) }
+            // Who speaks is said beside the command.
+            let by_owner = data.remove("by_owner");
+            let mut command = json!({ command: data });
+            if let Some(by_owner) = by_owner {
+                command["by_owner"] = by_owner;
+            }
+            Action::Say { actor: actor.to_owned(), id, command }
         }
         _ => panic!("no scenario says {text:?}"),
     }

@@ -310,6 +310,9 @@ pub struct History {
     /// Agents paused for `free_phase`.
     pub free_phase: BTreeSet<Scope>,
     pub admin_paused: BTreeSet<Scope>,
+    /// What others than owners set: limits by selector and id, pauses and rules for creating agents by scope.
+    pub by_others: BTreeSet<String>,
+    pub reserved: Vec<String>,
 
     /// The causes of each scope that were told last; none where it runs.
     pub causes: BTreeMap<Scope, BTreeSet<String>>,

@@ -169,6 +169,9 @@ impl Model {
             return Err(no.with("selector", &selector).with("limit_id", id).refused());
         }
         self.has_room_for_limit(&selector, &id)?;
+        if self.history.limit(&selector, &id).is_some() {
+            self.may_lift("limit", &selector, &id)?;
+        }
         let since = self.history.since(self.at_ms);
         let (revision, revised_ms) = (self.record.clone(), self.at_ms);
         let limit =
@@ -201,6 +204,7 @@ impl Model {
             Selector::Every(_) | Selector::Seat(_) => {}
         }
         let before = self.history.limit(&limit.selector, &limit.id).map(|place| self.history.limits.remove(place));
+        self.note_who_set(&format!("limit {} {}", limit.selector, limit.id), before.is_none());
         if let Some(before) = &before {
             self.history.note_minutes(before);
         }
@@ -227,6 +231,7 @@ impl Model {
         let Some(place) = self.history.limit(&selector, &id) else {
             return Err(code("limit_unknown").with("selector", selector).with("limit_id", id).refused());
         };
+        self.may_lift("limit", &selector, &id)?;
         if let Selector::One(scope) = &selector {
             self.name(scope.clone());
         }

@@ -65,6 +65,7 @@ pub struct Model {
     /// The identity of the record that is applied; who said it; what causes what is said: the record, or an instant.
     record: String,
     actor: String,
+    is_by_owner: bool,
     cause: String,
     steps: usize,
 }
@@ -86,6 +87,7 @@ impl Model {
             first_ms: i64::MAX,
             record: String::new(),
             actor: String::new(),
+            is_by_owner: true,
             cause: String::new(),
             steps: 0,
         }
@@ -135,6 +137,8 @@ impl Model {
 
     /// Hears a control record: once, however old its copy is; and not when it could not be told from a copy.
     fn hear(&mut self, actor: &str, id: &str, time_ms: i64, command: &str, fields: &Map<String, Json>) {
+        let mut fields = fields.clone();
+        let is_by_owner = fields.remove("by_owner").is_none_or(|by_owner| by_owner == Json::Bool(true));
         let content = format!("{command} {}", Json::Object(fields.clone()));
         if let Some(known) = self.history.records.get(&(id.to_owned(), time_ms)) {
             if *known != content {
@@ -149,8 +153,9 @@ impl Model {
             return self.dead_letter("too_early");
         }
         actor.clone_into(&mut self.actor);
+        self.is_by_owner = is_by_owner;
         let identity = format!("journal|{id}|{time_ms}");
-        match self.obey(command, &Fields(fields)) {
+        match self.obey(command, &Fields(&fields)) {
             Ok(answer) => {
                 let answer: Vec<String> = answer.iter().map(Code::words).collect();
                 let answer = if answer.is_empty() { "done".to_owned() } else { answer.join(" ") };

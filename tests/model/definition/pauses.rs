@@ -123,13 +123,35 @@ impl Model {
             return Err(code("scope_unknown").with("scope", scope).refused());
         }
         self.name(scope.clone());
-        self.history.admin_paused.insert(scope);
+        let is_new = self.history.admin_paused.insert(scope.clone());
+        self.note_who_set(&format!("pause {scope}"), is_new);
         Ok(Vec::new())
+    }
+
+    /// Refuses others than owners what an owner has set.
+    pub fn may_lift(&self, what: &str, on: impl std::fmt::Display, id: &str) -> Result<(), No> {
+        let key = format!("{what} {on} {id}");
+        if self.is_by_owner || self.history.by_others.contains(key.trim_end()) {
+            return Ok(());
+        }
+        Err(code("set_by_owner").with("what", what).with("selector", on).with("limit_id", id).refused())
+    }
+
+    /// Notes who set something; what an owner has set stays an owner's.
+    pub fn note_who_set(&mut self, key: &str, is_new: bool) {
+        if self.is_by_owner {
+            self.history.by_others.remove(key);
+        } else if is_new {
+            self.history.by_others.insert(key.to_owned());
+        }
     }
 
     /// `resume`
     pub fn resume(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let scope = fields.scope()?;
+        if self.history.admin_paused.contains(&scope) {
+            self.may_lift("pause", &scope, "")?;
+        }
         self.name(scope.clone());
         self.history.admin_paused.remove(&scope);
         let remain = causes(&self.history, &scope, self.clock_ms);
