@@ -168,6 +168,7 @@ impl Model {
     }
 
     fn obey(&mut self, command: &str, fields: &Fields) -> Result<Vec<Code>, No> {
+        self.is_not_reserved(command)?;
         match command {
             "set_organization" => self.set_organization(fields),
             "set_mode" => self.set_mode(fields),
@@ -197,7 +198,7 @@ impl Model {
             "set_agent_creation" => self.set_agent_creation(fields),
             "register_workspace" => self.register_workspace(fields),
             "register_agent" => self.register_agent(fields),
-            "set_reserved" => Self::set_reserved(fields),
+            "set_reserved" => self.set_reserved(fields),
             "set_plan" => self.set_plan(fields),
             "set_rate_card" => self.set_rate_card(fields),
             "set_unit" => self.set_unit(fields),

@@ -114,24 +114,57 @@ impl Model {
             "named" => Creators::Named(members.clone()),
             // The rule of the organization holds in the workspace again.
             "inherit" if workspace.is_some() => {
+                self.may_say_who_creates(workspace.as_ref())?;
                 self.name(Scope::Workspace(workspace.clone().expect("it is named")));
                 self.history.creation.remove(&workspace);
                 return Ok(Vec::new());
             }
             _ => return Err(No::Unreadable),
         };
+        self.may_say_who_creates(workspace.as_ref())?;
         if let Some(workspace) = &workspace {
             self.name(Scope::Workspace(workspace.clone()));
+            let is_new = !self.history.creation.contains_key(&Some(workspace.clone()));
+            self.note_who_set(&format!("agent_creation ws:{workspace}"), is_new);
         }
         self.history.creation.insert(workspace, creators);
         Ok(Vec::new())
     }
 
-    /// `set_reserved`: roles are the API's; the account only keeps the list.
-    pub fn set_reserved(fields: &Fields) -> Result<Vec<Code>, No> {
+    /// The organization's rule is always an owner's; a workspace's is where an owner set it.
+    fn may_say_who_creates(&self, workspace: Option<&String>) -> Result<(), No> {
+        match workspace {
+            None => self.may_lift("agent_creation", Scope::Organization, ""),
+            Some(name) if self.history.creation.contains_key(&Some(name.clone())) => {
+                self.may_lift("agent_creation", Scope::Workspace(name.clone()), "")
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// `set_reserved`
+    pub fn set_reserved(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let known = |control: &String| ["buying", "pool", "agent_creation"].contains(&control.as_str());
         let controls = fields.texts("controls")?;
-        if controls.iter().all(known) { Ok(Vec::new()) } else { Err(No::Unreadable) }
+        if !controls.iter().all(known) {
+            return Err(No::Unreadable);
+        }
+        self.history.reserved = controls;
+        Ok(Vec::new())
+    }
+
+    /// Refuses others than owners what the owners keep for themselves.
+    pub fn is_not_reserved(&self, command: &str) -> Result<(), No> {
+        let control = match command {
+            "set_pool" | "remove_pool" => "pool",
+            "grant" | "void_grant" | "set_auto_reload" | "remove_auto_reload" | "refuse_reload" => "buying",
+            "set_agent_creation" => "agent_creation",
+            _ => return Ok(()),
+        };
+        if self.is_by_owner || !self.history.reserved.iter().any(|reserved| reserved == control) {
+            return Ok(());
+        }
+        Err(code("reserved").with("control", control).refused())
     }
 
     /// `register_workspace`
