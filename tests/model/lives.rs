@@ -248,7 +248,10 @@ impl Drawer {
     }
 
     fn say_one(&mut self, command: &'static str) {
-        let (actor, fields) = self.fields_of(command);
+        let (actor, mut fields) = self.fields_of(command);
+        if let Some(by_owner) = self.lately(6, |_| false) {
+            fields.insert("by_owner".to_owned(), by_owner.into());
+        }
         self.say(&actor, themes::as_said(command), fields);
     }
 
