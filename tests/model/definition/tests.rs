@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Model,
-    terms::{Kind, Scope, named},
+    terms::{Kind, Meter, Scope, named},
     time::Calendar,
 };
 use crate::{
@@ -60,7 +60,7 @@ fn missing(all: &[String], others: &[String]) -> Vec<String> {
     missing
 }
 
-/// The step with the reload that it answers by its identity: `$reload` is the last that was asked for, `$reload1` the first.
+/// The step with the identity of the reload that it answers: `$reload` is the last asked for, `$reload1` the first.
 fn answering(mut step: Step, reloads: &[String]) -> Step {
     if let What::Say { fields, .. } = &mut step.what
         && let Some(id) = fields.get_mut("reload_id")
@@ -89,14 +89,16 @@ fn answer(line: &str, model: &Model, facts: &Facts) -> String {
         [scope, meter, "per", window, "before", "is", _] => {
             format!("{scope} {meter} per {window} before is {}", count(model, scope, meter, window, 1))
         }
-        [scope, "runs"] | [scope, "is", "paused", "for", ..] => match fact(&format!("causes {scope}")).as_str() {
-            "" => format!("{scope} runs"),
-            causes => {
-                let is_in_full = words.contains(&"of") || words.contains(&"in");
-                let names = if is_in_full { Names::InFull } else { Names::ByKind };
-                format!("{scope} is paused for {}", told::causes(causes, names))
+        [scope, "runs"] | [scope, "is", "paused", "for", ..] => {
+            match fact(&format!("causes {}", scope_of(scope))).as_str() {
+                "" => format!("{scope} runs"),
+                causes => {
+                    let is_in_full = words.contains(&"of") || words.contains(&"in");
+                    let names = if is_in_full { Names::InFull } else { Names::ByKind };
+                    format!("{scope} is paused for {}", told::causes(causes, names))
+                }
             }
-        },
+        }
         ["pool", "of", scope, "has", _, "left"] => {
             let left = fact(&format!("pool {scope}"));
             format!("pool of {scope} has {} left", left.split_once("left=").map_or("0", |(_, left)| left))
@@ -119,15 +121,13 @@ fn answer(line: &str, model: &Model, facts: &Facts) -> String {
             let part = newest.map_or("0", |(_, part)| part);
             format!("model {name} of {scope} is {part}/{part}")
         }
-        [scope, "is", "registered", "by", _] => match scope.split_once(':') {
-            Some(("agent", agent)) => {
-                let by = fact(&format!("registered {agent}"));
-                format!("{scope} is registered by {}", if by.is_empty() { "nobody" } else { &by })
-            }
-            _ => line.to_owned(),
-        },
+        [scope, "is", "registered", "by", _] => {
+            let by = model.history.registered.get(&scope_of(scope));
+            format!("{scope} is registered by {}", by.map_or("nobody", String::as_str))
+        }
         [scope, "has", "seat", _] => {
-            format!("{scope} has seat {}", fact(&format!("seat {}", scope.trim_start_matches("user:"))))
+            let seat = fact(&format!("seat {}", scope.trim_start_matches("user:")));
+            format!("{scope} has seat {}", if seat.is_empty() { "none" } else { &seat })
         }
         ["requests", "are", ..] => {
             let open = fact("requests").replace(", ", " ");
@@ -137,10 +137,14 @@ fn answer(line: &str, model: &Model, facts: &Facts) -> String {
     }
 }
 
+fn scope_of(name: &str) -> Scope {
+    Scope::parse(name).unwrap_or_else(|| panic!("{name:?} is no scope"))
+}
+
 /// What is left of a grant; of a purchase whose period is over, for late charges of that period. -1 if there is none.
 fn left_of_grant(model: &Model, scope: &str, id: &str) -> i64 {
     let (history, clock_ms) = (&model.history, model.clock_ms);
-    let owner = Scope::parse(scope).expect("a scope");
+    let owner = scope_of(scope);
     let Some(place) = history.grant_of(&owner, id) else { return -1 };
     let grant = &history.grants[place];
     if grant.is_prepaid || grant.period.has(clock_ms) {
@@ -153,7 +157,8 @@ fn left_of_grant(model: &Model, scope: &str, id: &str) -> i64 {
 /// The newest window of a scope in which something was counted, or the one before.
 fn count(model: &Model, scope: &str, meter: &str, window: &str, back: usize) -> i64 {
     let kind = named(&Kind::ALL, window).expect("a window");
-    let of = Scope::parse(scope).expect("a scope");
+    let of = scope_of(scope);
+    assert!(named(&Meter::ALL, meter).is_some(), "there is no meter {meter}");
     let counted = model.history.counted.iter().filter(|one| one.concerns(&of));
     let mut starts: Vec<i64> = counted.filter_map(|one| one.starts.of(kind)).collect();
     starts.sort_unstable();

@@ -1,8 +1,8 @@
 //! The sentences of answers, as scenarios tell them: `src/contract/answer.rs` has those of the account.
 
-/// For each code that a scenario tells of, its sentence with the fields of the code. [`sentence_of`] has those that are told
+/// For each code that a scenario tells of, its sentence with the fields of the code. [`sentence_of`] has those told
 /// in several ways.
-const SENTENCES: [(&str, &str); 49] = [
+const SENTENCES: [(&str, &str); 47] = [
     ("adjustment_changes_nothing", "the adjustment changes nothing"),
     ("agent_registered_before", "{scope} was registered by {created_by} before"),
     ("cap_below_zero", "cap is {cap}; it must not be below 0 (leave it out for unlimited)"),
@@ -40,7 +40,6 @@ const SENTENCES: [(&str, &str); 49] = [
     ("only_named_create_agents", "{actor} may not create agents{within}: only named members may"),
     ("only_owners_create_agents", "{actor} may not create agents{within}: only owners may"),
     ("out_of_range", "{field} is {value}; it must lie between {least} and {most}"),
-    ("pause_remains", "still paused for: {causes}"),
     ("plan_lacks_console", "the plan {plan} has no credits and rules over all workspaces; they need enterprise"),
     ("plan_lacks_credits", "the plan {plan} has no credits; they need business or enterprise"),
     ("pool_missing", "{scope} has no pool; set one first (it may include 0)"),
@@ -48,7 +47,6 @@ const SENTENCES: [(&str, &str); 49] = [
     ("refund_exceeds_paid", "only {paid_micro} micro-credits were paid there in that period"),
     ("refund_owner_unclear", "more than one pool could get the refund back; name a workspace_id: {owners}"),
     ("refunded", "{parts}"),
-    ("registered_before", "{scope} was registered by {created_by} before; nothing is changed"),
     (
         "reload_answered_before",
         "reload {reload_id} was answered by grant {grant_id} before; a grant beside that one names no reload_id",
