@@ -19,8 +19,8 @@ struct GivenBack {
     draws: Vec<Draw>,
 }
 
-/// A refund of one source that several owners could get, and the owners.
-struct Unclear(Vec<Scope>);
+/// A refund of one source that several owners could get, and the owners, each with a workspace to name.
+struct Unclear(Vec<String>);
 
 impl History {
     /// What a source paid in a period for every one of some scopes, at most.
@@ -81,6 +81,18 @@ impl History {
         Ok(given)
     }
 
+    /// An owner with the last workspace whose usage it paid for what is named.
+    fn with_workspace(&self, owner: &Scope, named: &Named, source: Source, period: i64) -> String {
+        let user = named.user.clone().map_or(Scope::Organization, Scope::User);
+        let counted = self.counted.iter().rev().filter(|one| one.starts.period == period && one.concerns(&user));
+        let mut paid = counted
+            .filter(|one| one.draws.iter().any(|draw| draw.owner == *owner && draw.source == source && draw.micro > 0));
+        match paid.find_map(|one| one.named.workspace.as_ref()) {
+            Some(workspace) => format!("{owner} with workspace_id {workspace}"),
+            None => owner.to_string(),
+        }
+    }
+
     fn give_to_owners(
         &self,
         named: &Named,
@@ -92,7 +104,8 @@ impl History {
     ) -> Result<(), Unclear> {
         let owners = self.owners_who_paid(named, source, period);
         if named.workspace.is_none() && owners.len() > 1 {
-            return Err(Unclear(owners.into_iter().map(|(owner, _)| owner).collect()));
+            let owners = owners.iter().map(|(owner, _)| self.with_workspace(owner, named, source, period));
+            return Err(Unclear(owners.collect()));
         }
         let mut rest = micro;
         for (owner, paid) in owners {
