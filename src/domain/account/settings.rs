@@ -13,6 +13,7 @@ use crate::domain::{
     time::{HOUR_MS, MINUTE_MS, Timestamp},
     window::{Window, WindowKind, Zone, nested, window_at},
 };
+use crate::mutation::is_broken;
 
 /// At most this many rate cards, zones, seat types, or rules for many scopes.
 pub const SETTINGS_MAX: usize = 64;
@@ -223,7 +224,8 @@ impl Settings {
 fn number_among(names: &mut Vec<Name>, name: &str) -> (u8, bool) {
     let find = |names: &[Name], name: &str| names.iter().position(|known| *known == name);
     let known = find(names, name);
-    let name = if known.is_some() || names.len() < LABELS_MAX - 1 { name } else { OTHER };
+    let has_room = names.len() < LABELS_MAX - 1 || is_broken("bound", "names");
+    let name = if known.is_some() || has_room { name } else { OTHER };
     let known = known.or_else(|| find(names, name));
     let number = known.unwrap_or(names.len());
     if known.is_none() {

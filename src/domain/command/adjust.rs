@@ -21,6 +21,7 @@ use crate::domain::{
     usage::{Charge, charge_scopes, count::Labels, never_ran, open_counted},
     window::{Counted, Window, WindowKind},
 };
+use crate::mutation::is_broken;
 
 impl Handle for Adjustment {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
@@ -48,7 +49,7 @@ impl Handle for Adjustment {
         self.check_less(decision, charged, &less)?;
         let each = decision.rules.peek_counted(self.event_time);
         for index in charged.as_slice() {
-            if !decision.book.fits(*index, &each.each(), &more) {
+            if !decision.book.fits(*index, &each.each(), &more) && !is_broken("bound", "counter of a correction") {
                 return Err(Refused::CountersFull { scope: decision.book.slot(*index).scope.clone() });
             }
         }

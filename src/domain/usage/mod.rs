@@ -38,6 +38,7 @@ use super::{
     statement::correct,
     window::Counted,
 };
+use crate::mutation::is_broken;
 
 /// An event, priced: what is charged, to whom, and because of what.
 pub struct Charge<'a> {
@@ -70,10 +71,10 @@ impl Account {
         policy: &Policy,
     ) -> Outcome {
         let (event_time, record_time) = (event.event_time, moment.record_time);
-        if event_time > record_time.plus_ms(policy.early_ms) {
+        if event_time > record_time.plus_ms(policy.early_ms) && !is_broken("bound", "early") {
             return Outcome::DeadLetter(Reason::TooEarly { event_time, record_time });
         }
-        if event_time < record_time.plus_ms(-policy.horizon_ms) {
+        if event_time < record_time.plus_ms(-policy.horizon_ms) && !is_broken("bound", "late") {
             return Outcome::DeadLetter(Reason::TooLate { event_time, record_time });
         }
         if let Some(known) = id.and_then(|id| self.ids().look_for(event_time, id)) {
@@ -124,7 +125,7 @@ fn check_overflow(
     let each = windows.each();
     for index in charged.as_slice() {
         let may_overflow = *index == ORGANIZATION || decision.book.row(*index).windows.is_nearly_full();
-        if may_overflow && !decision.book.fits(*index, &each, charge) {
+        if may_overflow && !is_broken("bound", "counter") && !decision.book.fits(*index, &each, charge) {
             return Err(Reason::CounterOverflow(decision.book.slot(*index).scope.to_string()));
         }
     }
@@ -179,21 +180,24 @@ fn draw_consequences(
             to_follow = [true; 4];
         }
         let starts_at = charging.windows.period.start;
-        if starts_at > decision.at.clock {
+        if starts_at > decision.at.clock && !is_broken("look at all after", "usage ahead") {
             // What this period leaves is asked when it has begun, by the clock.
             decision.agenda.be_looked_at_all(starts_at);
-        } else if ran_out {
+        } else if ran_out && !is_broken("look at all after", "usage") {
             decision.look_at_all_now();
         }
     }
     for (index, _) in charged.as_slice().iter().zip(to_follow).filter(|(_, to_follow)| *to_follow) {
+        if is_broken("look after", "usage") {
+            continue;
+        }
         follow(decision, *index);
     }
     if let Some(paid) = &charging.paid {
         if paid.split.uncovered_micro > 0 && !paid.payer.occasion.is_late {
             overshoot::book(decision, charged, paid);
         }
-        if let Some(owner) = paid.payer.owner {
+        if let Some(owner) = paid.payer.owner.filter(|_| !is_broken("ask after", "usage")) {
             reload::ask(decision, owner, true);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::check::change_pool;
 use crate::domain::{account::scopes::ScopeIndex, decision::Decision, pool::Turn};
+use crate::mutation::is_broken;
 
 /// Lets grants of a pool begin and end, and reloads lapse. Whoever lives on it is looked at if that changes what it has.
 pub fn turn(decision: &mut Decision<'_>, owner: ScopeIndex) {
@@ -21,11 +22,11 @@ pub fn turn(decision: &mut Decision<'_>, owner: ScopeIndex) {
         let is_nothing = pool.size_micro(period.start, now) == 0;
         decision.book.pool_mut(owner).revision = decision.rules.next_pool_revision();
         // A pool that comes to nothing again was told of when it was set.
-        if !is_nothing {
+        if !is_nothing && !is_broken("tell after", "turn") {
             change_pool(decision, owner);
         }
     }
-    if begun || ended {
+    if (begun || ended) && !is_broken("look at all after", "turn") {
         decision.look_at_all_now();
     }
 }
@@ -39,7 +40,7 @@ pub fn turn_if_due(decision: &mut Decision<'_>, owner: ScopeIndex) {
             pool.next_change(period_end, decision.policy.grace_ms).is_some_and(|at| at <= decision.at.clock)
         }
     });
-    if is_due {
+    if is_due && !is_broken("turn before", "usage") {
         turn(decision, owner);
     }
 }
