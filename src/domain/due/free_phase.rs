@@ -3,6 +3,7 @@
 use crate::domain::{
     account::scopes::ScopeIndex,
     decision::Decision,
+    due::look::look,
     meter::Meter,
     pause::{Cause, CauseKind},
     scope::Scope,
@@ -23,16 +24,28 @@ pub fn look_at_agents(decision: &mut Decision<'_>, agents: &[(ScopeIndex, bool)]
     let Some(end) = end(decision) else { return };
     let ended = decision.rules.period(end.plus_ms(-1));
     for (agent, is_new) in agents {
-        if is_of_phase(decision, *agent) && lacks_credits(decision, *agent, ended) {
-            set_state(decision, *agent, |causes| {
-                causes.retain(|cause| cause.kind != CauseKind::FreePhase);
-                causes.push(Cause::of(CauseKind::FreePhase));
-            });
+        if is_of_phase(decision, *agent) {
+            if lacks_credits(decision, *agent, ended) {
+                set_state(decision, *agent, |causes| {
+                    causes.retain(|cause| cause.kind != CauseKind::FreePhase);
+                    causes.push(Cause::of(CauseKind::FreePhase));
+                });
+            } else if decision.view().is_held(*agent, decision.now()) {
+                look(decision, *agent);
+            }
         }
         if *is_new {
             decision.book.unload(*agent);
         }
     }
+}
+
+/// Whether the clock has come to that look at an agent, and the look is still to come: what else changes for the agent is
+/// told by it, so that the agent does not run in between.
+pub fn is_to_be_looked_at(decision: &Decision<'_>, index: ScopeIndex) -> bool {
+    end(decision).is_some_and(|end| end <= decision.at.clock)
+        && matches!(decision.book.slot(index).scope, Scope::Agent { .. })
+        && is_of_phase(decision, index)
 }
 
 /// Notes of an agent that it was used in the phase: what was used before the record that set its end was.

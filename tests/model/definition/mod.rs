@@ -98,13 +98,14 @@ impl Model {
         self.first_ms = self.first_ms.min(step.clock_ms);
         self.record = format!("step {}", self.steps);
         self.cause.clone_from(&self.record);
+        let before = (self.history.named.len(), self.history.counted.len());
         match &step.what {
             What::Pass => {}
             What::Use(event) => self.take(event),
             What::Say { actor, id, time_ms, command, fields } => self.hear(actor, id, *time_ms, command, fields),
         }
         self.ask_for_reloads(self.clock_ms);
-        self.tell_pauses();
+        self.tell_pauses(&self.agents_to_be_looked_at(before));
         self.serve_due();
         std::mem::take(&mut self.said)
     }

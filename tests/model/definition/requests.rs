@@ -52,6 +52,10 @@ impl Model {
     pub fn set_requests(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let enabled = fields.must_flag("enabled")?;
         let hour = fields.between("digest_hour", Some(9), 0, 23)?;
+        if let Some(owed) = self.digest_after().filter(|instant| *instant <= self.clock_ms) {
+            self.tell_digest(owed);
+        }
+        self.history.digest_ms = self.clock_ms;
         (self.history.are_requests_off, self.history.digest_hour) = (!enabled, hour);
         Ok(Vec::new())
     }
