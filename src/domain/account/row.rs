@@ -97,7 +97,8 @@ pub struct ScopeRow {
     pub paid_by: Vec<PaidBy>,
     /// The start of the last period in which usage of an agent named no user.
     pub unnamed: Option<Timestamp>,
-    /// The start of the last period in which a command named an agent or a user.
+    /// The start of the last period in which a command named an agent or a user, or of the one in which it made a workspace
+    /// known.
     pub named: Option<Timestamp>,
     /// What was announced before a refund.
     pub told: Vec<Told>,

@@ -11,6 +11,7 @@ use crate::domain::{
     decision::Decision,
     organization::Feature,
     pool::Pool,
+    reload::Reload,
     scope::Scope,
     time::Timestamp,
     usage::check::revise_pool,
@@ -28,12 +29,12 @@ impl Handle for SetPool {
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
         let Self { scope, included_micro, user_cap_micro, thresholds_percent } = self;
+        check_pool_owner(scope)?;
         check_amount("included_micro", *included_micro, 0)?;
         if let Some(cap_micro) = user_cap_micro {
             check_amount("user_cap_micro", *cap_micro, 0)?;
         }
         check_thresholds(thresholds_percent)?;
-        check_pool_owner(scope)?;
         check_plan(decision.rules, Feature::Credits)?;
         check_plan_for(decision.rules, scope)?;
         let mode = decision.rules.payment().mode;
@@ -70,6 +71,9 @@ fn include(decision: &mut Decision<'_>, owner: ScopeIndex, period: Window, set: 
         // What a pool of before paid in this period counts on.
         let paid_micro = decision.view().paid(owner, owner, period).pool_micro;
         pool.drawn_in(period.start).included_micro = paid_micro.max(0);
+        // What a pool of before asked for stays asked for; auto-reload ended with it.
+        let before = decision.book.row(owner).former_pools.last().and_then(|former| former.pool.reload.clone());
+        pool.reload = before.map(|before| Box::new(Reload { enabled: false, again_at: None, ..*before }));
         decision.book.row_mut(owner).pool = Some(Box::new(pool));
         return Some(0);
     };

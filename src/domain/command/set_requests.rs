@@ -19,7 +19,8 @@ impl Handle for SetRequests {
         let requests = &mut decision.rules.edit().requests;
         (requests.enabled, requests.digest_hour) = (self.enabled, self.digest_hour);
         // One whose time has come is still to be sent.
-        let is_owed = decision.rules.requests.next_digest.is_some_and(|due| due <= decision.at.clock);
+        let now = decision.at.clock.max(decision.at.record_time);
+        let is_owed = decision.rules.requests.next_digest.is_some_and(|due| due <= now);
         if !decision.rules.requests.open.is_empty() && !is_owed {
             plan_digest(decision);
         }

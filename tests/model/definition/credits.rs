@@ -227,9 +227,11 @@ impl Model {
                 self.end_free_phase_of(&grant.owner);
             }
             let counts = !grant.is_prepaid && grant.period.has(instant);
+            // What is seen only after its period is over tells nothing.
+            let is_told = grant.period.has(self.clock_ms);
             let loses = counts && grant.until_ms == Some(instant) && self.history.spent(place) < grant.amount;
             self.history.grants[place].has_lost |= loses;
-            if loses || (counts && begins) {
+            if is_told && (loses || (counts && begins)) {
                 self.tell_pool_changed(&grant.owner, instant, false);
             }
         }

@@ -70,6 +70,9 @@ impl Model {
     /// The next digest, if something is pending.
     pub fn digest_after(&self) -> Option<i64> {
         let oldest = self.history.requests.iter().map(|request| request.since_ms).min()?;
+        if let Some(owed) = self.history.digest_owed.filter(|owed| *owed >= oldest) {
+            return Some(owed);
+        }
         Some(self.history.next_digest(self.history.served_ms.max(self.history.digest_ms).max(oldest)))
     }
 }

@@ -303,6 +303,8 @@ pub struct History {
     pub requests: Vec<Request>,
     /// After a silence one digest is sent for all.
     pub digest_ms: i64,
+    /// One that had come when another hour was said.
+    pub digest_owed: Option<i64>,
 
     /// Scopes that commands named, and when.
     pub named: Vec<(i64, Scope)>,

@@ -44,7 +44,8 @@ impl Model {
         if !self.history.requests.is_empty() {
             let pending: Vec<&String> = self.history.requests.iter().map(|request| &request.id).collect();
             self.say(format!("digest {}", list(&pending)), format!("digest|{instant}"));
-            self.history.digest_ms = self.clock_ms;
+            self.history.digest_ms = self.history.digest_ms.max(self.clock_ms);
+            self.history.digest_owed = None;
         }
     }
 
@@ -52,10 +53,9 @@ impl Model {
     pub fn set_requests(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let enabled = fields.must_flag("enabled")?;
         let hour = fields.between("digest_hour", Some(9), 0, 23)?;
-        if let Some(owed) = self.digest_after().filter(|instant| *instant <= self.clock_ms) {
-            self.tell_digest(owed);
-        }
-        self.history.digest_ms = self.clock_ms;
+        let now = self.clock_ms.max(self.at_ms);
+        self.history.digest_owed = self.digest_after().filter(|instant| *instant <= now);
+        self.history.digest_ms = now;
         (self.history.are_requests_off, self.history.digest_hour) = (!enabled, hour);
         Ok(Vec::new())
     }
