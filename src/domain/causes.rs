@@ -114,6 +114,8 @@ impl Wants<'_> {
     /// A member pauses when nothing pays (modes with seats).
     fn of_member(&self, causes: &mut Causes) {
         let charged = ChargedScopes::of(None, None, Some(self.index));
+        let sessions = self.view.book.row(self.index).windows.starts(WindowKind::Session);
+        sessions.filter(|start| *start > self.now).for_each(|start| causes.look_at(start));
         if let Some(payer) = self.spent(charged) {
             let limits = self.without_room(charged, &payer);
             self.add(causes, &payer, self.kind(&payer, !limits.is_empty()), limits.first(), None);

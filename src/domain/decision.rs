@@ -83,7 +83,7 @@ impl Decision<'_> {
     pub fn occasion(&self, event_time: Timestamp, period: Window) -> Occasion {
         let record_time = self.at.record_time;
         let is_late = record_time >= period.end.plus_ms(self.policy.grace_ms);
-        Occasion { event_time, period, record_time, is_late }
+        Occasion { event_time, period, record_time, is_late, is_asked: false }
     }
 
     /// The identity of something that happens once for a scope because of what is decided.

@@ -34,7 +34,7 @@ impl Handle for GrantCredits {
         let (record_time, horizon_ms) = (decision.at.record_time, decision.policy.horizon_ms);
         let pool = pool(decision, owner, &self.scope)?;
         let is_remembered = |known: &Grant| !known.is_done(period.start, record_time, horizon_ms);
-        let is_open = check_reload(pool, self, record_time, is_remembered)?;
+        let is_open = check_reload(pool, self, decision.now(), is_remembered)?;
         if pool.grants.iter().any(|known| known.id == self.grant_id && is_remembered(known)) {
             return Ok(vec![Applied::GrantGivenBefore { grant_id: self.grant_id.clone() }]);
         }

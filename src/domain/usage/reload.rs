@@ -15,7 +15,7 @@ use crate::domain::{
 /// Asks for a reload, if the balance has fallen to its mark and one may be asked for; says once why none may. After a
 /// refusal only a charge asks again, so that a refusal is not answered by the same question.
 pub fn ask(decision: &mut Decision<'_>, owner: ScopeIndex, is_charge: bool) {
-    let now = decision.at.record_time;
+    let now = decision.now();
     let Some(pool) = decision.book.pool(owner) else { return };
     if is_charge && pool.reload.as_deref().is_some_and(|reload| reload.refused) {
         // Also while auto-reload is removed: once it is set again, there was a charge since.

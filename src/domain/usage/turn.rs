@@ -10,7 +10,7 @@ pub fn turn(decision: &mut Decision<'_>, owner: ScopeIndex) {
     let grace_ms = decision.policy.grace_ms;
     let pool = decision.book.pool_mut(owner);
     if let Some(reload) = &mut pool.reload {
-        reload.lapse(decision.at.record_time);
+        reload.lapse(now);
     }
     let Turn { begun, ended, other_size } = pool.turn(period.start, now);
     pool.settle(settled.plus_ms(-grace_ms));

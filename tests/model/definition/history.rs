@@ -267,7 +267,7 @@ pub struct ToldShare {
 }
 
 /// Everything that happened, and everything that was said and still holds.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct History {
     pub counted: Vec<Counted>,
     /// Ids of events with what each was; of control records.
