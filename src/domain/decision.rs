@@ -108,6 +108,12 @@ impl Decision<'_> {
         self.tell_as(identity, index, kind);
     }
 
+    /// When credits come that come now: after the look at the agents of the free phase, if that was made at this instant.
+    pub fn credited_at(&self) -> Timestamp {
+        let looked_at = self.rules.free_phase_looked_at;
+        looked_at.map_or(self.at.clock, |looked_at| self.at.clock.max(looked_at.plus_ms(1)))
+    }
+
     /// Has everyone who lives on what all share looked at now.
     pub fn look_at_all_now(&mut self) {
         self.agenda.be_looked_at_all(self.at.clock);

@@ -58,7 +58,8 @@ impl Handle for GrantCredits {
         }
         pool.add(grant);
         if begins {
-            pool.credited_at = Some(now);
+            let credited_at = decision.credited_at();
+            decision.book.pool_mut(owner).credited_at = Some(credited_at);
         }
         if begins && self.kind == GrantKind::Purchased {
             decision.book.pool_mut(owner).revision = decision.rules.next_pool_revision();

@@ -10,7 +10,7 @@ use crate::domain::{
     control::SetPool,
     decision::Decision,
     organization::Feature,
-    pool::Pool,
+    pool::{FormerPool, Pool},
     reload::Reload,
     scope::Scope,
     time::Timestamp,
@@ -58,7 +58,7 @@ impl Handle for SetPool {
 /// Sets what the pool includes. Returns the highest share that counts as told; `None` if nothing is to be told.
 fn include(decision: &mut Decision<'_>, owner: ScopeIndex, period: Window, set: &SetPool) -> Option<u16> {
     let SetPool { scope, included_micro, thresholds_percent, .. } = set;
-    let now = decision.at.clock;
+    let (now, credited_at) = (decision.at.clock, decision.credited_at());
     let Some(pool) = decision.book.pool(owner) else {
         if let Scope::Workspace(name) = scope {
             decision.rules.edit().note_pool(name, true);
@@ -67,13 +67,15 @@ fn include(decision: &mut Decision<'_>, owner: ScopeIndex, period: Window, set: 
         let mut pool = Pool { revision, since: period.start, ..Pool::default() };
         // What was included before the first record of a pool is what that record says.
         pool.include(Timestamp::MIN, *included_micro);
-        pool.credited_at = (*included_micro > 0).then_some(now);
-        // What a pool of before paid in this period counts on.
-        let paid_micro = decision.view().paid(owner, owner, period).pool_micro;
-        pool.drawn_in(period.start).included_micro = paid_micro.max(0);
-        // What a pool of before asked for stays asked for; auto-reload ended with it.
-        let before = decision.book.row(owner).former_pools.last().and_then(|former| former.pool.reload.clone());
-        pool.reload = before.map(|before| Box::new(Reload { enabled: false, again_at: None, ..*before }));
+        pool.credited_at = (*included_micro > 0).then_some(credited_at);
+        if let Some(FormerPool { pool: before, .. }) = decision.book.row(owner).former_pools.last() {
+            // What was used of what a pool of before included in this period counts on.
+            let drawn = before.drawn.iter().find(|drawn| drawn.period_start == period.start);
+            pool.drawn_in(period.start).included_micro = drawn.map_or(0, |drawn| drawn.included_micro);
+            // What it asked for stays asked for; auto-reload ended with it.
+            let reload = before.reload.as_deref().cloned();
+            pool.reload = reload.map(|reload| Box::new(Reload { enabled: false, again_at: None, ..reload }));
+        }
         decision.book.row_mut(owner).pool = Some(Box::new(pool));
         return Some(0);
     };
@@ -89,7 +91,7 @@ fn include(decision: &mut Decision<'_>, owner: ScopeIndex, period: Window, set: 
     pool.include(period.start, *included_micro);
     pool.revision = revision;
     if *included_micro > before_micro {
-        pool.credited_at = Some(now);
+        pool.credited_at = Some(credited_at);
     }
     Some(0)
 }

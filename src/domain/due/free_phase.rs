@@ -25,7 +25,7 @@ pub fn look_at_agents(decision: &mut Decision<'_>, agents: &[(ScopeIndex, bool)]
     let ended = decision.rules.period(end.plus_ms(-1));
     for (agent, is_new) in agents {
         if is_of_phase(decision, *agent) {
-            if lacks_credits(decision, *agent, ended) {
+            if lacks_credits(decision, *agent, ended) && !were_given_since(decision, *agent, end) {
                 set_state(decision, *agent, |causes| {
                     causes.retain(|cause| cause.kind != CauseKind::FreePhase);
                     causes.push(Cause::of(CauseKind::FreePhase));
@@ -63,6 +63,17 @@ fn is_of_phase(decision: &Decision<'_>, agent: ScopeIndex) -> bool {
     let until = decision.rules.free_until.unwrap_or(Timestamp::MIN);
     let row = decision.book.row(agent);
     row.in_free_phase || row.registered.as_ref().is_some_and(|registered| registered.created_at < until)
+}
+
+/// Whether a grant to pool or balance has begun after the look was due: it would end the cause.
+fn were_given_since(decision: &Decision<'_>, agent: ScopeIndex, end: Timestamp) -> bool {
+    let now = decision.now();
+    let charged = decision.book.charged_alone(agent);
+    let owner = decision.view().owner_of_nearest_pool(charged, decision.rules.period(now));
+    let has_begun = |from: Timestamp| end < from && from <= now;
+    owner.and_then(|owner| decision.book.pool(owner)).is_some_and(|pool| {
+        pool.grants.iter().any(|grant| grant.left_micro() > 0 && grant.effective_from.is_some_and(has_begun))
+    })
 }
 
 /// Whether pool and balance together have less left than the agent used in the period that ended; without a pool they have

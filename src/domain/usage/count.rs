@@ -283,8 +283,8 @@ impl Counting<'_, '_> {
         let period = paid.payer.occasion.period;
         let Some(pool) = self.row.pool_of(period.start) else { return };
         let (before, after) = (paid.drawn_before, pool.drawn_micro(period.start).unwrap_or(0));
-        // Where the seat pays, nothing is drawn and nothing is passed.
-        if before == Some(after) {
+        // Where the seat pays, nothing is drawn and nothing is passed; what ended beyond the horizon is told to nobody.
+        if before == Some(after) || period.end.plus_ms(self.check.horizon_ms) <= self.check.at.record_time {
             return;
         }
         let ceiling = Ceiling::of_pool(pool, period, self.check.at.clock, self.row);

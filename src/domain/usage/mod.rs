@@ -153,9 +153,8 @@ pub fn charge_scopes(decision: &mut Decision<'_>, windows: Counted, charge: Char
     for index in charged.as_slice() {
         look_up_rules(decision, *index);
     }
-    if let Some(owner) = decision.view().owner_of_nearest_pool(charged, windows.period) {
-        turn::turn_if_due(decision, owner);
-    }
+    let nearest = decision.view().owner_of_nearest_pool(charged, windows.period);
+    let turned = nearest.filter(|owner| turn::turn_if_due(decision, *owner));
     let occasion = decision.occasion(event_time, windows.period);
     let payer = decision.view().payer(charged, counts.get(Meter::CreditsMicro), occasion);
     let paid = payer.map(|payer| pay(decision.book, payer, &mut counts));
@@ -178,6 +177,10 @@ pub fn charge_scopes(decision: &mut Decision<'_>, windows: Counted, charge: Char
         correct(decision, charged, &charging, because);
     }
     draw_consequences(decision, charged, &charging, to_follow);
+    if let Some(owner) = turned {
+        // A reload that lapsed is asked for again, also where nobody had to pay.
+        reload::ask(decision, owner, false);
+    }
     charging.charge
 }
 

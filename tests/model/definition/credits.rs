@@ -78,7 +78,9 @@ impl Model {
         self.name(owner.clone());
         let removed = PoolRule { at_ms: self.at_ms, included: None, ..before };
         self.history.pools.entry(owner.clone()).or_default().push(removed);
-        self.history.grants.iter_mut().filter(|grant| grant.owner == owner).for_each(|grant| grant.is_forgotten = true);
+        for grant in self.history.grants.iter_mut().filter(|grant| grant.owner == owner) {
+            (grant.is_forgotten, grant.is_removed) = (true, true);
+        }
         self.history.auto_reloads.remove(&owner);
         Ok(Vec::new())
     }
@@ -140,6 +142,7 @@ impl Model {
             voided_ms: None,
             has_lost: false,
             is_forgotten: false,
+            is_removed: false,
             reload_id,
             record: self.record.clone(),
         };

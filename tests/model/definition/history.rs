@@ -173,6 +173,8 @@ pub struct Grant {
     pub has_lost: bool,
     /// Its id was given again, or its pool was removed.
     pub is_forgotten: bool,
+    /// Its pool was removed.
+    pub is_removed: bool,
     pub reload_id: Option<String>,
     pub record: String,
 }
