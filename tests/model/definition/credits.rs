@@ -1,5 +1,7 @@
 //! *Pools and grants*: the commands about them.
 
+use std::collections::BTreeSet;
+
 use super::{
     Model,
     codes::{Code, No, code, sorted},
@@ -218,8 +220,8 @@ impl Model {
         instants.flatten().filter(|instant| from_ms < *instant && *instant <= to_ms).collect()
     }
 
-    /// What follows when a grant begins or ends at an instant.
-    pub fn begin_and_end_grants(&mut self, instant: i64) {
+    /// What follows when a grant begins or ends at an instant. Notes whose pool has another size by it.
+    pub fn begin_and_end_grants(&mut self, instant: i64, turned: &mut BTreeSet<Scope>) {
         for place in 0..self.history.grants.len() {
             let grant = self.history.grants[place].clone();
             if grant.voided_ms.is_some() || grant.is_forgotten {
@@ -230,12 +232,11 @@ impl Model {
                 self.end_free_phase_of(&grant.owner);
             }
             let counts = !grant.is_prepaid && grant.period.has(instant);
-            // What is seen only after its period is over tells nothing.
-            let is_told = grant.period.has(self.clock_ms);
             let loses = counts && grant.until_ms == Some(instant) && self.history.spent(place) < grant.amount;
             self.history.grants[place].has_lost |= loses;
-            if is_told && (loses || (counts && begins)) {
-                self.tell_pool_changed(&grant.owner, instant, false);
+            // What is seen only after its period is over tells nothing.
+            if (loses || (counts && begins)) && grant.period.has(self.clock_ms) {
+                turned.insert(grant.owner);
             }
         }
     }

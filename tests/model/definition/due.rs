@@ -10,9 +10,10 @@ use super::{
 impl Model {
     /// Does everything that is due by the clock.
     pub fn serve_due(&mut self) {
+        let mut turned = BTreeSet::new();
         while let Some(instant) = self.next_due() {
             self.cause = format!("instant {instant}");
-            self.begin_and_end_grants(instant);
+            self.begin_and_end_grants(instant, &mut turned);
             for (end, period) in self.history.closings() {
                 if end <= instant {
                     self.close(period);
@@ -26,6 +27,10 @@ impl Model {
             }
             self.ask_for_reloads(instant);
             self.history.served_ms = instant;
+        }
+        // Pools tell what they are now, whatever began and ended on the way.
+        for owner in turned {
+            self.tell_pool_changed(&owner, self.clock_ms, false);
         }
         // What is paused is what is true at the clock, whatever was due on the way to it.
         self.tell_pauses(&BTreeSet::new());
