@@ -302,6 +302,11 @@ impl Calendar {
         self.opened[place_of(kind)].get(1).is_some_and(|second| second.start > time)
     }
 
+    /// How many billing periods were opened, of those that are remembered.
+    pub fn opened_periods(&self) -> usize {
+        self.opened[place_of(WindowKind::Period)].len()
+    }
+
     /// The billing periods that were opened, with an end after `after`.
     pub fn periods_ending_after(&self, after: Timestamp) -> impl Iterator<Item = Window> {
         self.opened(WindowKind::Period).copied().filter(move |period| period.end > after)

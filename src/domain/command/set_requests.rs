@@ -6,7 +6,7 @@ use crate::domain::{
     answer::Answer,
     control::SetRequests,
     decision::Decision,
-    due::plan_digest,
+    due::plan_digest_anew,
 };
 
 impl Handle for SetRequests {
@@ -18,11 +18,7 @@ impl Handle for SetRequests {
         check_range("digest_hour", i64::from(self.digest_hour), 0, 23)?;
         let requests = &mut decision.rules.edit().requests;
         (requests.enabled, requests.digest_hour) = (self.enabled, self.digest_hour);
-        // One whose time has come is still to be sent.
-        let is_owed = decision.rules.requests.next_digest.is_some_and(|due| due <= decision.at.clock);
-        if !decision.rules.requests.open.is_empty() && !is_owed {
-            plan_digest(decision);
-        }
+        plan_digest_anew(decision);
         Ok(Vec::new())
     }
 }

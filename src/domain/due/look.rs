@@ -33,7 +33,9 @@ pub fn look_at_page(decision: &mut Decision<'_>, page: EndingPage, scopes: &[(Sc
     for (index, _) in scopes {
         // The entry that led here goes, whatever becomes of it.
         decision.book.slot_mut(*index).look_at = None;
-        look(decision, *index);
+        if !free_phase::is_to_be_looked_at(decision, *index) {
+            look(decision, *index);
+        }
         let next = decision.book.slot(*index).look_at.flatten().map(|at| place(decision, *index, at));
         still_within += usize::from(next.is_some() && next <= page_end);
     }
@@ -52,7 +54,7 @@ pub fn look_at_walked(decision: &mut Decision<'_>, scopes: &[(ScopeIndex, bool)]
         if matches!(decision.trigger, Trigger::Control(record) if matches!(record.command, Command::SetFreePhase(_))) {
             free_phase::note_use(decision, *index);
         }
-        if decision.view().is_held(*index, decision.now()) {
+        if decision.view().is_held(*index, decision.now()) && !free_phase::is_to_be_looked_at(decision, *index) {
             look(decision, *index);
         }
         if *is_new {

@@ -98,13 +98,14 @@ impl Model {
         self.first_ms = self.first_ms.min(step.clock_ms);
         self.record = format!("step {}", self.steps);
         self.cause.clone_from(&self.record);
+        let before = (self.history.named.len(), self.history.counted.len());
         match &step.what {
             What::Pass => {}
             What::Use(event) => self.take(event),
             What::Say { actor, id, time_ms, command, fields } => self.hear(actor, id, *time_ms, command, fields),
         }
         self.ask_for_reloads(self.clock_ms);
-        self.tell_pauses();
+        self.tell_pauses(&self.agents_to_be_looked_at(before));
         self.serve_due();
         std::mem::take(&mut self.said)
     }
@@ -142,11 +143,18 @@ impl Model {
             }
             return;
         }
-        if time_ms < self.at_ms - HORIZON_MS {
-            return self.dead_letter("too_late");
-        }
-        if time_ms > self.at_ms + EARLY_MS {
-            return self.dead_letter("too_early");
+        let is_too_late = time_ms < self.at_ms - HORIZON_MS;
+        if is_too_late || time_ms > self.at_ms + EARLY_MS {
+            // What cannot be read has no time.
+            let before = (self.history.clone(), self.said.len());
+            let reason = match self.obey(command, &Fields(fields)) {
+                Err(No::Unreadable) => "unreadable",
+                _ if is_too_late => "too_late",
+                _ => "too_early",
+            };
+            self.history = before.0;
+            self.said.truncate(before.1);
+            return self.dead_letter(reason);
         }
         actor.clone_into(&mut self.actor);
         let identity = format!("journal|{id}|{time_ms}");

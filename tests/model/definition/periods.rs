@@ -42,7 +42,10 @@ impl Model {
     pub fn correct(&mut self, place: usize) {
         let one = self.history.counted[place].clone();
         let period = one.starts.period;
-        if self.history.calendar.window(Kind::Period, period).end + GRACE_MS > self.history.served_ms {
+        let closes_ms = self.history.calendar.window(Kind::Period, period).end + GRACE_MS;
+        // One in which nothing was used is closed by the clock, without a line.
+        let was_used = self.history.counted[..place].iter().any(|one| one.starts.period == period);
+        if closes_ms > if was_used { self.history.served_ms } else { self.clock_ms } {
             return;
         }
         self.history.closed.insert(period);

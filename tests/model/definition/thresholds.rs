@@ -153,7 +153,7 @@ impl Model {
         if cap == 0 || period.end + HORIZON_MS <= self.at_ms {
             return;
         }
-        let used = history.drawn(owner, period.start, |_| true);
+        let used = history.drawn_of_pool(owner, period.start);
         let revision = history.pool_revision(owner, now_ms, moment);
         let shares = &pool.shares.clone();
         self.tell_each(&Reached { scope: owner, limit: None, window: period.start, shares, used, cap, revision });
@@ -202,7 +202,7 @@ impl Model {
         let period = moment.period;
         let Some(pool) = history.pool_of(owner, moment) else { return };
         let cap = history.pool_size(owner, now_ms, moment).expect("it has a pool");
-        let used = history.drawn(owner, period.start, |_| true);
+        let used = history.drawn_of_pool(owner, period.start);
         let revision = history.pool_revision(owner, now_ms, moment);
         let shares = &pool.shares.clone();
         let reached = Reached { scope: owner, limit: None, window: period.start, shares, used, cap, revision };
