@@ -64,8 +64,8 @@ pub fn announce(decision: &mut Decision<'_>, index: ScopeIndex) {
 /// it is paused, when rules change.
 pub fn attend(decision: &mut Decision<'_>, index: ScopeIndex, by_causes: Option<Timestamp>) {
     let row = decision.book.row(index);
-    let period_end = decision.rules.period(decision.at.clock).end;
-    let by_pool = row.pool.as_ref().and_then(|pool| pool.next_change(period_end, decision.policy.grace_ms));
+    let period = decision.rules.period(decision.at.clock);
+    let by_pool = row.pool.as_ref().and_then(|pool| pool.next_change(period, decision.policy.grace_ms));
     let by_rules = row.pauses.causes.iter().any(|cause| cause.kind.follows_rules()).then_some(NO_TIME);
     let look_at: LookAt = by_causes.into_iter().chain(by_pool).min().or(by_rules);
     let slot = decision.book.slot(index);

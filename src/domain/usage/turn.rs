@@ -35,8 +35,8 @@ pub fn turn(decision: &mut Decision<'_>, owner: ScopeIndex) {
 pub fn turn_if_due(decision: &mut Decision<'_>, owner: ScopeIndex) {
     let is_due = decision.book.pool(owner).is_some_and(|pool| {
         !pool.grants.is_empty() && {
-            let period_end = decision.rules.period(decision.at.clock).end;
-            pool.next_change(period_end, decision.policy.grace_ms).is_some_and(|at| at <= decision.at.clock)
+            let period = decision.rules.period(decision.at.clock);
+            pool.next_change(period, decision.policy.grace_ms).is_some_and(|at| at <= decision.at.clock)
         }
     });
     if is_due {
