@@ -5,7 +5,7 @@ use super::{
     checks::{check_amount, check_plan, check_plan_for, check_pool_owner, check_thresholds},
 };
 use crate::domain::{
-    account::{ceiling::Ceiling, rulebook::Rulebook, scopes::ScopeIndex, sweep::Concern},
+    account::{ceiling::Ceiling, row::Told, rulebook::Rulebook, scopes::ScopeIndex, sweep::Concern},
     answer::{Answer, Refused},
     control::SetPool,
     decision::Decision,
@@ -81,10 +81,7 @@ fn include(decision: &mut Decision<'_>, owner: ScopeIndex, period: Window, set: 
     };
     let before_micro = pool.included_micro(period.start);
     if before_micro == *included_micro {
-        let row = decision.book.row(owner);
-        let used = pool.drawn_micro(period.start).unwrap_or(0);
-        let told = Ceiling::of_pool(pool, period, now, row).highest_passed(used);
-        return (pool.thresholds_percent != *thresholds_percent).then_some(told);
+        return (pool.thresholds_percent != *thresholds_percent).then(|| note_told(decision, owner, period));
     }
     let revision = decision.rules.next_pool_revision();
     let pool = decision.book.pool_mut(owner);
@@ -94,4 +91,18 @@ fn include(decision: &mut Decision<'_>, owner: ScopeIndex, period: Window, set: 
         pool.credited_at = Some(credited_at);
     }
     Some(0)
+}
+
+/// Remembers the highest share that was told of a pool whose shares are about to be others: neither it nor one below it is
+/// told again.
+fn note_told(decision: &mut Decision<'_>, owner: ScopeIndex, period: Window) -> u16 {
+    let (row, now) = (decision.book.row(owner), decision.at.clock);
+    let pool = row.pool.as_deref().expect("the pool was found before");
+    let used = pool.drawn_micro(period.start).unwrap_or(0);
+    let percent = Ceiling::of_pool(pool, period, now, row).highest_passed(used);
+    let told = Told { revision: pool.revision, start: period.start, percent, of_pool: true };
+    if percent > 0 {
+        decision.book.row_mut(owner).note_told(told);
+    }
+    percent
 }

@@ -60,6 +60,8 @@ pub struct Model {
     /// The record time of the step, and the clock.
     at_ms: i64,
     clock_ms: i64,
+    /// The own time of the control record that is applied.
+    said_ms: i64,
     /// The clock of the first step.
     first_ms: i64,
     /// The identity of the record that is applied; who said it; what causes what is said: the record, or an instant.
@@ -83,6 +85,7 @@ impl Model {
             said: Vec::new(),
             at_ms: 0,
             clock_ms: 0,
+            said_ms: 0,
             first_ms: i64::MAX,
             record: String::new(),
             actor: String::new(),
@@ -157,6 +160,7 @@ impl Model {
             return self.dead_letter(reason);
         }
         actor.clone_into(&mut self.actor);
+        self.said_ms = time_ms;
         let identity = format!("journal|{id}|{time_ms}");
         match self.obey(command, &Fields(fields)) {
             Ok(answer) => {

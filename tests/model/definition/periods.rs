@@ -38,7 +38,7 @@ impl Model {
         }
     }
 
-    /// What was just counted, if its period is closed: a correction of each scope whose counts it changed.
+    /// What was counted from a place on, if its period is closed: a correction of each scope whose counts it changed.
     pub fn correct(&mut self, place: usize) {
         let one = self.history.counted[place].clone();
         let period = one.starts.period;
@@ -62,7 +62,7 @@ impl Model {
         }
     }
 
-    /// How much each meter of a period was changed by one thing.
+    /// How much each meter of a period was changed from a place on.
     fn changed_by(&self, place: usize, scope: &Scope, period: i64) -> Vec<(&'static str, i64)> {
         let mut window = Window::default();
         let of_scope = |one: &&super::history::Counted| one.starts.period == period && one.concerns(scope);
@@ -70,7 +70,9 @@ impl Model {
             window.add(one, scope, Kind::Period);
         }
         let before = window.clone();
-        window.add(&self.history.counted[place], scope, Kind::Period);
+        for one in self.history.counted[place..].iter().filter(of_scope) {
+            window.add(one, scope, Kind::Period);
+        }
         let all = Meter::ALL.iter().map(|(meter, name)| (*name, window.get(*meter) - before.get(*meter)));
         let mut changed: Vec<_> = all.filter(|(_, count)| *count != 0).collect();
         changed.sort_unstable();
