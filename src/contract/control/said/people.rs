@@ -125,8 +125,8 @@ pub struct RegisterAgent {
 
 impl RegisterAgent {
     pub fn into_command(self) -> Result<Command, String> {
-        let created_by = self.created_by.map(|id| within("created_by", id)).transpose()?;
-        Ok(Command::RegisterAgent(control::RegisterAgent { scope: scope(&self.scope)?, created_by }))
+        let Self { scope: agent, created_by } = self;
+        Ok(Command::RegisterAgent(control::RegisterAgent { scope: scope(&agent)?, created_by }))
     }
 }
 
