@@ -222,12 +222,12 @@ impl Pool {
     }
 
     /// When something changes here by itself: a grant begins or ends, or what is left of it is lost a grace later; a
-    /// purchase ends with its period, which is `period` or is over; a reload lapses, or one may be asked for again.
+    /// purchase ends with its period, that of `period` with that; a reload lapses, or one may be asked for again.
     pub fn next_change(&self, period: Window, grace_ms: i64) -> Option<Timestamp> {
-        let end_of = |grant: &Grant| if grant.period_start < period.start { period.start } else { period.end };
         let changes = self.grants.iter().filter(|grant| grant.left_micro() > 0).flat_map(|grant| {
             let begins = grant.effective_from.filter(|_| !grant.begun);
-            let with_period = (grant.kind == GrantKind::Purchased).then(|| end_of(grant));
+            let period_end = if grant.period_start < period.start { period.start } else { period.end };
+            let with_period = (grant.kind == GrantKind::Purchased).then_some(period_end);
             let ends = grant.expires_at.into_iter().chain(with_period).min().filter(|_| !grant.ended);
             let is_lost = grant.expires_at.filter(|_| !grant.outlives_period).map(|expiry| expiry.plus_ms(grace_ms));
             [begins, ends, is_lost]

@@ -23,7 +23,7 @@ const OPENED_KEPT: usize = 4;
 /// How many billing periods: those that wait for their statement must not be forgotten.
 const PERIODS_OPEN_MAX: usize = 25;
 
-/// At most this many names of products and triggers, and of models; what comes after them is counted under the last,
+/// At most this many names of products and triggers, and of models; what comes after them is counted under one more,
 /// `other`.
 const LABELS_MAX: usize = 64;
 
@@ -223,13 +223,13 @@ impl Settings {
 fn number_among(names: &mut Vec<Name>, name: &str) -> (u8, bool) {
     let find = |names: &[Name], name: &str| names.iter().position(|known| *known == name);
     let known = find(names, name);
-    let name = if known.is_some() || names.len() < LABELS_MAX - 1 { name } else { OTHER };
+    let name = if known.is_some() || names.len() < LABELS_MAX { name } else { OTHER };
     let known = known.or_else(|| find(names, name));
     let number = known.unwrap_or(names.len());
     if known.is_none() {
         names.push(name.into());
     }
-    (u8::try_from(number).expect("there are at most 64 names"), known.is_none())
+    (u8::try_from(number).expect("there are at most 65 names"), known.is_none())
 }
 
 /// The windows that were opened, with their boundaries as instants, so that a new time-zone table cannot move them.

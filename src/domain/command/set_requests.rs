@@ -15,9 +15,10 @@ impl Handle for SetRequests {
     }
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
-        check_range("digest_hour", i64::from(self.digest_hour), 0, 23)?;
+        check_range("digest_hour", self.digest_hour, 0, 23)?;
+        let digest_hour = u8::try_from(self.digest_hour).expect("it was checked above");
         let requests = &mut decision.rules.edit().requests;
-        (requests.enabled, requests.digest_hour) = (self.enabled, self.digest_hour);
+        (requests.enabled, requests.digest_hour) = (self.enabled, digest_hour);
         plan_digest_anew(decision);
         Ok(Vec::new())
     }
