@@ -50,6 +50,16 @@ pub fn check_id(field: &str, id: &str) -> Result<(), Refused> {
     Err(Refused::IdLength { field: field.into(), bytes: id.len() as u64, bytes_max: ID_BYTES_MAX as u64 })
 }
 
+/// The user of that id; `None` for what [`check_id`] refuses, for which no row can be loaded.
+pub fn user_of(id: &str) -> Option<Scope> {
+    check_id("user_id", id).is_ok().then(|| Scope::User(id.into()))
+}
+
+/// The workspace of that id, likewise.
+pub fn workspace_of(id: &str) -> Option<Scope> {
+    check_id("workspace_id", id).is_ok().then(|| Scope::Workspace(id.into()))
+}
+
 /// Refuses a scope that has no pool.
 pub fn check_pool_owner(scope: &Scope) -> Result<(), Refused> {
     match scope.kind() {

@@ -35,7 +35,7 @@ impl Handle for GrantCredits {
         let (record_time, horizon_ms) = (decision.at.record_time, decision.policy.horizon_ms);
         let pool = pool(decision, owner, &self.scope)?;
         let is_remembered = |known: &Grant| !known.is_done(period.start, record_time, horizon_ms);
-        let is_open = check_reload(pool, self, record_time, is_remembered)?;
+        let is_open = check_reload(pool, self, decision.now(), is_remembered)?;
         if pool.grants.iter().any(|known| known.id == self.grant_id && is_remembered(known)) {
             return Ok(vec![Applied::GrantGivenBefore { grant_id: self.grant_id.clone() }]);
         }
@@ -59,7 +59,8 @@ impl Handle for GrantCredits {
         }
         pool.add(grant);
         if begins {
-            pool.credited_at = Some(now);
+            let credited_at = decision.credited_at();
+            decision.book.pool_mut(owner).credited_at = Some(credited_at);
         }
         if begins && self.kind == GrantKind::Purchased {
             decision.book.pool_mut(owner).revision = decision.rules.next_pool_revision();

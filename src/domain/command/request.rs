@@ -1,6 +1,10 @@
 //! A member asks for more (row B10).
 
-use super::{Handle, checks::check_id, set_member::check_seat};
+use super::{
+    Handle,
+    checks::{check_id, user_of},
+    set_member::check_seat,
+};
 use crate::domain::{
     account::{rulebook::Rulebook, sweep::Concern},
     answer::{Answer, Refused},
@@ -18,7 +22,7 @@ const REQUESTS_MAX: usize = 1_000;
 
 impl Handle for Request {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
-        vec![Scope::User((&*self.user_id).into())]
+        user_of(&self.user_id).into_iter().collect()
     }
 
     fn concerns(&self, _: &Rulebook) -> Concern {

@@ -22,9 +22,8 @@ impl Handle for Resume {
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
         let index = decision.book.index(&self.scope);
-        if decision.book.row(index).pauses.has(CauseKind::Admin) {
-            set_state(decision, index, |causes| causes.retain(|cause| cause.kind != CauseKind::Admin));
-        }
+        // Also where no admin paused it: a cause whose end has just come does not remain.
+        set_state(decision, index, |causes| causes.retain(|cause| cause.kind != CauseKind::Admin));
         let causes: Vec<CauseKind> = decision.book.row(index).pauses.causes.iter().map(|cause| cause.kind).collect();
         Ok(if causes.is_empty() { Vec::new() } else { vec![Applied::PauseRemains { causes }] })
     }

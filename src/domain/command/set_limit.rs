@@ -56,7 +56,8 @@ pub fn is_inner_spend_limit(scope: &Scope, meter: Meter) -> bool {
     is_inner(scope.kind()) && meter == Meter::ExtraCreditsMicro
 }
 
-const fn is_inner(kind: ScopeKind) -> bool {
+/// Whether it is of those whose extra credits the modes with seats do not bound.
+pub const fn is_inner(kind: ScopeKind) -> bool {
     matches!(kind, ScopeKind::Workspace | ScopeKind::Agent)
 }
 

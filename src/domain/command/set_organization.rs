@@ -7,6 +7,7 @@ use crate::domain::{
     answer::{Answer, Applied, Refused},
     control::SetOrganization,
     decision::Decision,
+    due::plan_digest_anew,
     time::Timestamp,
     window::Zone,
 };
@@ -26,6 +27,7 @@ impl Handle for SetOrganization {
         if decision.rules.calendar().is_empty() {
             // Whatever was said before it, nothing was cut by it.
             decision.rules.edit().zones = vec![Zone { from: Timestamp::MIN, time_zone, anchor }];
+            plan_digest_anew(decision);
             return Ok(Vec::new());
         }
         let at = decision.at.record_time.plus_ms(decision.policy.rules_delay_ms);
@@ -35,6 +37,7 @@ impl Handle for SetOrganization {
             zones.push(Zone::default());
         }
         zones.push(Zone { from: at, time_zone, anchor });
+        plan_digest_anew(decision);
         Ok(vec![Applied::WhatRunsEndsAsPlanned { at }])
     }
 }

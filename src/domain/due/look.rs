@@ -34,7 +34,7 @@ pub fn look_at_page(decision: &mut Decision<'_>, page: EndingPage, scopes: &[(Sc
     for (index, _) in scopes {
         // The entry that led here goes, whatever becomes of it.
         decision.book.slot_mut(*index).look_at = None;
-        if !is_broken("look when", "due") {
+        if !free_phase::is_to_be_looked_at(decision, *index) && !is_broken("look when", "due") {
             look(decision, *index);
         }
         let next = decision.book.slot(*index).look_at.flatten().map(|at| place(decision, *index, at));
@@ -55,7 +55,9 @@ pub fn look_at_walked(decision: &mut Decision<'_>, scopes: &[(ScopeIndex, bool)]
         if matches!(decision.trigger, Trigger::Control(record) if matches!(record.command, Command::SetFreePhase(_))) {
             free_phase::note_use(decision, *index);
         }
-        if decision.view().is_held(*index, decision.now()) && !is_broken("look when", "all are looked at") {
+        let is_concerned =
+            decision.view().is_held(*index, decision.now()) && !free_phase::is_to_be_looked_at(decision, *index);
+        if is_concerned && !is_broken("look when", "all are looked at") {
             look(decision, *index);
         }
         if *is_new {

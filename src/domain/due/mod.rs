@@ -11,7 +11,7 @@ mod digest;
 pub mod free_phase;
 pub mod look;
 
-pub use self::digest::{next_digest, pending, plan_digest};
+pub use self::digest::{next_digest, pending, plan_digest, plan_digest_anew};
 
 use self::look::{look_at_page, look_at_walked};
 use super::{

@@ -36,7 +36,7 @@ use super::{
     reason::Reason,
     scope::Name,
     statement::correct,
-    window::Counted,
+    window::{Counted, Window},
 };
 use crate::mutation::is_broken;
 
@@ -109,9 +109,25 @@ fn charge_event(decision: &mut Decision<'_>, event: &UsageEvent<'_>, charged: Ch
 
 /// The windows that every charge at `event_time` is counted in, remembered as opened.
 pub fn open_counted(decision: &mut Decision<'_>, event_time: super::time::Timestamp) -> Counted {
+    let opened_before = decision.rules.calendar().opened_periods();
     let windows = decision.rules.open_counted(event_time);
+    if decision.rules.calendar().opened_periods() > opened_before {
+        close_unused(decision, windows.period);
+    }
     decision.agenda.close_in_time(windows.period, decision.policy.grace_ms);
     windows
+}
+
+/// A period that is over with its grace, and in which nothing was used until now, is closed too: what comes later corrects
+/// it. Unless another one before it is still to be closed.
+#[cold]
+fn close_unused(decision: &mut Decision<'_>, period: Window) {
+    let closes_at = period.end.plus_ms(decision.policy.grace_ms);
+    let is_over = closes_at <= decision.at.clock.min(decision.at.settled());
+    let mut open = decision.rules.calendar().periods_ending_after(decision.agenda.closed_until());
+    if is_over && !open.any(|open| open.end < period.end) {
+        decision.agenda.closed_all(period.end);
+    }
 }
 
 /// Whether every counter takes the charge: those of the organization, of which mostly no scope holds more, and of each
@@ -138,9 +154,8 @@ pub fn charge_scopes(decision: &mut Decision<'_>, windows: Counted, charge: Char
     for index in charged.as_slice() {
         look_up_rules(decision, *index);
     }
-    if let Some(owner) = decision.view().owner_of_nearest_pool(charged, windows.period) {
-        turn::turn_if_due(decision, owner);
-    }
+    let nearest = decision.view().owner_of_nearest_pool(charged, windows.period);
+    let turned = nearest.filter(|owner| turn::turn_if_due(decision, *owner));
     let occasion = decision.occasion(event_time, windows.period);
     let payer = decision.view().payer(charged, counts.get(Meter::CreditsMicro), occasion);
     let paid = payer.map(|payer| pay(decision.book, payer, &mut counts));
@@ -163,6 +178,10 @@ pub fn charge_scopes(decision: &mut Decision<'_>, windows: Counted, charge: Char
         correct(decision, charged, &charging, because);
     }
     draw_consequences(decision, charged, &charging, to_follow);
+    if let Some(owner) = turned {
+        // A reload that lapsed is asked for again, also where nobody had to pay.
+        reload::ask(decision, owner, false);
+    }
     charging.charge
 }
 
@@ -173,6 +192,7 @@ fn draw_consequences(
     charging: &Charging,
     mut to_follow: [bool; 4],
 ) {
+    let is_late = charging.paid.as_ref().is_some_and(|paid| paid.payer.occasion.is_late);
     if let Some(paid) = &charging.paid {
         let left = paid.payer.means.after(&paid.split);
         let ran_out = ran_out(decision, charged, paid);
@@ -188,10 +208,11 @@ fn draw_consequences(
         }
     }
     for (index, _) in charged.as_slice().iter().zip(to_follow).filter(|(_, to_follow)| *to_follow) {
-        if is_broken("look after", "usage") {
-            continue;
+        // Whom an adjustment names of a period long over is not known by it.
+        let is_known = !is_late || decision.view().is_held(*index, decision.now());
+        if is_known && !is_broken("look after", "usage") {
+            follow(decision, *index);
         }
-        follow(decision, *index);
     }
     if let Some(paid) = &charging.paid {
         if paid.split.uncovered_micro > 0 && !paid.payer.occasion.is_late {

@@ -60,6 +60,8 @@ pub struct Model {
     /// The record time of the step, and the clock.
     at_ms: i64,
     clock_ms: i64,
+    /// The own time of the control record that is applied.
+    said_ms: i64,
     /// The clock of the first step.
     first_ms: i64,
     /// The identity of the record that is applied; who said it; what causes what is said: the record, or an instant.
@@ -83,6 +85,7 @@ impl Model {
             said: Vec::new(),
             at_ms: 0,
             clock_ms: 0,
+            said_ms: 0,
             first_ms: i64::MAX,
             record: String::new(),
             actor: String::new(),
@@ -98,13 +101,14 @@ impl Model {
         self.first_ms = self.first_ms.min(step.clock_ms);
         self.record = format!("step {}", self.steps);
         self.cause.clone_from(&self.record);
+        let before = (self.history.named.len(), self.history.counted.len());
         match &step.what {
             What::Pass => {}
             What::Use(event) => self.take(event),
             What::Say { actor, id, time_ms, command, fields } => self.hear(actor, id, *time_ms, command, fields),
         }
         self.ask_for_reloads(self.clock_ms);
-        self.tell_pauses();
+        self.tell_pauses(&self.agents_to_be_looked_at(before));
         self.serve_due();
         std::mem::take(&mut self.said)
     }
@@ -142,13 +146,21 @@ impl Model {
             }
             return;
         }
-        if time_ms < self.at_ms - HORIZON_MS {
-            return self.dead_letter("too_late");
-        }
-        if time_ms > self.at_ms + EARLY_MS {
-            return self.dead_letter("too_early");
+        let is_too_late = time_ms < self.at_ms - HORIZON_MS;
+        if is_too_late || time_ms > self.at_ms + EARLY_MS {
+            // What cannot be read has no time.
+            let before = (self.history.clone(), self.said.len());
+            let reason = match self.obey(command, &Fields(fields)) {
+                Err(No::Unreadable) => "unreadable",
+                _ if is_too_late => "too_late",
+                _ => "too_early",
+            };
+            self.history = before.0;
+            self.said.truncate(before.1);
+            return self.dead_letter(reason);
         }
         actor.clone_into(&mut self.actor);
+        self.said_ms = time_ms;
         let identity = format!("journal|{id}|{time_ms}");
         match self.obey(command, &Fields(fields)) {
             Ok(answer) => {

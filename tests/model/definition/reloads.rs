@@ -17,11 +17,14 @@ impl History {
         own || self.is_on(Source::Prepaid, None)
     }
 
-    /// Whether something was charged where a balance pays, since so much was counted.
+    /// Whether something was charged where a balance pays and somebody has to, since so much was counted.
     fn was_charged_since(&self, owner: &Scope, place: usize, now: Moment) -> bool {
         let later = self.counted.iter().skip(place);
-        let charges = later.filter(|one| one.what != What::Registration && one.credits >= 0);
-        charges.into_iter().any(|one| self.owner_at(one.named.workspace.as_deref(), now) == *owner)
+        let mut charges = later.filter(|one| one.what != What::Registration && one.credits >= 0);
+        charges.any(|one| {
+            let place = one.named.workspace.as_deref();
+            self.owner_at(place, now) == *owner && !self.is_free(place, self.moment_of(one.time_ms))
+        })
     }
 
     /// What the organization's limits on extra credits have room for, after what is spent and what is left.
