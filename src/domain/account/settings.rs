@@ -224,12 +224,8 @@ impl Settings {
 fn number_among(names: &mut Vec<Name>, name: &str) -> (u8, bool) {
     let find = |names: &[Name], name: &str| names.iter().position(|known| *known == name);
     let known = find(names, name);
-<<<<<<< HEAD
-    let has_room = names.len() < LABELS_MAX - 1 || is_broken("bound", "names");
+    let has_room = names.len() < LABELS_MAX || is_broken("bound", "names");
     let name = if known.is_some() || has_room { name } else { OTHER };
-=======
-    let name = if known.is_some() || names.len() < LABELS_MAX { name } else { OTHER };
->>>>>>> scen
     let known = known.or_else(|| find(names, name));
     let number = known.unwrap_or(names.len());
     if known.is_none() {
