@@ -58,7 +58,7 @@ impl Handle for SetPool {
 /// Sets what the pool includes. Returns the highest share that counts as told; `None` if nothing is to be told.
 fn include(decision: &mut Decision<'_>, owner: ScopeIndex, period: Window, set: &SetPool) -> Option<u16> {
     let SetPool { scope, included_micro, thresholds_percent, .. } = set;
-    let (now, credited_at) = (decision.at.clock, decision.credited_at());
+    let credited_at = decision.credited_at();
     let Some(pool) = decision.book.pool(owner) else {
         if let Scope::Workspace(name) = scope {
             decision.rules.edit().note_pool(name, true);

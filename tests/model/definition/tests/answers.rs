@@ -26,6 +26,7 @@ const SENTENCES: [(&str, &str); 47] = [
         "the pool of {scope} has {left_micro} micro-credits left of grant {grants}; void what is left first, or wait \
          until it is spent or ends",
     ),
+    ("id_length", "{field} has {bytes} bytes; it must have 1 to {bytes_max}"),
     ("mode_has_no_seats", "mode {mode} has no seats"),
     ("mode_has_no_source", "mode {mode} has no source {source}"),
     (
