@@ -2,7 +2,7 @@
 
 /// For each code that a scenario tells of, its sentence with the fields of the code. [`sentence_of`] has those told
 /// in several ways.
-const SENTENCES: [(&str, &str); 47] = [
+const SENTENCES: [(&str, &str); 48] = [
     ("adjustment_changes_nothing", "the adjustment changes nothing"),
     ("agent_registered_before", "{scope} was registered by {created_by} before"),
     ("cap_below_zero", "cap is {cap}; it must not be below 0 (leave it out for unlimited)"),
