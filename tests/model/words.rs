@@ -3,7 +3,7 @@
 use bursar::domain::{
     answer::{Applied, NamedLimit, Refused},
     limit::Selector,
-    meter::{Counters, Meter},
+    meter::Counters,
     pause::{Cause, CauseKind},
     signal::{JournalEntry, Pending, RequestKind, RequestSignal, Signal, StatementLine, ThresholdCrossed},
 };
