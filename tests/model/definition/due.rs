@@ -25,7 +25,6 @@ impl Model {
             if self.digest_after() == Some(instant) {
                 self.tell_digest(instant);
             }
-            self.ask_for_reloads(instant);
             self.history.served_ms = instant;
         }
         // Pools tell what they are now, whatever began and ended on the way.
@@ -45,7 +44,6 @@ impl Model {
         instants.extend(self.history.closings().into_iter().map(|(end, _)| end.max(after.saturating_add(1))));
         instants.extend(self.free_phase_settles());
         instants.extend(self.digest_after());
-        instants.extend(self.history.reload_instants(after.max(self.first_ms)));
         instants.into_iter().filter(|instant| after < *instant && *instant <= clock).min()
     }
 

@@ -62,8 +62,6 @@ pub struct Model {
     clock_ms: i64,
     /// The own time of the control record that is applied.
     said_ms: i64,
-    /// The clock of the first step.
-    first_ms: i64,
     /// The identity of the record that is applied; who said it; what causes what is said: the record, or an instant.
     record: String,
     actor: String,
@@ -86,7 +84,6 @@ impl Model {
             at_ms: 0,
             clock_ms: 0,
             said_ms: 0,
-            first_ms: i64::MAX,
             record: String::new(),
             actor: String::new(),
             cause: String::new(),
@@ -98,7 +95,6 @@ impl Model {
     pub fn step(&mut self, step: &Step) -> Vec<Said> {
         self.steps += 1;
         (self.at_ms, self.clock_ms) = (step.at_ms, step.clock_ms);
-        self.first_ms = self.first_ms.min(step.clock_ms);
         self.record = format!("step {}", self.steps);
         self.cause.clone_from(&self.record);
         let before = (self.history.named.len(), self.history.counted.len());
@@ -140,23 +136,19 @@ impl Model {
     /// Hears a control record: once, however old its copy is; and not when it could not be told from a copy.
     fn hear(&mut self, actor: &str, id: &str, time_ms: i64, command: &str, fields: &Map<String, Json>) {
         let content = format!("{command} {}", Json::Object(fields.clone()));
-        if let Some(known) = self.history.records.get(&(id.to_owned(), time_ms)) {
-            if *known != content {
-                self.dead_letter("id_reused");
-            }
+        let known = self.history.records.get(&(id.to_owned(), time_ms));
+        if known.is_some_and(|known| *known == content) {
             return;
         }
-        let is_too_late = time_ms < self.at_ms - HORIZON_MS;
-        if is_too_late || time_ms > self.at_ms + EARLY_MS {
-            // What cannot be read has no time.
-            let before = (self.history.clone(), self.said.len());
-            let reason = match self.obey(command, &Fields(fields)) {
-                Err(No::Unreadable) => "unreadable",
-                _ if is_too_late => "too_late",
-                _ => "too_early",
-            };
-            self.history = before.0;
-            self.said.truncate(before.1);
+        let reason = match known {
+            Some(_) => Some("id_reused"),
+            None if time_ms < self.at_ms - HORIZON_MS => Some("too_late"),
+            None if time_ms > self.at_ms + EARLY_MS => Some("too_early"),
+            None => None,
+        };
+        if let Some(reason) = reason {
+            // What cannot be read has neither id nor time.
+            let reason = if self.is_readable(command, fields) { reason } else { "unreadable" };
             return self.dead_letter(reason);
         }
         actor.clone_into(&mut self.actor);
@@ -172,6 +164,15 @@ impl Model {
             Err(No::Unreadable) => return self.dead_letter("unreadable"),
         }
         self.history.records.insert((id.to_owned(), time_ms), content);
+    }
+
+    /// Whether a command can be read, whatever is said to it.
+    fn is_readable(&mut self, command: &str, fields: &Map<String, Json>) -> bool {
+        let (history, said) = (self.history.clone(), self.said.len());
+        let is_readable = !matches!(self.obey(command, &Fields(fields)), Err(No::Unreadable));
+        self.history = history;
+        self.said.truncate(said);
+        is_readable
     }
 
     fn obey(&mut self, command: &str, fields: &Fields) -> Result<Vec<Code>, No> {

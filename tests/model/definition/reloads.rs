@@ -32,22 +32,6 @@ impl History {
         let rooms = self.extra_rooms(&[Scope::Organization], &self.starts(now_ms));
         rooms.first().map_or(i64::MAX, |(room, ..)| room - balance)
     }
-
-    /// Instants at which a reload may be asked for by itself: it lapses; a bound moves with the day or a window.
-    pub fn reload_instants(&self, after_ms: i64) -> Vec<i64> {
-        let open = self.reloads.iter().filter(|reload| reload.outcome == Outcome::Open);
-        let mut instants: Vec<i64> = open.map(|reload| reload.lapses_ms).collect();
-        if !self.blocked.is_empty() {
-            instants.extend([Kind::Day, Kind::Period].map(|kind| self.calendar.window(kind, after_ms).end));
-            let starts = self.starts(after_ms);
-            for limit in self.limits_of(&Scope::Organization).into_iter().filter(|limit| limit.bounds_extra()) {
-                if self.used(limit, &Scope::Organization, &starts) > 0 {
-                    instants.push(self.calendar.window(limit.window, after_ms).end);
-                }
-            }
-        }
-        instants
-    }
 }
 
 impl Model {
