@@ -96,7 +96,6 @@ pub static PUBLISHED: LazyLock<Vec<Published>> = LazyLock::new(|| {
         (Kind::Token, 2, include_str!("../../schemas/history/token_event.2.avsc")),
         (Kind::Control, 2, include_str!("../../schemas/history/control.2.avsc")),
         (Kind::Control, 3, include_str!("../../schemas/history/control.3.avsc")),
-        (Kind::Control, 4, include_str!("../../schemas/history/control.4.avsc")),
         (Kind::Threshold, 2, include_str!("../../schemas/history/threshold.2.avsc")),
         (Kind::Journal, 2, include_str!("../../schemas/history/journal.2.avsc")),
         (Kind::Threshold, 3, include_str!("../../schemas/history/threshold.3.avsc")),

@@ -114,6 +114,8 @@ impl Wants<'_> {
     /// A member pauses when nothing pays (modes with seats).
     fn of_member(&self, causes: &mut Causes) {
         let charged = ChargedScopes::of(None, None, Some(self.index));
+        let sessions = self.view.book.row(self.index).windows.starts(WindowKind::Session);
+        sessions.filter(|start| *start > self.now).for_each(|start| causes.look_at(start));
         if let Some(payer) = self.spent(charged) {
             let limits = self.without_room(charged, &payer);
             self.add(causes, &payer, self.kind(&payer, !limits.is_empty()), limits.first(), None);
@@ -155,6 +157,8 @@ impl Wants<'_> {
             || apart
             || self.spent_for_anybody(shared).is_some_and(|payer| self.view.own_switch_helps(workspace, &payer));
         if one_by_one && self.is_recent(self.view.book.row(self.index).unnamed) {
+            // Which limit stands in the way is not told; it does until its window is over.
+            self.without_room(charged, &payer).iter().for_each(|limit| causes.look_at(limit.window.end));
             self.add(causes, &payer, CauseKind::Pool, None, None);
         }
     }
@@ -184,9 +188,12 @@ impl Wants<'_> {
         // Usage that names no workspace lives on the organization's pool.
         let charged = |workspace| ChargedScopes::of(workspace, None, Some(self.index));
         let is_paid = |place: &Place| self.spent(charged(place.workspace)).is_none();
-        if let Some(payer) = none.first().and_then(|_| self.spent(charged(None)))
-            && !named.iter().any(is_paid)
-        {
+        if let Some(payer) = none.first().and_then(|_| self.spent(charged(None))) {
+            if named.iter().any(is_paid) {
+                // Where something pays may no longer be one of the user's places then.
+                causes.look_at(self.view.rules.period(self.now).end);
+                return;
+            }
             let limits = self.without_room(charged(None), &payer);
             self.add(causes, &payer, self.kind(&payer, !limits.is_empty()), limits.first(), None);
         }

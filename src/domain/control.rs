@@ -6,7 +6,7 @@ pub use self::commands::*;
 
 use super::{
     ids::{self, EventId, Fingerprint},
-    organization::{SeatType, Unit},
+    organization::SeatType,
     rate_card::RateCard,
     time::Timestamp,
 };
@@ -52,7 +52,7 @@ impl ControlRecord {
 #[allow(missing_docs, reason = "each is what it holds")]
 pub enum Command {
     SetOrganization(SetOrganization),
-    SetUnit(Unit),
+    SetUnit(SetUnit),
     SetPlan(SetPlan),
     SetRateCard(RateCard),
     SetMode(SetMode),

@@ -91,7 +91,7 @@ impl Decision<'_> {
     pub fn occasion(&self, event_time: Timestamp, period: Window) -> Occasion {
         let record_time = self.at.record_time;
         let is_late = record_time >= period.end.plus_ms(self.policy.grace_ms);
-        Occasion { event_time, period, record_time, is_late }
+        Occasion { event_time, period, record_time, is_late, is_asked: false }
     }
 
     /// The identity of something that happens once for a scope because of what is decided.
@@ -114,6 +114,12 @@ impl Decision<'_> {
         let parts: Vec<&str> = std::iter::once("request").chain(parts.iter().map(String::as_str)).collect();
         let identity = self.out.identity(&parts);
         self.tell_as(identity, index, kind);
+    }
+
+    /// When credits come that come now: after the look at the agents of the free phase, if that was made at this instant.
+    pub fn credited_at(&self) -> Timestamp {
+        let looked_at = self.rules.free_phase_looked_at;
+        looked_at.map_or(self.at.clock, |looked_at| self.at.clock.max(looked_at.plus_ms(1)))
     }
 
     /// Has everyone who lives on what all share looked at now.

@@ -15,7 +15,7 @@ use crate::domain::{
     organization::Member,
     payment::{Means, Mode, Payment, Source},
     pool::Pool,
-    scope::ScopeKind,
+    scope::{Scope, ScopeKind},
     time::Timestamp,
     window::{Window, WindowKind},
 };
@@ -43,12 +43,14 @@ pub struct Occasion {
     pub record_time: Timestamp,
     /// Whether the period was over for good by then.
     pub is_late: bool,
+    /// Whether it is asked who would pay by the clock, for nothing that was used.
+    pub is_asked: bool,
 }
 
 impl Occasion {
-    /// What is used and recorded now.
+    /// What would be used and recorded now.
     pub fn now(rules: &Rulebook, now: Timestamp) -> Self {
-        Self { event_time: now, period: rules.period(now), record_time: now, is_late: false }
+        Self { event_time: now, period: rules.period(now), record_time: now, is_late: false, is_asked: true }
     }
 }
 
@@ -224,7 +226,9 @@ impl<'v> View<'v> {
             if occasion.is_late && allowance.window != WindowKind::Period && window.end > occasion.record_time {
                 return [None; ALLOWANCES_MAX];
             }
-            let used = if is_over { 0 } else { self.used_of_seat(member, allowance.window, window) };
+            // A session that has not begun by the clock holds usage of a little before it, and pauses nobody.
+            let is_ahead = occasion.is_asked && window.start > occasion.event_time;
+            let used = if is_over || is_ahead { 0 } else { self.used_of_seat(member, allowance.window, window) };
             *slot = Some((window, allowance.amount_micro.saturating_sub(used)));
         }
         left
@@ -246,10 +250,14 @@ impl<'v> View<'v> {
 
     /// Whether a scope is held to a change at once: it is paused or known. Any other is held to it at its next event.
     pub fn is_held(&self, index: ScopeIndex, now: Timestamp) -> bool {
-        let row = self.book.row(index);
-        let used = row.windows.starts(WindowKind::Period).max();
+        let (row, scope) = (self.book.row(index), &self.book.slot(index).scope);
+        let used = match scope {
+            // Who registered an agent is counted, and not known by it.
+            Scope::User(_) => row.used_in.iter().map(|used| used.start).max(),
+            _ => row.windows.starts(WindowKind::Period).max(),
+        };
         let last_seen = used.into_iter().chain(row.named).max();
-        !self.book.slot(index).scope.is_agent_or_user()
+        !scope.is_agent_or_user()
             || !row.pauses.causes.is_empty()
             || last_seen.is_some_and(|start| self.is_recent(start, now))
     }

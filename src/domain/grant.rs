@@ -87,10 +87,12 @@ impl Grant {
         self.left_micro() > 0 && !self.has_ended(now) && is_current
     }
 
-    /// Whether nothing can come of it any more: neither payments nor, once the horizon has passed, its own record again.
+    /// Whether nothing can come of it any more: neither payments nor, once the horizon has passed, its own record again. A
+    /// purchase is part of what its pool holds as long as its period runs.
     pub fn is_done(&self, period_start: Timestamp, record_time: Timestamp, horizon_ms: i64) -> bool {
         let is_over = self.kind == GrantKind::Purchased && self.period_start < period_start;
-        let is_spent = self.left_micro() == 0 || self.has_ended(record_time) || is_over;
-        is_spent && self.recorded.plus_ms(horizon_ms) <= record_time
+        let is_spent = self.left_micro() == 0 || self.has_ended(record_time);
+        let is_done = if self.kind == GrantKind::Prepaid { is_spent } else { is_over };
+        is_done && self.recorded.plus_ms(horizon_ms) <= record_time
     }
 }

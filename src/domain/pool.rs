@@ -205,9 +205,11 @@ impl Pool {
             let ends = !grant.ended && is_over;
             grant.begun |= begins;
             grant.ended |= ends;
-            turn.begun |= begins;
-            turn.ended |= ends && grant.left_micro() > 0;
-            turn.other_size |= counts && (begins || (ends && grant.left_micro() > 0));
+            // One that was voided before brings and takes nothing.
+            let has_left = grant.left_micro() > 0;
+            turn.begun |= begins && has_left;
+            turn.ended |= ends && has_left;
+            turn.other_size |= counts && (begins || ends) && has_left;
         }
         turn
     }
@@ -220,10 +222,11 @@ impl Pool {
     }
 
     /// When something changes here by itself: a grant begins or ends, or what is left of it is lost a grace later; a
-    /// purchase of the period that ends at `period_end` ends with it; a reload lapses, or one may be asked for again.
-    pub fn next_change(&self, period_end: Timestamp, grace_ms: i64) -> Option<Timestamp> {
+    /// purchase ends with its period, that of `period` with that; a reload lapses, or one may be asked for again.
+    pub fn next_change(&self, period: Window, grace_ms: i64) -> Option<Timestamp> {
         let changes = self.grants.iter().filter(|grant| grant.left_micro() > 0).flat_map(|grant| {
             let begins = grant.effective_from.filter(|_| !grant.begun);
+            let period_end = if grant.period_start < period.start { period.start } else { period.end };
             let with_period = (grant.kind == GrantKind::Purchased).then_some(period_end);
             let ends = grant.expires_at.into_iter().chain(with_period).min().filter(|_| !grant.ended);
             let is_lost = grant.expires_at.filter(|_| !grant.outlives_period).map(|expiry| expiry.plus_ms(grace_ms));

@@ -68,14 +68,12 @@ pub fn plan(
         charged.as_slice().iter().map(of).min().unwrap_or(0).max(0)
     };
     let mut refund = Refund { amount_micro, ..Refund::default() };
-    let mut rest = amount_micro;
+    let (mut rest, mut is_unclear) = (amount_micro, false);
     for meter in GIVE_BACK {
         let most = rest.min(paid(meter));
         let part = match meter {
             Meter::PrepaidCreditsMicro | Meter::PoolCreditsMicro => {
-                if most > 0 && charged.workspace.is_none() && owners.len() > 1 {
-                    return Err(unclear(decision, charged, &owners));
-                }
+                is_unclear |= most > 0 && charged.workspace.is_none() && owners.len() > 1;
                 give_to(&mut owners, &mut refund, meter, most)
             }
             _ => most,
@@ -91,6 +89,9 @@ pub fn plan(
     }
     if rest > 0 {
         return Err(Refused::RefundExceedsPaid { asked_micro: amount_micro, paid_micro: amount_micro - rest });
+    }
+    if is_unclear {
+        return Err(unclear(decision, charged, &owners));
     }
     Ok(refund)
 }

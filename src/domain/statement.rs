@@ -42,7 +42,7 @@ pub fn correct(
     }
 }
 
-/// Corrects the line of one scope: its totals are as they are now, `delta` is what was added.
+/// Corrects the line of one scope, if anything was added: its totals are as they are now, `delta` is what was.
 pub fn correct_line(
     decision: &mut Decision<'_>,
     index: ScopeIndex,
@@ -50,6 +50,9 @@ pub fn correct_line(
     delta: Counters,
     (cause, why): (&str, &str),
 ) {
+    if delta == Counters::ZERO {
+        return;
+    }
     let slot = decision.book.slot(index);
     let identity = decision.out.identity(&["correction", &slot.field(), &period.start.ms().to_string(), cause]);
     let line = StatementLine {

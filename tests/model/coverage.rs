@@ -121,6 +121,12 @@ impl Coverage {
         short
     }
 
+    /// The codes of bounds with which nothing was refused.
+    pub fn bounds_missed(&self) -> Vec<String> {
+        let codes: BTreeSet<String> = refusals(true).into_iter().map(|(_, code)| code).collect();
+        codes.into_iter().filter(|code| !self.refused.keys().any(|(_, refused)| refused == code)).collect()
+    }
+
     /// The tables.
     pub fn table(&self) -> String {
         let mut table = format!("{} steps in {} lives\n", self.steps, self.lives);

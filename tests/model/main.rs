@@ -4,6 +4,7 @@
 //! - `life`: what a life is made of. `lives` draws them, `language` reads them from the text of a scenario.
 //! - `definition`: the model. `account`, `words`, `stored`: the real one, in the same words.
 //! - `play` leads a life on both sides, `compare` finds where they differ, `masks` name what is passed over.
+//! - `mutations` break the account, one thing at a time: lives must tell.
 //! - `shrink` makes a failing life short, `script` prints it as a scenario, `coverage` counts what the lives came through.
 
 mod account;
@@ -16,6 +17,7 @@ mod language;
 mod life;
 mod lives;
 mod masks;
+mod mutations;
 mod past;
 mod play;
 mod run;
@@ -72,8 +74,13 @@ fn l1_random_lives_agree_with_the_definition() {
 #[test]
 fn l1_lives_that_come_to_a_bound_agree_with_the_definition() {
     let (run, lives) = (run(), lives::to_the_bounds().len() as u64);
-    let ended = run.lead(0..lives, |number| lives::to_the_bounds().swap_remove(number as usize));
-    check(&run, ended);
+    let life = |number: u64| lives::to_the_bounds().swap_remove(number as usize);
+    if std::env::var("ALONE").is_ok() {
+        let coverage = run.lead_alone(0..lives, life);
+        return println!("{}\nnever refused with: {:?}", coverage.table(), coverage.bounds_missed());
+    }
+    let missed = check(&run, run.lead(0..lives, life)).bounds_missed();
+    assert!(missed.is_empty(), "no life came to these bounds: {missed:?}");
 }
 
 /// What lives come through, by the model alone: with `ALONE=1` only, for whoever changes how lives are drawn.
@@ -101,6 +108,17 @@ fn l2_lives_find_faults_by_themselves() {
     let lives = seed..seed + steps.div_ceil(life) as u64;
     let hunt = run.hunt(lives, |seed| lives::draw(seed, life, run.masks.vocabulary()));
     println!("{}", hunt.table());
+}
+
+/// Each evaluation and each bound left out of the account by itself is told of by some life: with `MUTATIONS=1` only.
+#[test]
+fn l4_whatever_the_account_leaves_out_lives_tell() {
+    if std::env::var("MUTATIONS").is_err() {
+        return;
+    }
+    let (table, unfound) = mutations::table(number("STEPS", 100_000), number("LIFE", LIFE));
+    println!("{table}");
+    assert!(unfound.is_empty(), "nothing tells when these are left out:\n{}", unfound.join("\n"));
 }
 
 /// Shows what both sides say of the scenario, or of the life by its number, that `LOOK` names, line by line.

@@ -227,7 +227,10 @@ impl Reloads {
     }
 
     fn note(&mut self, said: &[Said]) {
-        for asked in said.iter().filter(|said| said.text.starts_with("reload ")) {
+        let mut asked: Vec<&Said> = said.iter().filter(|said| said.text.starts_with("reload ")).collect();
+        // Of those of one step it is the same one on both sides, in whichever order they were asked for.
+        asked.sort_by_key(|asked| &asked.text);
+        for asked in asked {
             self.0 = [asked.identity.clone(), std::mem::take(&mut self.0[0])];
         }
     }

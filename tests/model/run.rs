@@ -52,7 +52,7 @@ pub struct Ended {
 
 impl Run {
     /// Calls `lead` for each of these numbers, on all cores, until it says that it is enough.
-    fn on_all_cores(numbers: Range<u64>, lead: impl Fn(u64) -> bool + Sync) {
+    pub fn on_all_cores(numbers: Range<u64>, lead: impl Fn(u64) -> bool + Sync) {
         let (next, stops) = (AtomicU64::new(numbers.start), AtomicBool::new(false));
         // A panic of either side is a difference, and told as such.
         std::panic::set_hook(Box::new(|_| {}));

@@ -57,7 +57,9 @@ impl Stored {
         for (key, packed) in ledger.older_windows(ORGANIZATION) {
             self.read(format!("{} {} {}", key.scope, key.kind.name(), key.start), packed, |packed, settings, facts| {
                 let older = unpack_older(packed).expect("an older window");
-                count(&key.scope, key.kind, key.start, &older.counters, facts);
+                if is_kept(key.kind, key.start, now) {
+                    count(&key.scope, key.kind, key.start, &older.counters, facts);
+                }
                 let detail = older.detail.unwrap_or_default();
                 breakdown(&key.scope, &detail.parts, &detail.models, settings, facts);
             });

@@ -3,7 +3,7 @@
 use bursar::domain::{
     answer::{Applied, NamedLimit, Refused},
     limit::Selector,
-    meter::{Counters, Meter},
+    meter::Counters,
     pause::{Cause, CauseKind},
     signal::{JournalEntry, Pending, RequestKind, RequestSignal, Signal, StatementLine, ThresholdCrossed},
 };
@@ -103,7 +103,7 @@ fn statement(line: &StatementLine) -> String {
     match &line.correction {
         None => format!("statement {scope} period={start}{}", meters(&line.totals)),
         Some(correction) => {
-            let is_adjustment = correction.delta.get(Meter::AdjustedCreditsMicro) != 0;
+            let is_adjustment = correction.why.starts_with("adjustment ");
             let by = if is_adjustment { "adjustment" } else { "usage" };
             format!("correction {scope} period={start} by={by}{}", meters(&correction.delta))
         }

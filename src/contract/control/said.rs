@@ -24,7 +24,7 @@ use self::{
     },
     rules::{OfScope, RemoveLimit, SetLimit},
 };
-use super::super::texts::{instant, scope, within};
+use super::super::texts::{instant, scope};
 use crate::domain::{
     control::{self, Command},
     time::Timestamp,
@@ -85,10 +85,10 @@ impl Said {
             Self::SetPlan(said) => Ok(said.into_command()),
             Self::SetRateCard(said) => said.into_command(time),
             Self::SetMode(said) => Ok(said.into_command()),
-            Self::SetSource(said) => said.into_command(),
+            Self::SetSource(said) => Ok(said.into_command()),
             Self::SetExtraUsage(said) => Ok(said.into_command()),
             Self::SetConsent(said) => Ok(said.into_command()),
-            Self::Consent(said) => said.into_command(),
+            Self::Consent(said) => Ok(said.into_command()),
             Self::SetFreePhase(said) => said.into_command(),
             Self::SetLimit(said) => said.into_command(),
             Self::RemoveLimit(said) => said.into_command(),
@@ -102,10 +102,10 @@ impl Said {
             }
             Self::RefuseReload(said) => said.into_command(),
             Self::SetSeatType(said) => Ok(said.into_command()),
-            Self::SetMember(said) => said.into_command(),
+            Self::SetMember(said) => Ok(said.into_command()),
             Self::SetAgentCreation(said) => said.into_command(),
             Self::SetReserved(said) => Ok(said.into_command()),
-            Self::RegisterWorkspace(said) => said.into_command(),
+            Self::RegisterWorkspace(said) => Ok(said.into_command()),
             Self::RegisterAgent(said) => said.into_command(),
             Self::SetRequests(said) => Ok(said.into_command()),
             Self::Request(said) => said.into_command(),
@@ -127,8 +127,4 @@ impl Due {
         }
         Ok(Command::Due(at))
     }
-}
-
-fn user(id: Box<str>) -> Result<Box<str>, String> {
-    within("user_id", id)
 }

@@ -1,7 +1,6 @@
 //! Which events and records an account has applied, and up to when by event time.
 
 use super::{
-    Outcome,
     changes::{Head, Needs, Stamp},
     layout::LayoutError,
     seen::{SeenChanges, SeenIds, Sighting},
@@ -10,6 +9,23 @@ use crate::{
     domain::{ids::EventId, reason::Reason, time::Timestamp},
     faults::{Defence, holds},
 };
+
+/// What became of an event or a control record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Counted, or done.
+    Applied,
+    /// Applied before; nothing changed.
+    Duplicate,
+    /// It will never be applied.
+    DeadLetter(Reason),
+    /// A control record that concerns more scopes than one commit may hold: commit, then decide it again.
+    Continue,
+    /// The ids of its time are forgotten, which they are only once all inputs were applied beyond it. So either somebody
+    /// else has applied it long ago, and whoever decides here has lost its partition without knowing, or it is of a
+    /// partition that nobody has read so far.
+    Overtaken,
+}
 
 /// The ids of one account.
 #[derive(Debug)]

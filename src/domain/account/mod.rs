@@ -36,6 +36,8 @@ pub mod sweep;
 mod window_code;
 pub mod windows;
 
+pub use ids::Outcome;
+
 use self::{
     agenda::Agenda,
     book::Book,
@@ -46,11 +48,7 @@ use self::{
     rulebook::Rulebook,
 };
 use crate::{
-    domain::{
-        reason::Reason,
-        signal::{Identity, Signal},
-        time::Timestamp,
-    },
+    domain::{signal::Signal, time::Timestamp},
     prefetch::prefetch,
 };
 
@@ -105,23 +103,6 @@ impl Moment {
         let Present { clock, read_until, clock_follows_records } = present;
         Self { record_time, clock, read_until, clock_follows_records }
     }
-}
-
-/// What became of an event or a control record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Counted, or done.
-    Applied,
-    /// Applied before; nothing changed.
-    Duplicate,
-    /// It will never be applied.
-    DeadLetter(Reason),
-    /// A control record that concerns more scopes than one commit may hold: commit, then decide it again.
-    Continue,
-    /// The ids of its time are forgotten, which they are only once all inputs were applied beyond it. So either somebody
-    /// else has applied it long ago, and whoever decides here has lost its partition without knowing, or it is of a
-    /// partition that nobody has read so far.
-    Overtaken,
 }
 
 /// The parts of an account that decisions change, borrowed together.
@@ -324,10 +305,4 @@ impl Account {
     pub fn acknowledge(&mut self, count: usize) {
         self.out.acknowledge(count);
     }
-}
-
-/// Derives the identity of something that happens once in an organization.
-fn identity(organization_id: &str, parts: &[&str]) -> Identity {
-    let all: Vec<&str> = std::iter::once(organization_id).chain(parts.iter().copied()).collect();
-    Identity::derive(&all)
 }

@@ -2,7 +2,6 @@
 
 use super::{
     changes::{Changes, unpack_signal},
-    identity,
     layout::{LayoutError, pack},
 };
 use crate::{
@@ -59,7 +58,8 @@ impl Outbox {
 
     /// What makes a signal of this organization itself: one for these parts, whoever derives it.
     pub fn identity(&self, parts: &[&str]) -> Identity {
-        identity(&self.organization_id, parts)
+        let all: Vec<&str> = std::iter::once(&*self.organization_id).chain(parts.iter().copied()).collect();
+        Identity::derive(&all)
     }
 
     /// Signals that are not committed yet.

@@ -97,7 +97,8 @@ pub struct ScopeRow {
     pub paid_by: Vec<PaidBy>,
     /// The start of the last period in which usage of an agent named no user.
     pub unnamed: Option<Timestamp>,
-    /// The start of the last period in which a command named an agent or a user.
+    /// The start of the last period in which a command named an agent or a user, or of the one in which it made a workspace
+    /// known.
     pub named: Option<Timestamp>,
     /// What was announced before a refund.
     pub told: Vec<Told>,
@@ -143,24 +144,31 @@ impl ScopeRow {
     }
 
     /// Notes that a user used something in a workspace, or in none, in the period that begins at `start`. The place that was
-    /// used last stands last.
+    /// used last stands last. Returns whether the user did not use that place in the period so far.
     #[inline]
-    pub fn note_used_in(&mut self, workspace: &str, start: Timestamp) {
+    pub fn note_used_in(&mut self, workspace: &str, start: Timestamp) -> bool {
         match self.used_in.last_mut() {
-            Some(last) if last.workspace == workspace => last.start = last.start.max(start),
+            Some(last) if last.workspace == workspace => {
+                last.start = last.start.max(start);
+                false
+            }
             _ => self.note_other_place(workspace, start),
         }
     }
 
-    fn note_other_place(&mut self, workspace: &str, mut start: Timestamp) {
+    fn note_other_place(&mut self, workspace: &str, mut start: Timestamp) -> bool {
+        let mut is_news = true;
         if let Some(known) = self.used_in.iter().position(|known| known.workspace == workspace) {
-            start = start.max(self.used_in.remove(known).start);
+            let before = self.used_in.remove(known).start;
+            is_news = before < start;
+            start = start.max(before);
         } else if self.used_in.len() == USED_IN_KEPT {
             self.used_in.remove(0);
         } else if self.used_in.len() == self.used_in.capacity() {
             self.used_in.reserve_exact(1);
         }
         self.used_in.push(UsedIn { workspace: workspace.into(), start });
+        is_news
     }
 
     /// Books what went beyond a limit or was not covered.

@@ -11,7 +11,7 @@ use crate::domain::{
     answer::{Answer, Applied, Part, Refused},
     control::Adjustment,
     decision::{Decision, Trigger},
-    event::EVENT_TIMES_MS,
+    event::{EVENT_TIMES_MS, QUANTITY_MAX},
     meter::{Counters, Meter},
     rate_card::MICRO_MAX,
     refund::{Refund, give_back, lower, plan},
@@ -21,10 +21,11 @@ use crate::domain::{
     usage::{Charge, charge_scopes, count::Labels, never_ran, open_counted},
     window::{Counted, Window, WindowKind},
 };
+use crate::mutation::is_broken;
 
 impl Handle for Adjustment {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
-        let named = |id: &Option<Box<str>>| id.as_deref().filter(|id| !id.is_empty()).map(Name::from);
+        let named = |id: &Option<Box<str>>| id.as_deref().filter(|id| check_id("", id).is_ok()).map(Name::from);
         let (workspace, agent, user) = (named(&self.workspace_id), named(&self.agent_id), named(&self.user_id));
         let agent = agent.map(|agent| Scope::Agent { workspace: workspace.clone().unwrap_or_default(), agent });
         let all = [Some(Scope::Organization), workspace.map(Scope::Workspace), agent, user.map(Scope::User)];
@@ -48,7 +49,7 @@ impl Handle for Adjustment {
         self.check_less(decision, charged, &less)?;
         let each = decision.rules.peek_counted(self.event_time);
         for index in charged.as_slice() {
-            if !decision.book.fits(*index, &each.each(), &more) {
+            if !decision.book.fits(*index, &each.each(), &more) && !is_broken("bound", "counter of a correction") {
                 return Err(Refused::CountersFull { scope: decision.book.slot(*index).scope.clone() });
             }
         }
@@ -79,6 +80,10 @@ impl Handle for Adjustment {
 impl Adjustment {
     fn check(&self, decision: &Decision<'_>) -> Result<(), Refused> {
         check_id("reference", &self.reference)?;
+        let ids = [("workspace_id", &self.workspace_id), ("agent_id", &self.agent_id), ("user_id", &self.user_id)];
+        for (field, id) in ids {
+            id.iter().try_for_each(|id| check_id(field, id))?;
+        }
         let (event_time, record_time) = (self.event_time, decision.at.record_time);
         if !EVENT_TIMES_MS.contains(&event_time.ms()) {
             return Err(Refused::EventTimeOutOfRange { event_time });
@@ -87,6 +92,9 @@ impl Adjustment {
             return Err(Refused::EventTimeNotPast { event_time, record_time });
         }
         check_range("credits_micro", self.credits_micro, -MICRO_MAX, MICRO_MAX)?;
+        for meter in &Meter::ALL[..Meter::STORED] {
+            check_range(meter.name(), self.counts.get(*meter), -QUANTITY_MAX, QUANTITY_MAX)?;
+        }
         if self.credits_micro == 0 && self.counts == Counters::ZERO {
             return Err(Refused::AdjustmentChangesNothing);
         }

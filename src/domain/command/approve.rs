@@ -18,7 +18,7 @@ use crate::domain::{
     control::{Approve, SetLimit},
     decision::Decision,
     funding::Occasion,
-    limit::{Action, Selector, THRESHOLDS_PERCENT_DEFAULT},
+    limit::{Action, Limit, Selector, THRESHOLDS_PERCENT_DEFAULT},
     meter::Meter,
     organization::{OpenRequest, Wants},
     payment::Source,
@@ -93,7 +93,11 @@ pub fn close_request(decision: &mut Decision<'_>, request_id: &str) {
 
 /// Sets the member's own limit.
 fn raise(decision: &mut Decision<'_>, index: ScopeIndex, scope: &Scope, cap: i64) -> Result<(), Refused> {
-    let own = decision.book.row(index).limits.iter().find(|limit| &*limit.id == SPEND_LIMIT);
+    let is_own = |limit: &&Limit| {
+        let what = (&*limit.id, limit.meter, limit.window);
+        what == (SPEND_LIMIT, Meter::ExtraCreditsMicro, WindowKind::Period)
+    };
+    let own = decision.book.row(index).limits.iter().find(is_own);
     // An unlimited one cannot be raised either.
     if let Some(before_micro) = own.map(|limit| limit.cap.unwrap_or(MICRO_MAX)).filter(|before| cap <= *before) {
         return Err(Refused::CapDoesNotRaise { cap_micro: cap, before_micro });

@@ -9,6 +9,7 @@ use crate::domain::{
     rate_card::MICRO_MAX,
     scope::{Scope, ScopeKind},
 };
+use crate::mutation::is_broken;
 
 /// The highest share of a cap that can be announced: ten times the cap.
 const THRESHOLD_PERCENT_MAX: u16 = 1_000;
@@ -17,7 +18,8 @@ const THRESHOLD_PERCENT_MAX: u16 = 1_000;
 pub fn check_thresholds(thresholds_percent: &[u16]) -> Result<(), Refused> {
     let ascending = thresholds_percent.windows(2).all(|pair| pair[0] < pair[1]);
     let in_range = thresholds_percent.iter().all(|percent| (1..=THRESHOLD_PERCENT_MAX).contains(percent));
-    if ascending && in_range && thresholds_percent.len() <= THRESHOLDS_MAX {
+    let is_short = thresholds_percent.len() <= THRESHOLDS_MAX || is_broken("bound", "thresholds");
+    if ascending && (in_range || is_broken("bound", "threshold_percent")) && is_short {
         return Ok(());
     }
     Err(Refused::ThresholdsOutOfRange {
@@ -29,7 +31,7 @@ pub fn check_thresholds(thresholds_percent: &[u16]) -> Result<(), Refused> {
 
 /// Refuses a number below `least` or above `most`.
 pub fn check_range(field: &str, value: i64, least: i64, most: i64) -> Result<(), Refused> {
-    if (least..=most).contains(&value) {
+    if (least..=most).contains(&value) || is_broken("bound", field) {
         return Ok(());
     }
     Err(Refused::OutOfRange { field: field.into(), value, least, most })
@@ -42,10 +44,20 @@ pub fn check_amount(field: &str, amount_micro: i64, least: i64) -> Result<(), Re
 
 /// Refuses an id that is empty or too long.
 pub fn check_id(field: &str, id: &str) -> Result<(), Refused> {
-    if (1..=ID_BYTES_MAX).contains(&id.len()) {
+    if (1..=ID_BYTES_MAX).contains(&id.len()) || is_broken("bound", field) {
         return Ok(());
     }
     Err(Refused::IdLength { field: field.into(), bytes: id.len() as u64, bytes_max: ID_BYTES_MAX as u64 })
+}
+
+/// The user of that id; `None` for what [`check_id`] refuses, for which no row can be loaded.
+pub fn user_of(id: &str) -> Option<Scope> {
+    check_id("user_id", id).is_ok().then(|| Scope::User(id.into()))
+}
+
+/// The workspace of that id, likewise.
+pub fn workspace_of(id: &str) -> Option<Scope> {
+    check_id("workspace_id", id).is_ok().then(|| Scope::Workspace(id.into()))
 }
 
 /// Refuses a scope that has no pool.

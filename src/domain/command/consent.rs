@@ -1,6 +1,9 @@
 //! A user agrees to extra usage, or no longer does (row B14).
 
-use super::{Handle, checks::check_id};
+use super::{
+    Handle,
+    checks::{check_id, user_of},
+};
 use crate::domain::{
     account::{rulebook::Rulebook, sweep::Concern},
     answer::Answer,
@@ -11,7 +14,7 @@ use crate::domain::{
 
 impl Handle for Consent {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
-        vec![Scope::User((&*self.user_id).into())]
+        user_of(&self.user_id).into_iter().collect()
     }
 
     fn concerns(&self, _: &Rulebook) -> Concern {

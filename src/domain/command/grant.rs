@@ -16,6 +16,7 @@ use crate::domain::{
     usage::check::change_pool,
     window::{Window, WindowKind},
 };
+use crate::mutation::is_broken;
 
 impl Handle for GrantCredits {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
@@ -34,7 +35,7 @@ impl Handle for GrantCredits {
         let (record_time, horizon_ms) = (decision.at.record_time, decision.policy.horizon_ms);
         let pool = pool(decision, owner, &self.scope)?;
         let is_remembered = |known: &Grant| !known.is_done(period.start, record_time, horizon_ms);
-        let is_open = check_reload(pool, self, record_time, is_remembered)?;
+        let is_open = check_reload(pool, self, decision.now(), is_remembered)?;
         if pool.grants.iter().any(|known| known.id == self.grant_id && is_remembered(known)) {
             return Ok(vec![Applied::GrantGivenBefore { grant_id: self.grant_id.clone() }]);
         }
@@ -42,7 +43,7 @@ impl Handle for GrantCredits {
         if let Some(effective_from) = self.effective_from.filter(|from| is_purchase && *from >= period.end) {
             return Err(Refused::PurchaseBeginsAfterItsPeriod { effective_from, period_end: period.end });
         }
-        if !pool.clone().make_room(period.start, record_time, horizon_ms) {
+        if !pool.clone().make_room(period.start, record_time, horizon_ms) && !is_broken("bound", "grants of a pool") {
             return Err(Refused::TooManyGrants { scope: self.scope.clone(), most: GRANTS_MAX as u64 });
         }
         decision.rules.open_window(WindowKind::Period, record_time);
@@ -58,7 +59,8 @@ impl Handle for GrantCredits {
         }
         pool.add(grant);
         if begins {
-            pool.credited_at = Some(now);
+            let credited_at = decision.credited_at();
+            decision.book.pool_mut(owner).credited_at = Some(credited_at);
         }
         if begins && self.kind == GrantKind::Purchased {
             decision.book.pool_mut(owner).revision = decision.rules.next_pool_revision();

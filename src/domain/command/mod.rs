@@ -43,6 +43,7 @@ use super::{
     account::{
         Account, Moment, Outcome, Policy,
         changes::Needs,
+        row::ScopeRow,
         rulebook::Rulebook,
         scopes::ScopeIndex,
         seen::Sighting,
@@ -127,6 +128,12 @@ fn handler(command: &Command) -> Option<&dyn Handle> {
         Command::Resume(command) => command,
         Command::Due(_) => return None,
     })
+}
+
+/// Whether what is decided is a record that everyone is held to on its way.
+pub fn concerns_everyone(decision: &Decision<'_>) -> bool {
+    let Trigger::Control(record) = decision.trigger else { return false };
+    handler(&record.command).is_some_and(|handler| handler.concerns(decision.rules) == Concern::Everyone)
 }
 
 impl Account {
@@ -280,10 +287,15 @@ fn obey(
     let applied = handler.apply(decision)?;
     for scope in touched {
         let index = decision.book.index(&scope);
-        if !is_broken("look after", record.command.name()) {
+        // Whom an adjustment names is known by the time of the usage.
+        let is_adjusted = matches!(record.command, Command::Adjust(_));
+        let is_looked_at = !is_adjusted || decision.view().is_held(index, decision.now());
+        if is_looked_at && !is_broken("look after", record.command.name()) {
             look::look(decision, index);
         }
-        note_named(decision, index);
+        if !is_adjusted {
+            note_named(decision, index);
+        }
     }
     // Its way through the scopes begins when what they follow is as it is now: the next page is loaded by that.
     match Sweep::through(handler.concerns(decision.rules)) {
@@ -337,12 +349,18 @@ fn sweep(decision: &mut Decision<'_>) -> (Progress, Vec<Applied>) {
     }
 }
 
-/// Notes that a command named an agent or a user: it is known in this period and the next.
+/// Notes that a command named an agent or a user: it is known in this period and the next. The workspace of an agent is
+/// named with it, and known from then on.
 fn note_named(decision: &mut Decision<'_>, index: ScopeIndex) {
     let start = decision.rules.period(decision.at.record_time).start;
     let is_one = decision.book.slot(index).scope.is_agent_or_user();
     if is_one && decision.book.row(index).named < Some(start) {
         decision.book.row_mut(index).named = Some(start);
+    }
+    let workspace = decision.book.workspace_of(index);
+    if let Some(workspace) = workspace.filter(|workspace| *decision.book.row(*workspace) == ScopeRow::default()) {
+        decision.book.row_mut(workspace).named = Some(start);
+        look::look(decision, workspace);
     }
 }
 

@@ -28,7 +28,7 @@ impl Handle for RefuseReload {
         check_pool_owner(scope)?;
         let owner = decision.book.index(scope);
         let reload = pool(decision, owner, scope)?.reload.as_deref();
-        if !reload.is_some_and(|reload| reload.is_open(reload_id, decision.at.record_time)) {
+        if !reload.is_some_and(|reload| reload.is_open(reload_id, decision.now())) {
             return Err(Refused::ReloadClosed { reload_id: reload_id.clone() });
         }
         let reload = decision.book.pool_mut(owner).reload.as_mut().expect("it was looked at above");

@@ -2,7 +2,7 @@
 
 use super::{
     Handle,
-    checks::check_id,
+    checks::{check_id, user_of},
     register_workspace::{actor, registered},
 };
 use crate::domain::{
@@ -32,14 +32,14 @@ const BUILT_KEPT: usize = 512;
 
 impl Handle for RegisterAgent {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
-        let creator = self.created_by.as_ref().map(|creator| Scope::User((&**creator).into()));
+        let creator = self.created_by.as_deref().and_then(user_of);
         [Some(self.scope.clone()), creator].into_iter().flatten().collect()
     }
 
     fn reads(&self, record: &ControlRecord) -> Vec<Scope> {
         let creator = self.created_by.as_ref().unwrap_or(&record.actor);
         let workspace = workspace_of(&self.scope).map(Scope::Workspace);
-        [Some(Scope::User((&**creator).into())), workspace].into_iter().flatten().collect()
+        [user_of(creator), workspace].into_iter().flatten().collect()
     }
 
     fn concerns(&self, _: &Rulebook) -> Concern {

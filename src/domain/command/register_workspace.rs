@@ -1,6 +1,9 @@
 //! Makes a workspace known.
 
-use super::{Handle, checks::check_id};
+use super::{
+    Handle,
+    checks::{check_id, workspace_of},
+};
 use crate::domain::{
     account::{rulebook::Rulebook, sweep::Concern},
     answer::{Answer, Applied},
@@ -12,7 +15,7 @@ use crate::domain::{
 
 impl Handle for RegisterWorkspace {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
-        vec![Scope::Workspace((&*self.workspace_id).into())]
+        workspace_of(&self.workspace_id).into_iter().collect()
     }
 
     fn concerns(&self, _: &Rulebook) -> Concern {

@@ -24,7 +24,6 @@ impl Handle for RemoveAutoReload {
         pool(decision, owner, &self.scope)?;
         if let Some(reload) = &mut decision.book.pool_mut(owner).reload {
             (reload.enabled, reload.again_at) = (false, None);
-            reload.told_blocked.clear();
         }
         Ok(Vec::new())
     }

@@ -28,9 +28,8 @@ impl Handle for Resume {
             let selector = Selector::One(self.scope.clone());
             return Err(Refused::SetByOwner { what: "pause".into(), selector, limit_id: Box::default() });
         }
-        if decision.book.row(index).pauses.has(CauseKind::Admin) {
-            set_state(decision, index, |causes| causes.retain(|cause| cause.kind != CauseKind::Admin));
-        }
+        // Also where no admin paused it: a cause whose end has just come does not remain.
+        set_state(decision, index, |causes| causes.retain(|cause| cause.kind != CauseKind::Admin));
         let causes: Vec<CauseKind> = decision.book.row(index).pauses.causes.iter().map(|cause| cause.kind).collect();
         Ok(if causes.is_empty() { Vec::new() } else { vec![Applied::PauseRemains { causes }] })
     }

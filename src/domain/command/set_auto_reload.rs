@@ -36,7 +36,7 @@ impl Handle for SetAutoReload {
         check_pool_owner(scope)?;
         check_amount("below_micro", *below_micro, 0)?;
         check_amount("amount_micro", *amount_micro, 1)?;
-        check_range("per_day_max", i64::from(*per_day_max), 1, PER_DAY_MAX)?;
+        check_range("per_day_max", *per_day_max, 1, PER_DAY_MAX)?;
         check_range("lapse_minutes", lapse_ms / MINUTE_MS, 1, LAPSE_MINUTES_MAX)?;
         check_plan(decision.rules, Feature::Credits)?;
         let owner = decision.book.index(scope);
@@ -44,7 +44,7 @@ impl Handle for SetAutoReload {
         let new = Reload {
             below_micro: *below_micro,
             amount_micro: *amount_micro,
-            per_day_max: *per_day_max,
+            per_day_max: u16::try_from(*per_day_max).expect("it was checked above"),
             lapse_ms: *lapse_ms,
             open: None,
             last: None,

@@ -18,6 +18,7 @@ use crate::domain::{
     usage::rules::{look_up_rules, open_weeks, revise},
     window::WindowKind,
 };
+use crate::mutation::is_broken;
 
 /// At most this many limits on one scope.
 const LIMITS_MAX: usize = 64;
@@ -56,7 +57,8 @@ pub fn is_inner_spend_limit(scope: &Scope, meter: Meter) -> bool {
     is_inner(scope.kind()) && meter == Meter::ExtraCreditsMicro
 }
 
-const fn is_inner(kind: ScopeKind) -> bool {
+/// Whether it is of those whose extra credits the modes with seats do not bound.
+pub const fn is_inner(kind: ScopeKind) -> bool {
     matches!(kind, ScopeKind::Workspace | ScopeKind::Agent)
 }
 
@@ -128,13 +130,13 @@ fn check_room(decision: &Decision<'_>, set: &SetLimit) -> Result<(), Refused> {
             let index = decision.book.known(scope).expect("the scope was loaded");
             let limits = &decision.book.row(index).limits;
             let is_new = limits.iter().all(|limit| limit.id != set.limit_id);
-            if is_new && limits.len() >= LIMITS_MAX {
+            if is_new && limits.len() >= LIMITS_MAX && !is_broken("bound", "limits of a scope") {
                 return Err(Refused::TooManyLimits { scope: scope.clone(), most: LIMITS_MAX as u64 });
             }
         }
         many => {
             let is_new = decision.rules.rules_on(many).all(|limit| limit.id != set.limit_id);
-            if is_new && decision.rules.every.len() >= SETTINGS_MAX {
+            if is_new && decision.rules.every.len() >= SETTINGS_MAX && !is_broken("bound", "rules") {
                 return Err(Refused::TooManyRules { most: SETTINGS_MAX as u64 });
             }
         }

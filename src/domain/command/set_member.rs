@@ -1,6 +1,9 @@
 //! Sets seat and role of a member (rows B1, B6).
 
-use super::{Handle, checks::check_id};
+use super::{
+    Handle,
+    checks::{check_id, user_of},
+};
 use crate::domain::{
     account::{rulebook::Rulebook, scopes::ScopeIndex, sweep::Concern},
     answer::{Answer, Refused},
@@ -16,7 +19,7 @@ use crate::domain::{
 
 impl Handle for SetMember {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
-        vec![Scope::User((&*self.user_id).into())]
+        user_of(&self.user_id).into_iter().collect()
     }
 
     fn concerns(&self, _: &Rulebook) -> Concern {

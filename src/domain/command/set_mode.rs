@@ -1,11 +1,13 @@
 //! Sets how the organization pays (row B13).
 
-use super::Handle;
+use super::{Handle, set_limit::is_inner};
 use crate::domain::{
     account::{rulebook::Rulebook, sweep::Concern},
-    answer::{Answer, Refused, Several},
+    answer::{Answer, NamedLimit, Refused, Several},
     control::SetMode,
     decision::Decision,
+    limit::{Limit, Selector},
+    meter::Meter,
     scope::Scope,
 };
 
@@ -24,9 +26,18 @@ impl Handle for SetMode {
             let first: Vec<Scope> = rules.pool_owners.iter().cloned().map(Scope::Workspace).collect();
             return Err(Refused::WorkspacePoolsStand { mode, pools: Several::of(first, rules.workspace_pools) });
         }
-        if mode.has_seats() && rules.inner_spend_limits > 0 {
-            let first = rules.inner_spend_limits_named.clone();
-            return Err(Refused::SpendLimitsStand { mode, limits: Several::of(first, rules.inner_spend_limits) });
+        let for_many = rules.every.iter().filter(|(selector, limit)| {
+            matches!(selector, Selector::Every(kind) if is_inner(*kind)) && limit.meter == Meter::ExtraCreditsMicro
+        });
+        let named = |(selector, limit): &(Selector, Limit)| NamedLimit {
+            selector: selector.clone(),
+            limit_id: limit.id.clone(),
+        };
+        let mut limits: Vec<NamedLimit> = for_many.map(named).collect();
+        let count = rules.inner_spend_limits + limits.len() as u32;
+        if mode.has_seats() && count > 0 {
+            limits.extend(rules.inner_spend_limits_named.iter().cloned());
+            return Err(Refused::SpendLimitsStand { mode, limits: Several::of(limits, count) });
         }
         let mut payment = rules.payment();
         payment.mode = mode;

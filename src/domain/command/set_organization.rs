@@ -7,9 +7,11 @@ use crate::domain::{
     answer::{Answer, Applied, Refused},
     control::SetOrganization,
     decision::Decision,
+    due::plan_digest_anew,
     time::Timestamp,
     window::Zone,
 };
+use crate::mutation::is_broken;
 
 impl Handle for SetOrganization {
     fn concerns(&self, _: &Rulebook) -> Concern {
@@ -18,13 +20,14 @@ impl Handle for SetOrganization {
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
         // The first one holds from the beginning, and is no change.
-        if decision.rules.zones.len().saturating_sub(1) >= SETTINGS_MAX {
+        if decision.rules.zones.len().saturating_sub(1) >= SETTINGS_MAX && !is_broken("bound", "time zones") {
             return Err(Refused::TooManyTimeZones { most: SETTINGS_MAX as u64 });
         }
         let Self { time_zone, anchor } = *self;
         if decision.rules.calendar().is_empty() {
             // Whatever was said before it, nothing was cut by it.
             decision.rules.edit().zones = vec![Zone { from: Timestamp::MIN, time_zone, anchor }];
+            plan_digest_anew(decision);
             return Ok(Vec::new());
         }
         let at = decision.at.record_time.plus_ms(decision.policy.rules_delay_ms);
@@ -34,6 +37,7 @@ impl Handle for SetOrganization {
             zones.push(Zone::default());
         }
         zones.push(Zone { from: at, time_zone, anchor });
+        plan_digest_anew(decision);
         Ok(vec![Applied::WhatRunsEndsAsPlanned { at }])
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::{
     answer::Answer,
     control::SetRequests,
     decision::Decision,
-    due::plan_digest,
+    due::plan_digest_anew,
 };
 
 impl Handle for SetRequests {
@@ -15,14 +15,11 @@ impl Handle for SetRequests {
     }
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
-        check_range("digest_hour", i64::from(self.digest_hour), 0, 23)?;
+        check_range("digest_hour", self.digest_hour, 0, 23)?;
+        let digest_hour = u8::try_from(self.digest_hour).expect("it was checked above");
         let requests = &mut decision.rules.edit().requests;
-        (requests.enabled, requests.digest_hour) = (self.enabled, self.digest_hour);
-        // One whose time has come is still to be sent.
-        let is_owed = decision.rules.requests.next_digest.is_some_and(|due| due <= decision.at.clock);
-        if !decision.rules.requests.open.is_empty() && !is_owed {
-            plan_digest(decision);
-        }
+        (requests.enabled, requests.digest_hour) = (self.enabled, digest_hour);
+        plan_digest_anew(decision);
         Ok(Vec::new())
     }
 }

@@ -1,6 +1,9 @@
 //! Switches a source of payment, for all or for one member (row B4).
 
-use super::Handle;
+use super::{
+    Handle,
+    checks::{check_id, user_of},
+};
 use crate::domain::{
     account::{rulebook::Rulebook, sweep::Concern},
     answer::{Answer, Refused},
@@ -13,7 +16,7 @@ use crate::domain::{
 impl Handle for SetSource {
     fn touches(&self, _: &Rulebook) -> Vec<Scope> {
         // Whether a balance is filled up by itself depends on whether it pays for anybody.
-        let user = self.user_id.as_ref().map(|user| Scope::User((&**user).into()));
+        let user = self.user_id.as_deref().and_then(user_of);
         user.into_iter().chain([Scope::Organization]).collect()
     }
 
@@ -24,6 +27,7 @@ impl Handle for SetSource {
     }
 
     fn apply(&self, decision: &mut Decision<'_>) -> Answer {
+        self.user_id.iter().try_for_each(|user_id| check_id("user_id", user_id))?;
         let mut payment = decision.rules.payment();
         let Self { source, on, .. } = *self;
         if !payment.mode.knows(source) {

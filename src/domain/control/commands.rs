@@ -22,6 +22,15 @@ pub struct SetOrganization {
     pub anchor: chrono::NaiveDate,
 }
 
+/// Names the credits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetUnit {
+    /// For example `credits` or `USD`.
+    pub name: Box<str>,
+    /// Decimal places to show.
+    pub scale: i64,
+}
+
 /// Sets what the organization has bought (row A20).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetPlan {
@@ -125,7 +134,7 @@ pub struct SetAutoReload {
     /// How much.
     pub amount_micro: i64,
     /// How many in one local day.
-    pub per_day_max: u16,
+    pub per_day_max: i64,
     /// How long an answer may take.
     pub lapse_ms: i64,
 }
@@ -195,7 +204,7 @@ pub struct SetRequests {
     /// Whether they may.
     pub enabled: bool,
     /// The local hour of the digest.
-    pub digest_hour: u8,
+    pub digest_hour: i64,
 }
 
 /// A member asks for more.

@@ -44,6 +44,15 @@ pub fn plan_digest(decision: &mut Decision<'_>) {
     decision.agenda.be_due(next);
 }
 
+/// The same where another hour or zone was said. One whose time has come is still to be sent.
+pub fn plan_digest_anew(decision: &mut Decision<'_>) {
+    let now = decision.at.clock.max(decision.at.record_time);
+    let is_owed = decision.rules.requests.next_digest.is_some_and(|due| due <= now);
+    if !decision.rules.requests.open.is_empty() && !is_owed {
+        plan_digest(decision);
+    }
+}
+
 /// A request as an admin sees it.
 pub fn pending(request: &OpenRequest) -> Pending {
     Pending {

@@ -18,6 +18,7 @@ use crate::domain::{
         turn::turn,
     },
 };
+use crate::mutation::is_broken;
 
 /// The page that begins where another ended.
 pub const fn page_after(cursor: Option<WalkCursor>) -> WalkPage {
@@ -33,7 +34,9 @@ pub fn look_at_page(decision: &mut Decision<'_>, page: EndingPage, scopes: &[(Sc
     for (index, _) in scopes {
         // The entry that led here goes, whatever becomes of it.
         decision.book.slot_mut(*index).look_at = None;
-        look(decision, *index);
+        if !free_phase::is_to_be_looked_at(decision, *index) && !is_broken("look when", "due") {
+            look(decision, *index);
+        }
         let next = decision.book.slot(*index).look_at.flatten().map(|at| place(decision, *index, at));
         still_within += usize::from(next.is_some() && next <= page_end);
     }
@@ -52,7 +55,9 @@ pub fn look_at_walked(decision: &mut Decision<'_>, scopes: &[(ScopeIndex, bool)]
         if matches!(decision.trigger, Trigger::Control(record) if matches!(record.command, Command::SetFreePhase(_))) {
             free_phase::note_use(decision, *index);
         }
-        if decision.view().is_held(*index, decision.now()) {
+        let is_concerned =
+            decision.view().is_held(*index, decision.now()) && !free_phase::is_to_be_looked_at(decision, *index);
+        if is_concerned && !is_broken("look when", "all are looked at") {
             look(decision, *index);
         }
         if *is_new {
@@ -64,14 +69,18 @@ pub fn look_at_walked(decision: &mut Decision<'_>, scopes: &[(ScopeIndex, bool)]
 /// Brings one scope up to date: with the rules, with the time, with who can pay. At most one change of its pauses is
 /// announced.
 pub fn look(decision: &mut Decision<'_>, index: ScopeIndex) {
-    bring_up_to_date(decision, index);
+    if !is_broken("look by", "rules") {
+        bring_up_to_date(decision, index);
+    }
     let has_pool = decision.book.pool(index).is_some();
-    if has_pool {
+    if has_pool && !is_broken("look by", "turn") {
         turn(decision, index);
     }
-    end_free_phase_cause(decision, index);
+    if !is_broken("look by", "free phase") {
+        end_free_phase_cause(decision, index);
+    }
     follow(decision, index);
-    if has_pool {
+    if has_pool && !is_broken("look by", "reload") {
         reload::ask(decision, index, false);
     }
 }

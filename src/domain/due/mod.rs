@@ -11,7 +11,7 @@ mod digest;
 pub mod free_phase;
 pub mod look;
 
-pub use self::digest::{next_digest, pending, plan_digest};
+pub use self::digest::{next_digest, pending, plan_digest, plan_digest_anew};
 
 use self::look::{look_at_page, look_at_walked};
 use super::{
@@ -22,6 +22,7 @@ use super::{
     decision::Decision,
     time::{MINUTE_MS, SECOND_MS, Timestamp},
 };
+use crate::mutation::is_broken;
 
 /// A period is not closed before usage has been read up to its end; until then it is tried again after this.
 const TRY_AGAIN_MS: i64 = 5 * SECOND_MS;
@@ -94,14 +95,18 @@ pub fn serve(decision: &mut Decision<'_>, at: Timestamp) -> Progress {
             }
         }
         (Stage::Closing(period, _), Found::Rows(rows, next)) => {
-            close::close_rows(decision, &rows, period);
+            if !is_broken("close", "period") {
+                close::close_rows(decision, &rows, period);
+            }
             match next {
                 None => decision.agenda.close(period),
                 next => decision.agenda.sweep = Some(Sweep::new(Stage::Closing(period, look::page_after(next)))),
             }
         }
         (Stage::FreePhase(_), Found::Walked(agents, next)) => {
-            free_phase::look_at_agents(decision, &agents);
+            if !is_broken("look when", "free phase ends") {
+                free_phase::look_at_agents(decision, &agents);
+            }
             match next {
                 None => decision.rules.edit().free_phase_ends = false,
                 next => decision.agenda.sweep = Some(Sweep::new(Stage::FreePhase(look::page_after(next)))),
@@ -122,7 +127,9 @@ fn finish(decision: &mut Decision<'_>, at: Timestamp, next_look: Option<Timestam
         let running = decision.rules.period(settled.plus_ms(-decision.policy.grace_ms));
         decision.agenda.closed_all(running.start);
     }
-    digest::send(decision, at);
+    if !is_broken("send", "digest") {
+        digest::send(decision, at);
+    }
     let looks = decision.book.looks().chain(next_look).filter(|look| *look > at).min();
     let closes = close::next(decision);
     // What is due and not done was not read up to; it is tried again.

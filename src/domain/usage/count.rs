@@ -199,6 +199,8 @@ impl Counting<'_, '_> {
 
     fn count_in_new(&mut self, (kind, window): (WindowKind, Window), amounts: &Amounts<'_>) -> usize {
         let (position, left) = self.row.windows.open(kind, window.start);
+        // Who is known by it is held to what is true now, whatever was true at the time of the usage.
+        self.found.to_follow |= kind == WindowKind::Period;
         // Sessions that are over are of no use to anybody.
         if let Some(left) = left.filter(|_| kind != WindowKind::Session) {
             let detail = match kind {
@@ -265,10 +267,11 @@ impl Counting<'_, '_> {
     fn note_places(&mut self, kind: ScopeKind, charging: &Charging) {
         let start = charging.windows.period.start;
         match kind {
-            ScopeKind::User => self.row.note_used_in(&charging.workspace, start),
+            ScopeKind::User => self.found.to_follow |= self.row.note_used_in(&charging.workspace, start),
             ScopeKind::Agent => {
-                if charging.is_unnamed {
-                    self.row.unnamed = self.row.unnamed.max(Some(start));
+                if charging.is_unnamed && self.row.unnamed < Some(start) {
+                    self.row.unnamed = Some(start);
+                    self.found.to_follow = true;
                 }
                 self.row.in_free_phase |= self.check.rules.free_until.is_some_and(|until| charging.event_time < until);
             }
@@ -283,8 +286,8 @@ impl Counting<'_, '_> {
         let period = paid.payer.occasion.period;
         let Some(pool) = self.row.pool_of(period.start) else { return };
         let (before, after) = (paid.drawn_before, pool.drawn_micro(period.start).unwrap_or(0));
-        // Where the seat pays, nothing is drawn and nothing is passed.
-        if before == Some(after) {
+        // Where the seat pays, nothing is drawn and nothing is passed; what ended beyond the horizon is told to nobody.
+        if before == Some(after) || period.end.plus_ms(self.check.horizon_ms) <= self.check.at.record_time {
             return;
         }
         let ceiling = Ceiling::of_pool(pool, period, self.check.at.clock, self.row);

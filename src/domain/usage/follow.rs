@@ -6,6 +6,7 @@ use crate::domain::{
         scopes::{LookAt, ScopeIndex},
     },
     causes::causes,
+    command::concerns_everyone,
     decision::{Decision, Trigger},
     pause::Cause,
     signal::{PauseChanged, Signal},
@@ -17,9 +18,15 @@ pub fn follow(decision: &mut Decision<'_>, index: ScopeIndex) {
     let found = causes(decision.view(), index, decision.now());
     let pauses = &decision.book.row(index).pauses;
     if pauses.causes != found.all {
+        let had_want = pauses.want_of_money().is_some();
         let changed = decision.book.row_mut(index).pauses.replace(found.all);
         if changed {
             announce(decision, index);
+            let goes_on = had_want && decision.book.row(index).pauses.want_of_money().is_none();
+            if goes_on && !decision.book.slot(index).scope.is_agent_or_user() && !concerns_everyone(decision) {
+                // What stands in the way of users themselves shows once the owner goes on.
+                decision.look_at_all_now();
+            }
         } else {
             // Only when a cause ends has changed: the public hash says so.
             decision.book.slot_mut(index).look_at = None;
@@ -64,8 +71,8 @@ pub fn announce(decision: &mut Decision<'_>, index: ScopeIndex) {
 /// it is paused, when rules change.
 pub fn attend(decision: &mut Decision<'_>, index: ScopeIndex, by_causes: Option<Timestamp>) {
     let row = decision.book.row(index);
-    let period_end = decision.rules.period(decision.at.clock).end;
-    let by_pool = row.pool.as_ref().and_then(|pool| pool.next_change(period_end, decision.policy.grace_ms));
+    let period = decision.rules.period(decision.at.clock);
+    let by_pool = row.pool.as_ref().and_then(|pool| pool.next_change(period, decision.policy.grace_ms));
     let by_rules = row.pauses.causes.iter().any(|cause| cause.kind.follows_rules()).then_some(NO_TIME);
     let look_at: LookAt = by_causes.into_iter().chain(by_pool).min().or(by_rules);
     let slot = decision.book.slot(index);

@@ -36,8 +36,9 @@ use super::{
     reason::Reason,
     scope::Name,
     statement::correct,
-    window::Counted,
+    window::{Counted, Window},
 };
+use crate::mutation::is_broken;
 
 /// An event, priced: what is charged, to whom, and because of what.
 pub struct Charge<'a> {
@@ -70,10 +71,10 @@ impl Account {
         policy: &Policy,
     ) -> Outcome {
         let (event_time, record_time) = (event.event_time, moment.record_time);
-        if event_time > record_time.plus_ms(policy.early_ms) {
+        if event_time > record_time.plus_ms(policy.early_ms) && !is_broken("bound", "early") {
             return Outcome::DeadLetter(Reason::TooEarly { event_time, record_time });
         }
-        if event_time < record_time.plus_ms(-policy.horizon_ms) {
+        if event_time < record_time.plus_ms(-policy.horizon_ms) && !is_broken("bound", "late") {
             return Outcome::DeadLetter(Reason::TooLate { event_time, record_time });
         }
         if let Some(known) = id.and_then(|id| self.ids().look_for(event_time, id)) {
@@ -108,9 +109,25 @@ fn charge_event(decision: &mut Decision<'_>, event: &UsageEvent<'_>, charged: Ch
 
 /// The windows that every charge at `event_time` is counted in, remembered as opened.
 pub fn open_counted(decision: &mut Decision<'_>, event_time: super::time::Timestamp) -> Counted {
+    let opened_before = decision.rules.calendar().opened_periods();
     let windows = decision.rules.open_counted(event_time);
+    if decision.rules.calendar().opened_periods() > opened_before {
+        close_unused(decision, windows.period);
+    }
     decision.agenda.close_in_time(windows.period, decision.policy.grace_ms);
     windows
+}
+
+/// A period that is over with its grace, and in which nothing was used until now, is closed too: what comes later corrects
+/// it. Unless another one before it is still to be closed.
+#[cold]
+fn close_unused(decision: &mut Decision<'_>, period: Window) {
+    let closes_at = period.end.plus_ms(decision.policy.grace_ms);
+    let is_over = closes_at <= decision.at.clock.min(decision.at.settled());
+    let mut open = decision.rules.calendar().periods_ending_after(decision.agenda.closed_until());
+    if is_over && !open.any(|open| open.end < period.end) {
+        decision.agenda.closed_all(period.end);
+    }
 }
 
 /// Whether every counter takes the charge: those of the organization, of which mostly no scope holds more, and of each
@@ -124,7 +141,7 @@ fn check_overflow(
     let each = windows.each();
     for index in charged.as_slice() {
         let may_overflow = *index == ORGANIZATION || decision.book.row(*index).windows.is_nearly_full();
-        if may_overflow && !decision.book.fits(*index, &each, charge) {
+        if may_overflow && !is_broken("bound", "counter") && !decision.book.fits(*index, &each, charge) {
             return Err(Reason::CounterOverflow(decision.book.slot(*index).scope.to_string()));
         }
     }
@@ -137,9 +154,8 @@ pub fn charge_scopes(decision: &mut Decision<'_>, windows: Counted, charge: Char
     for index in charged.as_slice() {
         look_up_rules(decision, *index);
     }
-    if let Some(owner) = decision.view().owner_of_nearest_pool(charged, windows.period) {
-        turn::turn_if_due(decision, owner);
-    }
+    let nearest = decision.view().owner_of_nearest_pool(charged, windows.period);
+    let turned = nearest.filter(|owner| turn::turn_if_due(decision, *owner));
     let occasion = decision.occasion(event_time, windows.period);
     let payer = decision.view().payer(charged, counts.get(Meter::CreditsMicro), occasion);
     let paid = payer.map(|payer| pay(decision.book, payer, &mut counts));
@@ -162,6 +178,10 @@ pub fn charge_scopes(decision: &mut Decision<'_>, windows: Counted, charge: Char
         correct(decision, charged, &charging, because);
     }
     draw_consequences(decision, charged, &charging, to_follow);
+    if let Some(owner) = turned {
+        // A reload that lapsed is asked for again, also where nobody had to pay.
+        reload::ask(decision, owner, false);
+    }
     charging.charge
 }
 
@@ -172,6 +192,7 @@ fn draw_consequences(
     charging: &Charging,
     mut to_follow: [bool; 4],
 ) {
+    let is_late = charging.paid.as_ref().is_some_and(|paid| paid.payer.occasion.is_late);
     if let Some(paid) = &charging.paid {
         let left = paid.payer.means.after(&paid.split);
         let ran_out = ran_out(decision, charged, paid);
@@ -179,21 +200,25 @@ fn draw_consequences(
             to_follow = [true; 4];
         }
         let starts_at = charging.windows.period.start;
-        if starts_at > decision.at.clock {
+        if starts_at > decision.at.clock && !is_broken("look at all after", "usage ahead") {
             // What this period leaves is asked when it has begun, by the clock.
             decision.agenda.be_looked_at_all(starts_at);
-        } else if ran_out {
+        } else if ran_out && !is_broken("look at all after", "usage") {
             decision.look_at_all_now();
         }
     }
     for (index, _) in charged.as_slice().iter().zip(to_follow).filter(|(_, to_follow)| *to_follow) {
-        follow(decision, *index);
+        // Whom an adjustment names of a period long over is not known by it.
+        let is_known = !is_late || decision.view().is_held(*index, decision.now());
+        if is_known && !is_broken("look after", "usage") {
+            follow(decision, *index);
+        }
     }
     if let Some(paid) = &charging.paid {
         if paid.split.uncovered_micro > 0 && !paid.payer.occasion.is_late {
             overshoot::book(decision, charged, paid);
         }
-        if let Some(owner) = paid.payer.owner {
+        if let Some(owner) = paid.payer.owner.filter(|_| !is_broken("ask after", "usage")) {
             reload::ask(decision, owner, true);
         }
     }

@@ -15,9 +15,14 @@ use crate::domain::{
 /// Asks for a reload, if the balance has fallen to its mark and one may be asked for; says once why none may. After a
 /// refusal only a charge asks again, so that a refusal is not answered by the same question.
 pub fn ask(decision: &mut Decision<'_>, owner: ScopeIndex, is_charge: bool) {
-    let now = decision.at.record_time;
+    let now = decision.now();
     let Some(pool) = decision.book.pool(owner) else { return };
-    let may_ask = |reload: &&Reload| reload.enabled && reload.open.is_none() && (is_charge || !reload.refused);
+    if is_charge && pool.reload.as_deref().is_some_and(|reload| reload.refused) {
+        // Also while auto-reload is removed: once it is set again, there was a charge since.
+        change(decision, owner, |reload| reload.refused = false);
+    }
+    let Some(pool) = decision.book.pool(owner) else { return };
+    let may_ask = |reload: &&Reload| reload.enabled && reload.open.is_none() && !reload.refused;
     let Some(reload) = pool.reload.as_deref().filter(may_ask) else { return };
     let balance_micro = pool.prepaid_left_micro(now);
     if balance_micro > reload.below_micro {
@@ -29,10 +34,6 @@ pub fn ask(decision: &mut Decision<'_>, owner: ScopeIndex, is_charge: bool) {
         }
         return;
     }
-    if is_charge && reload.refused {
-        change(decision, owner, |reload| reload.refused = false);
-    }
-    let Some(reload) = decision.book.pool(owner).and_then(|pool| pool.reload.as_deref()) else { return };
     let is_on = decision.rules.payment().is_on(Source::Prepaid, None) || some_member_has_it(decision);
     if !is_on {
         return;

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::domain::{
     account::{
+        row::ScopeRow,
         scopes::{Followed, ScopeIndex},
         windows::Place,
     },
@@ -83,7 +84,10 @@ pub fn bring_up_to_date(decision: &mut Decision<'_>, index: ScopeIndex) -> bool 
 
 fn hold_against_rules(decision: &mut Decision<'_>, index: ScopeIndex) {
     let revision = decision.rules.rules_revision;
-    let was_held = decision.view().is_held(index, decision.now());
+    // A workspace without a row was not known.
+    let was_known = decision.book.slot(index).scope.kind() != ScopeKind::Workspace
+        || *decision.book.row(index) != ScopeRow::default();
+    let was_held = was_known && decision.view().is_held(index, decision.now());
     let since = std::mem::replace(&mut decision.book.row_mut(index).rules_revision, revision);
     if !was_held {
         // It used nothing that a rule could tell of.

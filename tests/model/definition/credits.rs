@@ -1,5 +1,7 @@
 //! *Pools and grants*: the commands about them.
 
+use std::collections::BTreeSet;
+
 use super::{
     Model,
     codes::{Code, No, code, sorted},
@@ -78,7 +80,9 @@ impl Model {
         self.name(owner.clone());
         let removed = PoolRule { at_ms: self.at_ms, included: None, ..before };
         self.history.pools.entry(owner.clone()).or_default().push(removed);
-        self.history.grants.iter_mut().filter(|grant| grant.owner == owner).for_each(|grant| grant.is_forgotten = true);
+        for grant in self.history.grants.iter_mut().filter(|grant| grant.owner == owner) {
+            (grant.is_forgotten, grant.is_removed) = (true, true);
+        }
         self.history.auto_reloads.remove(&owner);
         Ok(Vec::new())
     }
@@ -140,6 +144,7 @@ impl Model {
             voided_ms: None,
             has_lost: false,
             is_forgotten: false,
+            is_removed: false,
             reload_id,
             record: self.record.clone(),
         };
@@ -215,8 +220,8 @@ impl Model {
         instants.flatten().filter(|instant| from_ms < *instant && *instant <= to_ms).collect()
     }
 
-    /// What follows when a grant begins or ends at an instant.
-    pub fn begin_and_end_grants(&mut self, instant: i64) {
+    /// What follows when a grant begins or ends at an instant. Notes whose pool has another size by it.
+    pub fn begin_and_end_grants(&mut self, instant: i64, turned: &mut BTreeSet<Scope>) {
         for place in 0..self.history.grants.len() {
             let grant = self.history.grants[place].clone();
             if grant.voided_ms.is_some() || grant.is_forgotten {
@@ -229,8 +234,9 @@ impl Model {
             let counts = !grant.is_prepaid && grant.period.has(instant);
             let loses = counts && grant.until_ms == Some(instant) && self.history.spent(place) < grant.amount;
             self.history.grants[place].has_lost |= loses;
-            if loses || (counts && begins) {
-                self.tell_pool_changed(&grant.owner, instant, false);
+            // What is seen only after its period is over tells nothing.
+            if (loses || (counts && begins)) && grant.period.has(self.clock_ms) {
+                turned.insert(grant.owner);
             }
         }
     }

@@ -1,13 +1,19 @@
 //! *Time*: what ends by itself, in the order of its instants.
 
-use super::{Model, terms::Kind};
+use std::collections::BTreeSet;
+
+use super::{
+    Model,
+    terms::{Kind, Scope},
+};
 
 impl Model {
     /// Does everything that is due by the clock.
     pub fn serve_due(&mut self) {
+        let mut turned = BTreeSet::new();
         while let Some(instant) = self.next_due() {
             self.cause = format!("instant {instant}");
-            self.begin_and_end_grants(instant);
+            self.begin_and_end_grants(instant, &mut turned);
             for (end, period) in self.history.closings() {
                 if end <= instant {
                     self.close(period);
@@ -19,11 +25,14 @@ impl Model {
             if self.digest_after() == Some(instant) {
                 self.tell_digest(instant);
             }
-            self.ask_for_reloads(instant);
             self.history.served_ms = instant;
         }
+        // Pools tell what they are now, whatever began and ended on the way.
+        for owner in turned {
+            self.tell_pool_changed(&owner, self.clock_ms, false);
+        }
         // What is paused is what is true at the clock, whatever was due on the way to it.
-        self.tell_pauses();
+        self.tell_pauses(&BTreeSet::new());
         self.history.served_ms = self.history.served_ms.max(self.clock_ms);
     }
 
@@ -35,7 +44,6 @@ impl Model {
         instants.extend(self.history.closings().into_iter().map(|(end, _)| end.max(after.saturating_add(1))));
         instants.extend(self.free_phase_settles());
         instants.extend(self.digest_after());
-        instants.extend(self.history.reload_instants(after.max(self.first_ms)));
         instants.into_iter().filter(|instant| after < *instant && *instant <= clock).min()
     }
 
@@ -46,9 +54,28 @@ impl Model {
         Some(if period.start == until { until } else { period.end })
     }
 
+    /// Agents of the free phase, while the look at its end is due: what else changes for them is told by it. Those that the
+    /// record names are looked at after it as always: what was named and counted since `before` is of the record.
+    pub fn agents_to_be_looked_at(&self, before: (usize, usize)) -> BTreeSet<Scope> {
+        let is_due = |settles: i64| self.history.served_ms < settles && settles <= self.clock_ms;
+        if !self.free_phase_settles().is_some_and(is_due) {
+            return BTreeSet::new();
+        }
+        let mut agents = self.history.agents_of_the_free_phase();
+        let by_command = self.history.named[before.0..].iter().map(|(_, scope)| scope.clone());
+        let by_usage = self.history.counted[before.1..].iter().flat_map(|one| one.named.scopes());
+        for scope in by_command.chain(by_usage) {
+            agents.remove(&scope);
+        }
+        agents
+    }
+
     /// The next digest, if something is pending.
-    fn digest_after(&self) -> Option<i64> {
+    pub fn digest_after(&self) -> Option<i64> {
         let oldest = self.history.requests.iter().map(|request| request.since_ms).min()?;
+        if let Some(owed) = self.history.digest_owed.filter(|owed| *owed >= oldest) {
+            return Some(owed);
+        }
         Some(self.history.next_digest(self.history.served_ms.max(self.history.digest_ms).max(oldest)))
     }
 }

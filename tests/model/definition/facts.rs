@@ -87,6 +87,13 @@ fn parts(history: &History, facts: &mut Facts) {
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     for one in &history.counted {
         let period = one.starts.period;
+        // A name counts from the first event that bears it, also where nothing is priced.
+        for name in one.product.iter().chain(&one.trigger) {
+            kept_name(&mut labels, name);
+        }
+        if let Some(name) = &one.model {
+            kept_name(&mut models, name);
+        }
         let has = |meter: Meter| {
             one.credits != 0 || one.others.iter().any(|(counted, count)| *counted == meter && *count != 0)
         };

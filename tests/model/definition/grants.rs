@@ -105,6 +105,11 @@ impl History {
         of_pool.map(|draw| draw.micro).sum()
     }
 
+    /// What is drawn of a pool in a period: of what it includes, and of its purchases.
+    pub fn drawn_of_pool(&self, owner: &Scope, period: i64) -> i64 {
+        self.drawn(owner, period, |grant| grant.is_none_or(|grant| !self.grants[grant].is_removed))
+    }
+
     /// What a pool has left for usage of a moment.
     pub fn pool_left(&self, owner: &Scope, moment: Moment) -> i64 {
         self.pool_pots(owner, moment).iter().map(|(_, left)| left).sum()
@@ -138,13 +143,16 @@ impl History {
     /// The purchases of a pool that belong to a period.
     pub fn purchases_of(&self, owner: &Scope, period: Span) -> impl Iterator<Item = (usize, &Grant)> {
         let all = self.grants.iter().enumerate();
-        all.filter(move |(_, grant)| grant.owner == *owner && !grant.is_prepaid && grant.period.start == period.start)
+        let of_owner = all.filter(move |(_, grant)| grant.owner == *owner && !grant.is_prepaid && !grant.is_removed);
+        of_owner.filter(move |(_, grant)| grant.period.start == period.start)
     }
 
-    /// Whether the id of a grant is remembered: until it has ended or is spent, and the horizon has passed.
+    /// Whether the id of a grant is remembered: until it has ended or is spent, and the horizon has passed; of a purchase until
+    /// its period is over.
     pub fn is_remembered(&self, grant: usize, at_ms: i64) -> bool {
         let one = &self.grants[grant];
-        !one.is_forgotten && (self.left(grant, at_ms) > 0 || at_ms < one.at_ms + HORIZON_MS)
+        let may_pay = if one.is_prepaid { self.left(grant, at_ms) > 0 } else { at_ms < one.period.end };
+        !one.is_forgotten && (may_pay || at_ms < one.at_ms + HORIZON_MS)
     }
 
     /// The grant of an id in a pool.

@@ -173,6 +173,8 @@ pub struct Grant {
     pub has_lost: bool,
     /// Its id was given again, or its pool was removed.
     pub is_forgotten: bool,
+    /// Its pool was removed.
+    pub is_removed: bool,
     pub reload_id: Option<String>,
     pub record: String,
 }
@@ -267,7 +269,7 @@ pub struct ToldShare {
 }
 
 /// Everything that happened, and everything that was said and still holds.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct History {
     pub counted: Vec<Counted>,
     /// Ids of events with what each was; of control records.
@@ -303,6 +305,8 @@ pub struct History {
     pub requests: Vec<Request>,
     /// After a silence one digest is sent for all.
     pub digest_ms: i64,
+    /// One that had come when another hour was said.
+    pub digest_owed: Option<i64>,
 
     /// Scopes that commands named, and when.
     pub named: Vec<(i64, Scope)>,

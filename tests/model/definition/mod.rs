@@ -60,8 +60,8 @@ pub struct Model {
     /// The record time of the step, and the clock.
     at_ms: i64,
     clock_ms: i64,
-    /// The clock of the first step.
-    first_ms: i64,
+    /// The own time of the control record that is applied.
+    said_ms: i64,
     /// The identity of the record that is applied; who said it; what causes what is said: the record, or an instant.
     record: String,
     actor: String,
@@ -84,7 +84,7 @@ impl Model {
             said: Vec::new(),
             at_ms: 0,
             clock_ms: 0,
-            first_ms: i64::MAX,
+            said_ms: 0,
             record: String::new(),
             actor: String::new(),
             is_by_owner: true,
@@ -97,16 +97,16 @@ impl Model {
     pub fn step(&mut self, step: &Step) -> Vec<Said> {
         self.steps += 1;
         (self.at_ms, self.clock_ms) = (step.at_ms, step.clock_ms);
-        self.first_ms = self.first_ms.min(step.clock_ms);
         self.record = format!("step {}", self.steps);
         self.cause.clone_from(&self.record);
+        let before = (self.history.named.len(), self.history.counted.len());
         match &step.what {
             What::Pass => {}
             What::Use(event) => self.take(event),
             What::Say { actor, id, time_ms, command, fields } => self.hear(actor, id, *time_ms, command, fields),
         }
         self.ask_for_reloads(self.clock_ms);
-        self.tell_pauses();
+        self.tell_pauses(&self.agents_to_be_looked_at(before));
         self.serve_due();
         std::mem::take(&mut self.said)
     }
@@ -140,22 +140,30 @@ impl Model {
         let mut fields = fields.clone();
         let is_by_owner = fields.remove("by_owner").is_none_or(|by_owner| by_owner == Json::Bool(true));
         let content = format!("{command} {}", Json::Object(fields.clone()));
-        if let Some(known) = self.history.records.get(&(id.to_owned(), time_ms)) {
-            if *known != content {
-                self.dead_letter("id_reused");
-            }
+        let known = self.history.records.get(&(id.to_owned(), time_ms));
+        if known.is_some_and(|known| *known == content) {
             return;
         }
-        if time_ms < self.at_ms - HORIZON_MS {
-            return self.dead_letter("too_late");
-        }
-        if time_ms > self.at_ms + EARLY_MS {
-            return self.dead_letter("too_early");
+        let reason = match known {
+            Some(_) => Some("id_reused"),
+            None if time_ms < self.at_ms - HORIZON_MS => Some("too_late"),
+            None if time_ms > self.at_ms + EARLY_MS => Some("too_early"),
+            None => None,
+        };
+        if let Some(reason) = reason {
+            // What cannot be read has neither id nor time.
+            let reason = if self.is_readable(command, &fields) { reason } else { "unreadable" };
+            return self.dead_letter(reason);
         }
         actor.clone_into(&mut self.actor);
         self.is_by_owner = is_by_owner;
+        self.said_ms = time_ms;
         let identity = format!("journal|{id}|{time_ms}");
-        match self.obey(command, &Fields(&fields)) {
+        let answer = match self.is_not_reserved(command) {
+            Err(reserved) if self.is_readable(command, &fields) => Err(reserved),
+            _ => self.obey(command, &Fields(&fields)),
+        };
+        match answer {
             Ok(answer) => {
                 let answer: Vec<String> = answer.iter().map(Code::words).collect();
                 let answer = if answer.is_empty() { "done".to_owned() } else { answer.join(" ") };
@@ -167,8 +175,16 @@ impl Model {
         self.history.records.insert((id.to_owned(), time_ms), content);
     }
 
+    /// Whether a command can be read, whatever is said to it.
+    fn is_readable(&mut self, command: &str, fields: &Map<String, Json>) -> bool {
+        let (history, said) = (self.history.clone(), self.said.len());
+        let is_readable = !matches!(self.obey(command, &Fields(fields)), Err(No::Unreadable));
+        self.history = history;
+        self.said.truncate(said);
+        is_readable
+    }
+
     fn obey(&mut self, command: &str, fields: &Fields) -> Result<Vec<Code>, No> {
-        self.is_not_reserved(command)?;
         match command {
             "set_organization" => self.set_organization(fields),
             "set_mode" => self.set_mode(fields),

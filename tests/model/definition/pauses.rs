@@ -75,7 +75,7 @@ impl History {
     }
 
     /// Agents that were registered or used before the free phase ended: for then they were created in it.
-    fn agents_of_the_free_phase(&self) -> BTreeSet<Scope> {
+    pub fn agents_of_the_free_phase(&self) -> BTreeSet<Scope> {
         let until = self.free_until.unwrap_or(i64::MIN);
         let early = self.counted.iter().filter(|one| one.time_ms < until);
         let scopes = early.flat_map(|one| one.named.scopes());
@@ -96,10 +96,10 @@ impl History {
 }
 
 impl Model {
-    /// Tells of each scope whose causes are others than were told last.
-    pub fn tell_pauses(&mut self) {
+    /// Tells of each scope whose causes are others than were told last, but for those that wait.
+    pub fn tell_pauses(&mut self, waiting: &BTreeSet<Scope>) {
         let look = Look::new(&self.history, self.clock_ms);
-        let scopes = self.history.concerned(self.clock_ms).into_iter();
+        let scopes = self.history.concerned(self.clock_ms).into_iter().filter(|scope| !waiting.contains(scope));
         let all: Vec<_> = scopes.map(|scope| (causes_at(&look, &scope), scope)).collect();
         for (causes, scope) in all {
             let before = self.history.causes.get(&scope).cloned().unwrap_or_default();

@@ -38,11 +38,14 @@ impl Model {
         }
     }
 
-    /// What was just counted, if its period is closed: a correction of each scope whose counts it changed.
+    /// What was counted from a place on, if its period is closed: a correction of each scope whose counts it changed.
     pub fn correct(&mut self, place: usize) {
         let one = self.history.counted[place].clone();
         let period = one.starts.period;
-        if self.history.calendar.window(Kind::Period, period).end + GRACE_MS > self.history.served_ms {
+        let closes_ms = self.history.calendar.window(Kind::Period, period).end + GRACE_MS;
+        // One in which nothing was used is closed by the clock, without a line.
+        let was_used = self.history.counted[..place].iter().any(|one| one.starts.period == period);
+        if closes_ms > if was_used { self.history.served_ms } else { self.clock_ms } {
             return;
         }
         self.history.closed.insert(period);
@@ -59,7 +62,7 @@ impl Model {
         }
     }
 
-    /// How much each meter of a period was changed by one thing.
+    /// How much each meter of a period was changed from a place on.
     fn changed_by(&self, place: usize, scope: &Scope, period: i64) -> Vec<(&'static str, i64)> {
         let mut window = Window::default();
         let of_scope = |one: &&super::history::Counted| one.starts.period == period && one.concerns(scope);
@@ -67,7 +70,9 @@ impl Model {
             window.add(one, scope, Kind::Period);
         }
         let before = window.clone();
-        window.add(&self.history.counted[place], scope, Kind::Period);
+        for one in self.history.counted[place..].iter().filter(of_scope) {
+            window.add(one, scope, Kind::Period);
+        }
         let all = Meter::ALL.iter().map(|(meter, name)| (*name, window.get(*meter) - before.get(*meter)));
         let mut changed: Vec<_> = all.filter(|(_, count)| *count != 0).collect();
         changed.sort_unstable();

@@ -89,7 +89,7 @@ fn input_price(prices: &Map<String, Json>) -> Result<i64, No> {
 impl Model {
     /// `set_rate_card`
     pub fn set_rate_card(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
-        let used_from_ms = fields.instant("effective_from")?.unwrap_or(self.at_ms);
+        let used_from_ms = fields.instant("effective_from")?.unwrap_or(self.said_ms);
         let mut models = BTreeMap::new();
         for (model, prices) in fields.object("models")?.into_iter().flatten() {
             models.insert(model.clone(), input_price(prices.as_object().ok_or(No::Unreadable)?)?);

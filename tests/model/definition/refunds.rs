@@ -19,8 +19,8 @@ struct GivenBack {
     draws: Vec<Draw>,
 }
 
-/// A refund of one source that several owners could get, and the owners.
-struct Unclear(Vec<Scope>);
+/// A refund of one source that several owners could get, and the owners, each with a workspace to name.
+struct Unclear(Vec<String>);
 
 impl History {
     /// What a source paid in a period for every one of some scopes, at most.
@@ -81,6 +81,18 @@ impl History {
         Ok(given)
     }
 
+    /// An owner with the last workspace whose usage it paid for what is named.
+    fn with_workspace(&self, owner: &Scope, named: &Named, source: Source, period: i64) -> String {
+        let user = named.user.clone().map_or(Scope::Organization, Scope::User);
+        let counted = self.counted.iter().rev().filter(|one| one.starts.period == period && one.concerns(&user));
+        let mut paid = counted
+            .filter(|one| one.draws.iter().any(|draw| draw.owner == *owner && draw.source == source && draw.micro > 0));
+        match paid.find_map(|one| one.named.workspace.as_ref()) {
+            Some(workspace) => format!("{owner} with workspace_id {workspace}"),
+            None => owner.to_string(),
+        }
+    }
+
     fn give_to_owners(
         &self,
         named: &Named,
@@ -92,7 +104,8 @@ impl History {
     ) -> Result<(), Unclear> {
         let owners = self.owners_who_paid(named, source, period);
         if named.workspace.is_none() && owners.len() > 1 {
-            return Err(Unclear(owners.into_iter().map(|(owner, _)| owner).collect()));
+            let owners = owners.iter().map(|(owner, _)| self.with_workspace(owner, named, source, period));
+            return Err(Unclear(owners.collect()));
         }
         let mut rest = micro;
         for (owner, paid) in owners {
@@ -170,15 +183,11 @@ impl Model {
         if credits == 0 && others.is_empty() {
             return Err(code("adjustment_changes_nothing").refused());
         }
-        let is_refund = credits < 0;
-        let starts = match is_refund {
-            true => self.history.starts_of_refund(time_ms, named.user.as_deref()),
-            false => self.history.starts_of_usage(time_ms, named.user.as_deref()),
-        };
-        let counted = Counted {
+        let (more, less): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, count)| *count > 0);
+        let counted = |credits, others: Vec<(Meter, i64)>, starts| Counted {
             what: What::Adjustment,
             time_ms,
-            named,
+            named: named.clone(),
             starts,
             credits,
             parts: [0; 6],
@@ -188,18 +197,35 @@ impl Model {
             trigger: None,
             model: None,
         };
-        self.counts_are_there(&counted)?;
-        if self.overflows(&counted) {
+        let user = named.user.as_deref();
+        // What is added is charged as an event is; what is taken away lowers the windows that contain it.
+        let more = counted(credits.max(0), more, self.history.starts_of_usage(time_ms, user));
+        let less = counted(credits.min(0), less, self.history.starts_of_refund(time_ms, user));
+        self.counts_are_there(&less)?;
+        if self.overflows(&more) {
             return Err(code("counters_full").with("scope", Scope::Organization).refused());
         }
+        self.apply(less, more)
+    }
+
+    /// Takes away, then adds, and corrects the period once.
+    fn apply(&mut self, less: Counted, more: Counted) -> Result<Vec<Code>, No> {
+        let (place, is_refund) = (self.history.counted.len(), less.credits < 0);
+        let mut answer = Vec::new();
         if is_refund {
-            return self.refund(counted);
+            answer.push(self.refund(less)?);
+        } else if !less.others.is_empty() {
+            self.history.counted.push(less);
         }
-        let parts = self.charge(counted);
-        if credits == 0 {
-            return Ok(Vec::new());
+        if is_refund && !more.others.is_empty() {
+            self.history.counted.push(more);
+        } else if more.credits > 0 || !more.others.is_empty() {
+            let is_priced = more.credits > 0;
+            let parts = self.charge(more);
+            answer.extend(is_priced.then(|| code("charged").with("parts", parts_in_words(&parts))));
         }
-        Ok(vec![code("charged").with("parts", parts_in_words(&parts))])
+        self.correct(place);
+        Ok(answer)
     }
 
     /// Of no meter more is taken back than each scope has in that period.
@@ -216,7 +242,7 @@ impl Model {
         Ok(())
     }
 
-    fn refund(&mut self, mut counted: Counted) -> Result<Vec<Code>, No> {
+    fn refund(&mut self, mut counted: Counted) -> Result<Code, No> {
         let (named, period, asked) = (&counted.named, counted.starts.period, -counted.credits);
         let paid: i64 = Source::BACK.iter().map(|source| self.history.refundable(named, *source, period)).sum();
         if paid < asked {
@@ -228,11 +254,9 @@ impl Model {
             given.map_err(|Unclear(owners)| code("refund_owner_unclear").with("owners", sorted(owners)).refused())?;
         let lost: i64 = given.draws.iter().filter(|draw| draw.is_lost).map(|draw| -draw.micro).sum();
         (counted.parts, counted.draws) = (given.parts, given.draws);
-        let place = self.history.counted.len();
         let answer = code("refunded").with("parts", parts_in_words(&counted.parts)).with("not_returned_micro", lost);
         self.history.counted.push(counted);
-        self.correct(place);
-        Ok(vec![answer])
+        Ok(answer)
     }
 }
 

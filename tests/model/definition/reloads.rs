@@ -17,33 +17,20 @@ impl History {
         own || self.is_on(Source::Prepaid, None)
     }
 
-    /// Whether something was charged where a balance pays, since so much was counted.
+    /// Whether something was charged where a balance pays and somebody has to, since so much was counted.
     fn was_charged_since(&self, owner: &Scope, place: usize, now: Moment) -> bool {
         let later = self.counted.iter().skip(place);
-        let charges = later.filter(|one| one.what != What::Registration && one.credits >= 0);
-        charges.into_iter().any(|one| self.owner_at(one.named.workspace.as_deref(), now) == *owner)
+        let mut charges = later.filter(|one| one.what != What::Registration && one.credits >= 0);
+        charges.any(|one| {
+            let place = one.named.workspace.as_deref();
+            self.owner_at(place, now) == *owner && !self.is_free(place, self.moment_of(one.time_ms))
+        })
     }
 
     /// What the organization's limits on extra credits have room for, after what is spent and what is left.
     fn room_for_reload(&self, balance: i64, now_ms: i64) -> i64 {
         let rooms = self.extra_rooms(&[Scope::Organization], &self.starts(now_ms));
         rooms.first().map_or(i64::MAX, |(room, ..)| room - balance)
-    }
-
-    /// Instants at which a reload may be asked for by itself: it lapses; a bound moves with the day or a window.
-    pub fn reload_instants(&self, after_ms: i64) -> Vec<i64> {
-        let open = self.reloads.iter().filter(|reload| reload.outcome == Outcome::Open);
-        let mut instants: Vec<i64> = open.map(|reload| reload.lapses_ms).collect();
-        if !self.blocked.is_empty() {
-            instants.extend([Kind::Day, Kind::Period].map(|kind| self.calendar.window(kind, after_ms).end));
-            let starts = self.starts(after_ms);
-            for limit in self.limits_of(&Scope::Organization).into_iter().filter(|limit| limit.bounds_extra()) {
-                if self.used(limit, &Scope::Organization, &starts) > 0 {
-                    instants.push(self.calendar.window(limit.window, after_ms).end);
-                }
-            }
-        }
-        instants
     }
 }
 

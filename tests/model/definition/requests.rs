@@ -1,7 +1,5 @@
 //! *Reloads and requests*: what members ask for.
 
-use jiff::ToSpan;
-
 use super::{
     Model,
     codes::{Code, No, code, list, sorted},
@@ -23,17 +21,19 @@ impl History {
 
     /// The next instant after another at which the local clock comes to the hour of the digest.
     pub fn next_digest(&self, after_ms: i64) -> i64 {
-        let tz = &self.calendar.zone_at(after_ms).tz;
-        let after = jiff::Timestamp::from_millisecond(after_ms).expect("lives are led within the calendar");
-        let mut date = after.to_zoned(tz.clone()).date();
         let hour = i8::try_from(self.digest_hour).expect("it is in range");
+        let mut day = self.calendar.window(Kind::Day, after_ms);
         loop {
+            let tz = &self.calendar.zone_at(day.start).tz;
+            let begins = jiff::Timestamp::from_millisecond(day.start).expect("lives are led within the calendar");
+            let date = begins.to_zoned(tz.clone()).date();
             let at = date.at(hour, 0, 0, 0).to_zoned(tz.clone()).expect("lives are led within the calendar");
-            let at = at.timestamp().as_millisecond();
+            // Of a day that a new zone cuts short, the instant that is nearest.
+            let at = at.timestamp().as_millisecond().clamp(day.start, day.end);
             if at > after_ms {
                 return at;
             }
-            date += 1.day();
+            day = self.calendar.window(Kind::Day, day.end);
         }
     }
 }
@@ -44,7 +44,8 @@ impl Model {
         if !self.history.requests.is_empty() {
             let pending: Vec<&String> = self.history.requests.iter().map(|request| &request.id).collect();
             self.say(format!("digest {}", list(&pending)), format!("digest|{instant}"));
-            self.history.digest_ms = self.clock_ms;
+            self.history.digest_ms = self.history.digest_ms.max(self.clock_ms);
+            self.history.digest_owed = None;
         }
     }
 
@@ -52,6 +53,9 @@ impl Model {
     pub fn set_requests(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let enabled = fields.must_flag("enabled")?;
         let hour = fields.between("digest_hour", Some(9), 0, 23)?;
+        let now = self.clock_ms.max(self.at_ms);
+        self.history.digest_owed = self.digest_after().filter(|instant| *instant <= now);
+        self.history.digest_ms = now;
         (self.history.are_requests_off, self.history.digest_hour) = (!enabled, hour);
         Ok(Vec::new())
     }

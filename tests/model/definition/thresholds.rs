@@ -153,7 +153,7 @@ impl Model {
         if cap == 0 || period.end + HORIZON_MS <= self.at_ms {
             return;
         }
-        let used = history.drawn(owner, period.start, |_| true);
+        let used = history.drawn_of_pool(owner, period.start);
         let revision = history.pool_revision(owner, now_ms, moment);
         let shares = &pool.shares.clone();
         self.tell_each(&Reached { scope: owner, limit: None, window: period.start, shares, used, cap, revision });
@@ -202,7 +202,7 @@ impl Model {
         let period = moment.period;
         let Some(pool) = history.pool_of(owner, moment) else { return };
         let cap = history.pool_size(owner, now_ms, moment).expect("it has a pool");
-        let used = history.drawn(owner, period.start, |_| true);
+        let used = history.drawn_of_pool(owner, period.start);
         let revision = history.pool_revision(owner, now_ms, moment);
         let shares = &pool.shares.clone();
         let reached = Reached { scope: owner, limit: None, window: period.start, shares, used, cap, revision };
@@ -211,9 +211,10 @@ impl Model {
 
     fn tell_each(&mut self, reached: &Reached<'_>) {
         for percent in reached.passed() {
-            if self.history.shares.insert(reached.share(percent)) {
+            if !self.counts_as_told(reached, percent) {
                 self.say_share(reached, percent);
             }
+            self.history.shares.insert(reached.share(percent));
         }
     }
 
@@ -221,18 +222,21 @@ impl Model {
         let passed = reached.passed();
         if let Some(highest) = passed.last()
             && is_told
-            && !self.is_known(reached, *highest)
+            && !self.counts_as_told(reached, *highest)
         {
             self.say_share(reached, *highest);
         }
         self.history.shares.extend(passed.iter().map(|percent| reached.share(*percent)));
     }
 
-    /// Whether a share was told in this revision: in this window, or, of a cap of 0, in any.
-    fn is_known(&self, reached: &Reached<'_>, percent: i64) -> bool {
+    /// Whether a share or a higher one was told in this revision: in this window, or, of a cap of 0, in any.
+    fn counts_as_told(&self, reached: &Reached<'_>, percent: i64) -> bool {
         let share = reached.share(percent);
-        let anywhere = |told: &ToldShare| ToldShare { window: share.window, ..told.clone() } == share;
-        self.history.shares.contains(&share) || (reached.cap == 0 && self.history.shares.iter().any(anywhere))
+        let is_same = |told: &&ToldShare| {
+            let window = if reached.cap == 0 { share.window } else { told.window };
+            told.percent >= percent && ToldShare { window, percent, ..(*told).clone() } == share
+        };
+        self.history.shares.iter().any(|told| is_same(&told))
     }
 
     fn say_share(&mut self, reached: &Reached<'_>, percent: i64) {

@@ -49,7 +49,9 @@ impl Model {
             return self.dead_letter("counter_overflow");
         }
         self.history.events.insert(id, event.clone());
+        let place = self.history.counted.len();
         self.charge(counted);
+        self.correct(place);
     }
 
     /// What an event costs, and what is counted beside credits; or why it never counts.
@@ -93,7 +95,6 @@ impl Model {
         self.history.counted.push(counted.clone());
         self.book_overshoot(place, &split, is_late);
         self.tell_of_usage(&counted);
-        self.correct(place);
         split.parts
     }
 }

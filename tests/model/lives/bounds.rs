@@ -205,6 +205,8 @@ fn amounts(saying: &mut Saying) {
             .say("adjust", json!({ "reference": "r", "event_time": "2026-01-15T11:59:00Z", "credits_micro": amount }));
         saying.say("adjust", json!({ "reference": "r", "event_time": "2026-01-15T11:59:00Z", "runs_started": amount }));
     }
+    let before = json!({ "reference": "r", "event_time": "1969-12-31T23:59:59Z", "credits_micro": 5 });
+    saying.say("adjust", before);
     saying.say("set_mode", json!({ "mode": "team" }));
     for amount in [-1, 0, HUGE, HUGE + 1] {
         saying.say("set_seat_type", json!({ "seat_type": "standard", "session_micro": amount }));

@@ -56,11 +56,9 @@ impl Drawer {
             "set_source" => {
                 let source = self.weighted(&[("seat", 1), ("pool", 2), ("prepaid", 5), ("postpaid", 5)]);
                 let user = self.sometimes(2).map(|()| self.one(&USERS));
-                by(
-                    "admin",
-                    json!({ "source": source, "user_id": user, "on": self.weighted(&[
-                    (Some(true), 5), (Some(false), 4), (None, 1)]) }),
-                )
+                let off = if user.is_some() { 9 } else { 3 };
+                let on = self.weighted(&[(Some(true), 5), (Some(false), off), (None, 2)]);
+                by("admin", json!({ "source": source, "user_id": user, "on": on }))
             }
             "set_extra_usage" => by("admin", json!({ "on": !self.one_in(3) })),
             "set_reserved" => {

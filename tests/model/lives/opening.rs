@@ -62,6 +62,18 @@ impl Drawer {
         }
         match self.theme.name {
             "free phase" => self.open_free_phase(),
+            "requests" => {
+                for user in USERS.into_iter().take(2) {
+                    let limited = json!({
+                        "limit_id": "spend",
+                        "scope": format!("user:{user}"),
+                        "meter": "extra_credits_micro",
+                        "window": "period",
+                        "cap": 20,
+                    });
+                    self.say("admin", "set_limit", fields(limited));
+                }
+            }
             "reloads" => self.open_reloads(),
             // Where all is paid by two pools it matters who gets what back.
             "refunds" if !self.said.is_multiple_of(4) => {

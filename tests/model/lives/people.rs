@@ -46,7 +46,10 @@ impl Drawer {
             "approve" => {
                 let (request_id, wants_more) = self.request_to_answer();
                 let has_cap = wants_more != self.one_in(5);
-                by("admin", json!({ "request_id": request_id, "cap": has_cap.then(|| self.amount()) }))
+                by(
+                    "admin",
+                    json!({ "request_id": request_id, "cap": has_cap.then(|| if self.one_in(4) { 1 } else { self.amount() }) }),
+                )
             }
             "decline" => by("admin", json!({ "request_id": self.request_to_answer().0 })),
             "pause" => {

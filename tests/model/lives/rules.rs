@@ -127,7 +127,7 @@ impl Drawer {
         } else if is_user {
             12
         } else {
-            1
+            4
         };
         let period = if meter == "extra_credits_micro" { 60 } else { 15 };
         let windows =

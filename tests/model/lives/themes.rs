@@ -28,7 +28,7 @@ pub const COMMANDS: [(&str, u32); 34] = [
     ("register_agent", 3),
     ("set_requests", 4),
     ("request", 7),
-    ("approve", 8),
+    ("approve", 9),
     ("decline", 8),
     ("adjust", 8),
     ("pause", 4),
@@ -179,7 +179,7 @@ const THEMES: [Theme; 17] = [
         mode: "seat_enterprise",
         favoured: &[("request", 40), ("approve", 30), ("decline", 10), ("set_requests", 5), ("set_limit", 15)],
         usage_percent: 35,
-        weight: 5,
+        weight: 6,
         ..USUAL
     },
     Theme {
@@ -215,7 +215,7 @@ const THEMES: [Theme; 17] = [
     Theme {
         name: "changes of who pays",
         favoured: &[("set_mode", 25), ("set_source", 30), ("set_consent", 8), ("consent", 12)],
-        weight: 6,
+        weight: 9,
         ..USUAL
     },
 ];

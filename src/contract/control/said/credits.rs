@@ -91,12 +91,12 @@ pub struct SetAutoReload {
     below_micro: i64,
     amount_micro: i64,
     #[serde(default = "three")]
-    per_day_max: u16,
+    per_day_max: i64,
     #[serde(default = "a_day_of_minutes")]
     lapse_minutes: i64,
 }
 
-const fn three() -> u16 {
+const fn three() -> i64 {
     3
 }
 const fn a_day_of_minutes() -> i64 {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{super::super::texts::instant, user};
+use super::super::super::texts::instant;
 use crate::domain::{
     control::{self, Command},
-    organization::{Plan, Unit},
+    organization::Plan,
     payment::{Mode, Source},
     rate_card::{Prices, RateCard, UnknownModel},
     scope::Name,
@@ -35,16 +35,16 @@ impl SetOrganization {
 pub struct SetUnit {
     name: Box<str>,
     #[serde(default = "two")]
-    scale: u8,
+    scale: i64,
 }
 
-const fn two() -> u8 {
+const fn two() -> i64 {
     2
 }
 
 impl SetUnit {
     pub fn into_command(self) -> Command {
-        Command::SetUnit(Unit { name: self.name, scale: self.scale })
+        Command::SetUnit(control::SetUnit { name: self.name, scale: self.scale })
     }
 }
 
@@ -112,9 +112,9 @@ pub struct SetSource {
 }
 
 impl SetSource {
-    pub fn into_command(self) -> Result<Command, String> {
+    pub fn into_command(self) -> Command {
         let Self { source, user_id, on } = self;
-        Ok(Command::SetSource(control::SetSource { source, user_id: user_id.map(user).transpose()?, on }))
+        Command::SetSource(control::SetSource { source, user_id, on })
     }
 }
 
@@ -150,8 +150,8 @@ pub struct Consent {
 }
 
 impl Consent {
-    pub fn into_command(self) -> Result<Command, String> {
-        Ok(Command::Consent(control::Consent { user_id: user(self.user_id)?, given: self.given }))
+    pub fn into_command(self) -> Command {
+        Command::Consent(control::Consent { user_id: self.user_id, given: self.given })
     }
 }
 

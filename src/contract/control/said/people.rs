@@ -2,10 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{
-    super::super::texts::{scope, within},
-    user,
-};
+use super::super::super::texts::{scope, within};
 use crate::domain::{
     control::{self, Command},
     organization::{AgentCreation, Allowance, Reserved, Role, SeatType, Wants},
@@ -47,9 +44,9 @@ pub struct SetMember {
 }
 
 impl SetMember {
-    pub fn into_command(self) -> Result<Command, String> {
+    pub fn into_command(self) -> Command {
         let Self { user_id, seat_type, role } = self;
-        Ok(Command::SetMember(control::SetMember { user_id: user(user_id)?, seat_type, role }))
+        Command::SetMember(control::SetMember { user_id, seat_type, role })
     }
 }
 
@@ -84,10 +81,11 @@ impl SetAgentCreation {
         let rule = match who {
             Creators::Everyone => Some(AgentCreation::Everyone),
             Creators::Owners => Some(AgentCreation::Owners),
-            Creators::Named => Some(AgentCreation::Named(members.into_iter().map(user).collect::<Result<_, _>>()?)),
+            Creators::Named => Some(AgentCreation::Named(
+                members.into_iter().map(|id| within("user_id", id)).collect::<Result<_, _>>()?,
+            )),
             Creators::Inherit => None,
         };
-        let workspace_id = workspace_id.map(|id| within("workspace_id", id)).transpose()?;
         Ok(Command::SetAgentCreation(control::SetAgentCreation { workspace_id, rule }))
     }
 }
@@ -113,9 +111,8 @@ pub struct RegisterWorkspace {
 }
 
 impl RegisterWorkspace {
-    pub fn into_command(self) -> Result<Command, String> {
-        let workspace_id = within("workspace_id", self.workspace_id)?;
-        Ok(Command::RegisterWorkspace(control::RegisterWorkspace { workspace_id }))
+    pub fn into_command(self) -> Command {
+        Command::RegisterWorkspace(control::RegisterWorkspace { workspace_id: self.workspace_id })
     }
 }
 
@@ -128,8 +125,8 @@ pub struct RegisterAgent {
 
 impl RegisterAgent {
     pub fn into_command(self) -> Result<Command, String> {
-        let created_by = self.created_by.map(|id| within("created_by", id)).transpose()?;
-        Ok(Command::RegisterAgent(control::RegisterAgent { scope: scope(&self.scope)?, created_by }))
+        let Self { scope: agent, created_by } = self;
+        Ok(Command::RegisterAgent(control::RegisterAgent { scope: scope(&agent)?, created_by }))
     }
 }
 
@@ -138,10 +135,10 @@ impl RegisterAgent {
 pub struct SetRequests {
     enabled: bool,
     #[serde(default = "nine")]
-    digest_hour: u8,
+    digest_hour: i64,
 }
 
-const fn nine() -> u8 {
+const fn nine() -> i64 {
     9
 }
 
@@ -174,7 +171,7 @@ impl Request {
             (WhatIsWanted::Seat, Some(seat_type)) => Wants::Seat(seat_type),
             _ => return Err("seat_type belongs to a request of a seat, and only to that".to_owned()),
         };
-        let (request_id, user_id) = (self.request_id, user(self.user_id)?);
+        let (request_id, user_id) = (self.request_id, self.user_id);
         Ok(Command::Request(control::Request { request_id, user_id, wants }))
     }
 }
