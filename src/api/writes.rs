@@ -108,14 +108,14 @@ pub async fn say(
     check_may_say(&api, &caller, &organization_id, &command, &body).await?;
     let actor = caller.actor(&organization_id);
     let mut said = json!({ "organization_id": organization_id, "actor": actor, "reason": reason, &command: body });
-    if !caller.is_owner(&organization_id) {
-        // What is left out is an owner's, as of releases before.
-        said["by_owner"] = json!(false);
-    }
     // Refused here and now if it can be told without the account.
     read_control(cloud_event(Kind::Control, "bursar-api", "1", api.clock.now(), said.clone()).to_string().as_bytes())
         .map_err(|why| Problem::refused(why.to_string()))?;
     let Remembered { record_id, time, .. } = remembered(&api, &organization_id, &caller, &headers, &said).await?;
+    // Left out, an owner speaks. What is remembered under a key is without it, as releases before remembered it.
+    if !caller.is_owner(&organization_id) {
+        said["by_owner"] = json!(false);
+    }
     let record = cloud_event(Kind::Control, "bursar-api", &record_id, time, said).to_string();
     let heard = api.feed.listen();
     if let Some(known) = api.feed.answer(&organization_id, &record_id) {

@@ -143,6 +143,10 @@ mod tests {
         check_refused(json!({}), "0 commands");
         check_refused(json!({ "pause": { "scope": "org" }, "resume": { "scope": "org" } }), "2 commands");
         check_refused(json!({ "stop": {} }), "unknown variant `stop`");
+        check_refused(
+            json!({ "pause": { "scope": "org" }, "by_owner": "no" }),
+            "by_owner is \"no\", not true or false",
+        );
         check_refused(json!({ "pause": { "scope": "org", "until": "x" } }), "unknown field `until`");
         check_refused(json!({ "pause": { "scope": "team:x" } }), "is not a scope");
         let anchor = json!({ "set_organization": { "time_zone": "UTC", "anchor": "2026-01-32" } });
@@ -155,8 +159,6 @@ mod tests {
         check_refused(creators, "members belong to `named`");
         let nowhere = json!({ "set_agent_creation": { "who": "inherit" } });
         check_refused(nowhere, "write its workspace_id");
-        let nameless = json!({ "set_agent_creation": { "who": "owners", "workspace_id": "" } });
-        check_refused(nameless, "workspace_id has 0 bytes");
         check_refused(json!({ "register_agent": { "scope": "agent:sales/" } }), "is not a scope");
         check_refused(json!({ "set_reserved": { "controls": ["limits"] } }), "unknown variant `limits`");
         let card = json!({ "set_rate_card": { "unknown_model": "default" } });
@@ -215,7 +217,10 @@ mod tests {
             let of = |one: &&super::super::Published| one.kind == super::super::Kind::Control && one.version == version;
             let published = super::super::PUBLISHED.iter().find(of).expect("it is published");
             let apache_avro::Schema::Record(record) = &published.schema else { panic!("the schema is a record") };
-            record.fields.iter().skip(ENVELOPE_FIELDS).map(|field| (field.name.as_str(), fields_of(&field.schema)))
+            // Commands are what may be null: how many fields come before them differs by version.
+            let is_command = |field: &&apache_avro::schema::RecordField| field.default == Some(Json::Null);
+            let fields = record.fields.iter().filter(is_command);
+            fields.map(|field| (field.name.as_str(), fields_of(&field.schema)))
         };
         for (command, fields) in commands(3) {
             let Some((_, before)) = commands(2).find(|(name, _)| *name == command) else { continue };

@@ -192,6 +192,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a6_owners_and_services_speak_as_owners() {
+        let speaks = |role: &&str| if caller(role).is_owner("acme") { '+' } else { '-' };
+        assert_eq!(ROLES.iter().map(speaks).collect::<String>(), OWNERS);
+    }
+
     /// Who is no owner cannot use a rule that allows more to another.
     #[test]
     fn a15_only_owners_and_services_name_another_creator() {

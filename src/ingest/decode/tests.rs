@@ -234,5 +234,18 @@ fn golden_bytes_of_every_version_still_read() {
     for golden in control {
         let golden = decoder.control(golden).expect("it reads");
         assert_eq!(golden, decoder.control(CONTROL_JSON.as_bytes()).expect("the example reads"));
+        assert!(golden.by_owner);
     }
+}
+
+/// Version 3 says behind the reason who speaks.
+#[test]
+fn golden_bytes_say_that_no_owner_speaks() {
+    let mut golden = include_bytes!("../../../schemas/history/control.3.bin").to_vec();
+    let reason = b"\x0apilot";
+    let place = golden.windows(reason.len()).position(|bytes| bytes == reason).expect("it has a reason") + reason.len();
+    golden[place] = 0;
+    let decoder = Decoder::new(false);
+    let expected = decoder.control(CONTROL_JSON.as_bytes()).expect("the example reads");
+    assert_eq!(decoder.control(&golden).expect("it reads"), ControlRecord { by_owner: false, ..expected });
 }
