@@ -49,6 +49,7 @@ fn applied_one(answer: &Applied) -> String {
         Applied::ExtraUsageStaysOff => {
             "extra usage is switched off for the whole organization, and stays off for the member".to_owned()
         }
+        Applied::AppliedByEarlierRelease { words } => words.to_string(),
     }
 }
 
@@ -177,6 +178,7 @@ pub fn refused(why: &Refused) -> String {
         Refused::RefundOwnerUnclear { owners } => {
             format!("more than one pool could get the refund back; name a workspace_id: {owners}")
         }
+        Refused::RefusedByEarlierRelease { words } => words.to_string(),
 
         Refused::IdLength { field, bytes, bytes_max } => {
             format!("{field} has {bytes} bytes; it must have 1 to {bytes_max}")

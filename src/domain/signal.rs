@@ -222,6 +222,9 @@ pub enum RequestKind {
         actor: Box<str>,
         /// The limits that still leave the member no room.
         still_binding: Vec<NamedLimit>,
+        /// The same from a release that had them as words only; read from its outbox, and never decided.
+        #[serde(default)]
+        still_binding_words: Vec<Box<str>>,
     },
     /// It was refused.
     Declined {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{layout, row::OlderWindow, seen::SeenChanges};
+use super::{earlier, layout, row::OlderWindow, seen::SeenChanges};
 use crate::domain::{
     meter::Counters, retired::Retired, scope::Scope, signal::Signal, time::Timestamp, window::WindowKind,
 };
@@ -279,11 +279,14 @@ impl Default for Head {
     }
 }
 
-/// Reads a stored signal.
+/// Reads a stored signal. Layouts 2 and 3 had answers in words.
 ///
 /// # Errors
 /// As [`layout::unpack`].
 pub fn unpack_signal(bytes: &[u8]) -> Result<Signal, layout::LayoutError> {
+    if layout::layout_of(bytes).is_some_and(|layout| layout <= 3) {
+        return earlier::unpack_signal(bytes);
+    }
     layout::unpack("signal", bytes)
 }
 

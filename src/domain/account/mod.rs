@@ -9,7 +9,7 @@
 //! - [`rulebook`]: what holds for the whole organization ([`settings`]), and the windows that were opened.
 //! - [`book`]: the [`scopes`] with a [`row`] each, its [`windows`] in [`columns`], and older windows.
 //! - [`agenda`]: what is due, and the record on its way through many scopes ([`sweep`]).
-//! - [`outbox`]: signals. [`ids`]: what was applied ([`seen`], `id_table`).
+//! - [`outbox`]: signals, those of earlier releases (`earlier`) too. [`ids`]: what was applied ([`seen`], `id_table`).
 //! - [`ceiling`]: when a limit or pool announces.
 //! - [`changes`], [`layout`], `packing`: how it is stored.
 //!
@@ -21,6 +21,7 @@ pub mod breakdown;
 pub mod ceiling;
 pub mod changes;
 pub mod columns;
+mod earlier;
 mod id_table;
 pub mod ids;
 pub mod layout;

@@ -69,5 +69,10 @@ answers! {
         } => "switched_on",
         /// An approval switched nothing on, because the organization has switched extra usage off entirely.
         ExtraUsageStaysOff => "extra_usage_stays_off",
+        /// What a release without codes answered; read from its outbox, and never decided.
+        AppliedByEarlierRelease {
+            /// Its sentence.
+            words: Box<str>,
+        } => "applied_by_earlier_release",
     }
 }

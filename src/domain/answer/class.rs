@@ -71,7 +71,8 @@ impl Refused {
             | Self::CapDoesNotRaise { .. }
             | Self::CountBelowZero { .. }
             | Self::RefundExceedsPaid { .. }
-            | Self::RefundOwnerUnclear { .. } => Class::State,
+            | Self::RefundOwnerUnclear { .. }
+            | Self::RefusedByEarlierRelease { .. } => Class::State,
             Self::IdLength { .. }
             | Self::OutOfRange { .. }
             | Self::CapBelowZero { .. }

@@ -288,6 +288,11 @@ answers! {
             /// The owners, each with a workspace to name.
             owners: Several<RefundOwner>,
         } => "refund_owner_unclear",
+        /// Why a release without codes refused; read from its outbox, and never decided.
+        RefusedByEarlierRelease {
+            /// Its sentence.
+            words: Box<str>,
+        } => "refused_by_earlier_release",
         // Bounds.
         /// An id that is empty or too long.
         IdLength {

@@ -67,7 +67,8 @@ impl Handle for Approve {
             false => Applied::StillBinding { limits: still_binding.clone() },
         }];
         applied.extend(switched_on);
-        let kind = RequestKind::Approved { request_id: request.id, actor: actor(decision), still_binding };
+        let (request_id, actor) = (request.id, actor(decision));
+        let kind = RequestKind::Approved { request_id, actor, still_binding, still_binding_words: Vec::new() };
         decision.tell(index, kind);
         Ok(applied)
     }

@@ -46,8 +46,9 @@ impl<'a> Parts<'a> {
                 Self { amounts: [Some(*amount_micro), Some(*balance_micro)], ..none }
             }
             RequestKind::Opened(pending) => Self { symbol: 1, pending: std::slice::from_ref(pending), ..none },
-            RequestKind::Approved { request_id, actor, still_binding: limits } => {
-                let still_binding = limits.iter().map(ToString::to_string).collect();
+            RequestKind::Approved { request_id, actor, still_binding: limits, still_binding_words: words } => {
+                let words = words.iter().map(ToString::to_string);
+                let still_binding = limits.iter().map(ToString::to_string).chain(words).collect();
                 Self { symbol: 2, request_id: Some(request_id), actor: Some(actor), still_binding, limits, ..none }
             }
             RequestKind::Declined { request_id, actor, reason } => Self {

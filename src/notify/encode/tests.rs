@@ -20,6 +20,8 @@ use crate::{
     notify::reader::data_of,
 };
 
+mod earlier;
+
 const AT: Timestamp = Timestamp::from_ms(1_768_471_200_000);
 
 fn signals() -> Vec<(Signal, &'static str)> {
@@ -191,7 +193,12 @@ fn every_kind_of_request_follows_the_schema() {
     let (request_id, actor, reason): (Box<str>, Box<str>, Box<str>) = ("r".into(), "bob".into(), "no".into());
     let kinds = [
         RequestKind::Opened(pending.clone()),
-        RequestKind::Approved { request_id: request_id.clone(), actor: actor.clone(), still_binding: vec![limit] },
+        RequestKind::Approved {
+            request_id: request_id.clone(),
+            actor: actor.clone(),
+            still_binding: vec![limit],
+            still_binding_words: Vec::new(),
+        },
         RequestKind::Declined { request_id, actor, reason },
         RequestKind::Digest { pending: vec![pending] },
         RequestKind::ReloadBlocked { reason: Blocked::PerDayMax },
