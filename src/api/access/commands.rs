@@ -87,7 +87,7 @@ impl Caller {
     pub fn is_owner(&self, organization_id: &str) -> bool {
         self.roles.iter().any(|role| match role {
             Role::Service => true,
-            Role::Owner(of) => of == organization_id,
+            Role::Owner(of) => **of == *organization_id,
             _ => false,
         })
     }
