@@ -123,7 +123,7 @@ fn use_of(mut event: Use, pairs: &[&str], day: &str) -> Use {
 
 /// Numbers, true and false, lists with commas where the field is a list, JSON in braces; else a text.
 fn value_of(name: &str, value: &str) -> Json {
-    if matches!(name, "thresholds_percent" | "members") {
+    if matches!(name, "thresholds_percent" | "members" | "controls") {
         return value.split(',').map(|one| value_of("", one)).collect();
     }
     if value.starts_with('{') || matches!(value, "true" | "false") {

@@ -117,6 +117,10 @@ impl Fields<'_> {
         self.items(name)?.iter().map(|item| item.as_str().map(str::to_owned).ok_or(No::Unreadable)).collect()
     }
 
+    pub fn must_texts(&self, name: &str) -> Result<Vec<String>, No> {
+        if self.get(name).is_some() { self.texts(name) } else { Err(No::Unreadable) }
+    }
+
     fn items(&self, name: &str) -> Result<Vec<Json>, No> {
         match self.get(name) {
             None => Ok(Vec::new()),

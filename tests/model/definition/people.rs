@@ -145,7 +145,7 @@ impl Model {
     /// `set_reserved`
     pub fn set_reserved(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let known = |control: &String| ["buying", "pool", "agent_creation"].contains(&control.as_str());
-        let controls = fields.texts("controls")?;
+        let controls = fields.must_texts("controls")?;
         if !controls.iter().all(known) {
             return Err(No::Unreadable);
         }

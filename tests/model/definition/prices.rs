@@ -90,6 +90,9 @@ impl Model {
     /// `set_rate_card`
     pub fn set_rate_card(&mut self, fields: &Fields) -> Result<Vec<Code>, No> {
         let used_from_ms = fields.instant("effective_from")?.unwrap_or(self.said_ms);
+        if fields.text("unknown_model")?.as_deref() == Some("default") && fields.object("default_prices")?.is_none() {
+            return Err(No::Unreadable);
+        }
         let mut models = BTreeMap::new();
         for (model, prices) in fields.object("models")?.into_iter().flatten() {
             models.insert(model.clone(), input_price(prices.as_object().ok_or(No::Unreadable)?)?);
@@ -100,7 +103,6 @@ impl Model {
             (None, Some(_)) | (Some("default"), Some(_)) => UnknownModel::Default,
             (None, None) | (Some("count"), _) => UnknownModel::Count,
             (Some("reject"), _) => UnknownModel::Reject,
-            (Some("default"), None) => return Err(code("default_prices_missing").refused()),
             (Some(_), _) => return Err(No::Unreadable),
         };
         if self.history.cards.len() >= CARDS_MOST {

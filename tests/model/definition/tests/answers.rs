@@ -2,7 +2,7 @@
 
 /// For each code that a scenario tells of, its sentence with the fields of the code. [`sentence_of`] has those told
 /// in several ways.
-const SENTENCES: [(&str, &str); 48] = [
+const SENTENCES: [(&str, &str); 49] = [
     ("adjustment_changes_nothing", "the adjustment changes nothing"),
     ("agent_registered_before", "{scope} was registered by {created_by} before"),
     ("cap_below_zero", "cap is {cap}; it must not be below 0 (leave it out for unlimited)"),
@@ -57,6 +57,7 @@ const SENTENCES: [(&str, &str); 48] = [
     ("request_is_open", "request {request_id} of {user_id} is open since {since}"),
     ("request_not_open", "request \"{request_id}\" is not open"),
     ("requests_switched_off", "requests are switched off in this organization"),
+    ("reserved", "{control} is reserved for owners: ask an owner"),
     ("scope_unknown", "{scope} is not known: it was neither used nor registered"),
     ("seat_type_unknown", "there is no seat type \"{seat_type}\"; set it first"),
     ("session_of_no_user", "only a user has sessions"),
@@ -134,6 +135,10 @@ fn sentence_of(code: &str, codes: &str) -> String {
         let is_for_many = codes.contains("selector=every:") || codes.contains("selector=seat:");
         let for_many = "there is no limit \"{limit_id}\" for {selector}";
         return if is_for_many { for_many } else { "{selector} has no limit \"{limit_id}\"" }.to_owned();
+    }
+    if code == "set_by_owner" {
+        let id = if is("limit_id=") { "" } else { " \"{limit_id}\"" };
+        return format!("an owner set the {{what}}{id} on {{selector}}: ask an owner");
     }
     // A code that is told nowhere stands for itself, and is no sentence of a scenario.
     SENTENCES.iter().find(|(known, _)| *known == code).map_or(code, |(_, sentence)| sentence).to_owned()
