@@ -117,7 +117,6 @@ impl Model {
             if self.history.is_remembered(known, self.at_ms) {
                 return Ok(vec![code("grant_given_before").with("grant_id", id)]);
             }
-            self.history.grants[known].is_forgotten = true;
         }
         let period = self.history.calendar.window(Kind::Period, self.at_ms);
         if let Some(from) = from_ms.filter(|from| !is_prepaid && *from >= period.end) {
@@ -128,6 +127,9 @@ impl Model {
         let kept = (0..history.grants.len()).filter(|place| history.grants[*place].owner == owner);
         if kept.filter(|place| history.is_remembered(*place, self.at_ms)).count() >= GRANTS_MOST {
             return Err(code("too_many_grants").with("scope", owner).with("most", GRANTS_MOST).refused());
+        }
+        if let Some(known) = known {
+            self.history.grants[known].is_forgotten = true;
         }
         self.name(owner.clone());
         let answer = reload_id.as_ref().and_then(|reload_id| self.answer_reload(&owner, reload_id, Outcome::Granted));

@@ -86,6 +86,11 @@ pub struct Counted {
 }
 
 impl Counted {
+    /// Whether it takes back what was counted: minutes, which are over before anybody corrects them, keep what they have.
+    pub fn is_taken_back(&self) -> bool {
+        self.credits < 0 || self.others.iter().any(|(_, count)| *count < 0)
+    }
+
     /// Whether something was used: a correction downwards, and a registration, use nothing.
     pub fn is_use(&self) -> bool {
         match self.what {

@@ -38,6 +38,9 @@ impl<'a> Window<'a> {
 
     /// Goes on by one thing that was counted in it.
     pub fn add(&mut self, one: &'a Counted, scope: &Scope, kind: Kind) {
+        if kind == Kind::Minute && one.is_taken_back() {
+            return;
+        }
         let before: i64 = self.parts.iter().sum();
         if one.credits >= 0 || kind == Kind::Period {
             // Who really paid, and who really got it back, is what the period says.
