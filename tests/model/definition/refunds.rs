@@ -1,11 +1,13 @@
 //! *Adjustments and refunds*: who gets back what.
 
+use std::collections::BTreeMap;
+
 use super::{
     Model,
     codes::{Code, No, code, sorted},
     fields::Fields,
     grants::{Moment, drawing_order},
-    history::{Counted, Draw, History, What},
+    history::{Counted, Draw, History, PoolRule, What},
     terms::{Kind, MOST, Meter, Named, Scope, Source, name_of, named},
 };
 
@@ -103,8 +105,12 @@ impl History {
         draws: &mut Vec<Draw>,
     ) -> Result<(), Unclear> {
         let owners = self.owners_who_paid(named, source, period);
-        if named.workspace.is_none() && owners.len() > 1 {
-            let owners = owners.iter().map(|(owner, _)| self.with_workspace(owner, named, source, period));
+        let mut all: BTreeMap<Scope, Source> = BTreeMap::new();
+        for source in [Source::Pool, Source::Prepaid] {
+            all.extend(self.owners_who_paid(named, source, period).into_iter().map(|(owner, _)| (owner, source)));
+        }
+        if named.workspace.is_none() && all.len() > 1 {
+            let owners = all.iter().map(|(owner, source)| self.with_workspace(owner, named, *source, period));
             return Err(Unclear(owners.collect()));
         }
         let mut rest = micro;
@@ -150,8 +156,16 @@ impl History {
             let has_ended = grant.is_forgotten || grant.voided_ms.is_some() || has_expired;
             give(Some(place), self.spent(place), has_ended);
         }
-        let has_pool = self.pools.get(owner).and_then(|rules| rules.last()).is_some_and(|rule| rule.included.is_some());
-        give(None, i64::MAX, !has_pool);
+        give(None, i64::MAX, !self.has_pool_of(owner, period));
+    }
+
+    /// Whether an owner has the pool still that it had in a period: one that was removed and set again in a later period is
+    /// another.
+    fn has_pool_of(&self, owner: &Scope, period: i64) -> bool {
+        let rules = self.pools.get(owner).map_or(&[][..], Vec::as_slice);
+        let since = rules.iter().rposition(|rule| rule.included.is_none()).map_or(0, |removed| removed + 1);
+        let is_older = |set: &PoolRule| since == 0 || self.calendar.window(Kind::Period, set.at_ms).start <= period;
+        rules.get(since).is_some_and(is_older)
     }
 }
 
