@@ -13,7 +13,8 @@ use super::{
 /// The windows of an instant: each by its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Starts {
-    pub minute: i64,
+    /// `None` of a refund, which lowers no minute.
+    pub minute: Option<i64>,
     pub hour: i64,
     pub day: i64,
     pub week: i64,
@@ -26,7 +27,7 @@ impl Starts {
     /// The start of its window of a kind; `None` where there is no session.
     pub fn of(&self, kind: Kind) -> Option<i64> {
         match kind {
-            Kind::Minute => Some(self.minute),
+            Kind::Minute => self.minute,
             Kind::Hour => Some(self.hour),
             Kind::Day => Some(self.day),
             Kind::Week => Some(self.week),
@@ -339,7 +340,7 @@ impl History {
     pub fn starts(&self, time_ms: i64) -> Starts {
         let start = |kind| self.calendar.window(kind, time_ms).start;
         Starts {
-            minute: start(Kind::Minute),
+            minute: Some(start(Kind::Minute)),
             hour: start(Kind::Hour),
             day: start(Kind::Day),
             week: start(Kind::Week),
