@@ -314,6 +314,8 @@ pub struct History {
     pub is_free_phase_settled: bool,
     /// Agents paused for `free_phase`.
     pub free_phase: BTreeSet<Scope>,
+    /// Owners of pools to which credits came since the look at the end of the free phase.
+    pub credited: BTreeSet<Scope>,
     pub admin_paused: BTreeSet<Scope>,
     /// What others than owners set: limits by selector and id, pauses and rules for creating agents by scope.
     pub by_others: BTreeSet<String>,
