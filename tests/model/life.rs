@@ -71,8 +71,8 @@ pub type Facts = BTreeMap<String, String>;
 // The canonical words. Instants are milliseconds since 1970, lists are sorted, names are those of docs/specification.md.
 //
 // RULE      pool | limit SELECTOR LIMIT_ID          SELECTOR  org | ws:w | agent:w/a | user:u | every:user | seat:standard
-// CAUSE     limit SELECTOR LIMIT_ID WINDOW_START (0 for a cap of 0) | spend_limit SELECTOR LIMIT_ID | pool | seat_allowance |
-//           extra_usage_off | consent | free_phase | admin            (a want of one workspace ends in " in ws:w")
+// CAUSE     limit SELECTOR LIMIT_ID WINDOW_START | spend_limit SELECTOR LIMIT_ID WINDOW_START (0 for a cap of 0) | pool |
+//           seat_allowance | extra_usage_off | consent | free_phase | admin   (a want of one workspace ends in " in ws:w")
 //
 // Said.text
 //   threshold SCOPE RULE window=START percent=P used=N cap=N

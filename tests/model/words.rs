@@ -35,8 +35,7 @@ fn cause(cause: &Cause) -> String {
     let start = cause.window_start.map_or(0, |start| start.ms());
     let place = cause.workspace_id.as_ref().map(|id| format!(" in ws:{id}")).unwrap_or_default();
     match cause.kind {
-        CauseKind::Limit => format!("{name} {of} {} {start}", cause.limit_id),
-        CauseKind::SpendLimit => format!("{name} {of} {}{place}", cause.limit_id),
+        CauseKind::Limit | CauseKind::SpendLimit => format!("{name} {of} {} {start}{place}", cause.limit_id),
         _ => format!("{name}{place}"),
     }
 }

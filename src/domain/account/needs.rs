@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::{
     event::UsageEvent,
+    funding::View,
     ids::EventId,
     scope::{Name, Scope},
     time::Timestamp,
@@ -133,6 +134,22 @@ impl Account {
             for index in charged.as_slice() {
                 self.book.need_if_older(*index, kind, start, needs);
             }
+        }
+    }
+
+    /// Asks for the workspaces whose pools and balances paid for a charge of `event_time`: a refund that names no workspace
+    /// gives back to them, and what a row that is not here cannot take would be lost.
+    pub fn need_owners_who_paid(&mut self, event_time: Timestamp, charged: ChargedScopes, needs: &mut Needs) {
+        let narrowest = charged.workspace.or(charged.user).unwrap_or(ORGANIZATION);
+        if !self.book.is_loaded(narrowest) {
+            return;
+        }
+        let period = self.rules.window(WindowKind::Period, event_time);
+        let view = View { rules: &self.rules, book: &self.book };
+        let paid = view.paid_by_workspaces(narrowest, period).iter().filter(|paid| paid.start == period.start);
+        for owner in paid.map(|paid| paid.owner.clone()).collect::<Vec<_>>() {
+            let owner = self.book.index(&Scope::Workspace(owner));
+            self.book.need_row(owner, needs);
         }
     }
 

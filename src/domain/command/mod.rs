@@ -155,6 +155,7 @@ impl Account {
             if let Some(event_time) = handler.event_time() {
                 let charged = charged_to(self, &touched);
                 self.need_older_windows(event_time, charged, needs);
+                self.need_owners_who_paid(event_time, charged, needs);
             }
             if is_sweeping && self.agenda().sweep.is_none() {
                 // A crash between two pages: the change is made, and its way through the scopes begins anew.

@@ -42,7 +42,7 @@ impl Model {
         let rule = PoolRule { at_ms, included: Some(included), user_cap, shares, revision, revised_ms };
         self.history.pools.entry(owner.clone()).or_default().push(rule);
         if included > before.and_then(|before| before.included).unwrap_or(0) {
-            self.end_free_phase_of(&owner);
+            self.history.credited.insert(owner.clone());
         }
         if has_changed || has_other_shares {
             self.tell_pool_changed(&owner, self.clock_ms.max(at_ms), true);
@@ -84,6 +84,7 @@ impl Model {
             (grant.is_forgotten, grant.is_removed) = (true, true);
         }
         self.history.auto_reloads.remove(&owner);
+        self.history.credited.remove(&owner);
         Ok(Vec::new())
     }
 
@@ -153,7 +154,7 @@ impl Model {
         let has_begun = grant.has_begun(self.clock_ms);
         self.history.grants.push(grant);
         if has_begun {
-            self.end_free_phase_of(&owner);
+            self.history.credited.insert(owner.clone());
             if !is_prepaid {
                 self.tell_pool_changed(&owner, self.clock_ms.max(self.at_ms), false);
             }
@@ -231,7 +232,7 @@ impl Model {
             }
             let begins = grant.from_ms == Some(instant);
             if begins {
-                self.end_free_phase_of(&grant.owner);
+                self.history.credited.insert(grant.owner.clone());
             }
             let counts = !grant.is_prepaid && grant.period.has(instant);
             let loses = counts && grant.until_ms == Some(instant) && self.history.spent(place) < grant.amount;

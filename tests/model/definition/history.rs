@@ -13,7 +13,8 @@ use super::{
 /// The windows of an instant: each by its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Starts {
-    pub minute: i64,
+    /// `None` of a refund, which lowers no minute.
+    pub minute: Option<i64>,
     pub hour: i64,
     pub day: i64,
     pub week: i64,
@@ -26,7 +27,7 @@ impl Starts {
     /// The start of its window of a kind; `None` where there is no session.
     pub fn of(&self, kind: Kind) -> Option<i64> {
         match kind {
-            Kind::Minute => Some(self.minute),
+            Kind::Minute => self.minute,
             Kind::Hour => Some(self.hour),
             Kind::Day => Some(self.day),
             Kind::Week => Some(self.week),
@@ -318,6 +319,8 @@ pub struct History {
     pub is_free_phase_settled: bool,
     /// Agents paused for `free_phase`.
     pub free_phase: BTreeSet<Scope>,
+    /// Owners of pools to which credits came since the look at the end of the free phase.
+    pub credited: BTreeSet<Scope>,
     pub admin_paused: BTreeSet<Scope>,
     /// What others than owners set: limits by selector and id, pauses and rules for creating agents by scope.
     pub by_others: BTreeSet<String>,
@@ -344,7 +347,7 @@ impl History {
     pub fn starts(&self, time_ms: i64) -> Starts {
         let start = |kind| self.calendar.window(kind, time_ms).start;
         Starts {
-            minute: start(Kind::Minute),
+            minute: Some(start(Kind::Minute)),
             hour: start(Kind::Hour),
             day: start(Kind::Day),
             week: start(Kind::Week),

@@ -33,7 +33,22 @@ pub struct Means<'a> {
     pub extra: bool,
     pub lacks_consent: bool,
     /// Limits on extra credits without room, the narrowest first.
-    pub tight: Vec<(&'a Limit, Scope)>,
+    pub tight: Vec<Tight<'a>>,
+}
+
+/// A limit on extra credits without room, as a scope is held to it.
+pub struct Tight<'a> {
+    pub limit: &'a Limit,
+    pub scope: Scope,
+    /// The window without room; 0 for a cap of 0, which has none in any.
+    start: i64,
+}
+
+impl Tight<'_> {
+    /// The want of money for which it pauses: that of another window is another one.
+    pub fn want(&self) -> String {
+        format!("spend_limit {} {}", self.limit.name(), self.start)
+    }
 }
 
 impl Means<'_> {
@@ -132,17 +147,18 @@ impl<'a> Look<'a> {
     }
 
     /// The limits on extra credits of some scopes that leave no room, the narrowest first.
-    pub fn tight(&self, limited: &[Scope], starts: &Starts) -> Vec<(&'a Limit, Scope)> {
+    pub fn tight(&self, limited: &[Scope], starts: &Starts) -> Vec<Tight<'a>> {
         let mut tight = Vec::new();
         for scope in limited {
             for limit in self.history.limits_of(scope).into_iter().filter(|limit| limit.bounds_extra()) {
-                let has_no_room = |cap| cap == 0 || self.history.used(limit, scope, starts) >= cap;
-                if limit.cap.is_some_and(has_no_room) {
-                    tight.push((limit, scope.clone()));
+                let Some(cap) = limit.cap else { continue };
+                if cap == 0 || self.history.used(limit, scope, starts) >= cap {
+                    let start = starts.of(limit.window).filter(|_| cap > 0).unwrap_or(0);
+                    tight.push(Tight { limit, scope: scope.clone(), start });
                 }
             }
         }
-        tight.sort_by(|(one, _), (other, _)| one.breadth().cmp(&other.breadth()));
+        tight.sort_by(|one, other| one.limit.breadth().cmp(&other.limit.breadth()));
         tight
     }
 

@@ -98,6 +98,7 @@ impl History {
 impl Model {
     /// Tells of each scope whose causes are others than were told last, but for those that wait.
     pub fn tell_pauses(&mut self, waiting: &BTreeSet<Scope>) {
+        self.end_free_phase_causes();
         let look = Look::new(&self.history, self.clock_ms);
         let scopes = self.history.concerned(self.clock_ms).into_iter().filter(|scope| !waiting.contains(scope));
         let all: Vec<_> = scopes.map(|scope| (causes_at(&look, &scope), scope)).collect();
@@ -164,6 +165,7 @@ impl Model {
     /// The first period start on or after the end of the free phase: each agent of the phase is looked at once.
     pub fn settle_free_phase(&mut self, period_start: i64) {
         self.history.is_free_phase_settled = true;
+        self.history.credited.clear();
         let ended = self.history.calendar.window(Kind::Period, period_start - 1);
         let look = Look::new(&self.history, period_start);
         let mut agents = self.history.agents_of_the_free_phase();
@@ -174,11 +176,12 @@ impl Model {
         self.history.free_phase.extend(agents);
     }
 
-    /// Credits came to an owner: its agents of the free phase go on, however little it is.
-    pub fn end_free_phase_of(&mut self, owner: &Scope) {
+    /// Agents of the free phase go on once credits have come to their pool or balance, however little it is; also where
+    /// that pool became the nearest only later.
+    fn end_free_phase_causes(&mut self) {
         let now = self.history.moment_of(self.clock_ms);
         let history = &self.history;
-        let kept = history.free_phase.iter().filter(|agent| history.owner_at(agent.workspace(), now) != *owner);
-        self.history.free_phase = kept.cloned().collect();
+        let lacks = |agent: &&Scope| !history.credited.contains(&history.owner_at(agent.workspace(), now));
+        self.history.free_phase = history.free_phase.iter().filter(lacks).cloned().collect();
     }
 }

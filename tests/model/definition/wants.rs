@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    history::{Counted, Limit},
-    means::{Look, Means, Whom},
+    history::Counted,
+    means::{Look, Means, Tight, Whom},
     terms::{Named, Scope, ScopeKind, Source},
 };
 
@@ -50,9 +50,9 @@ impl Look<'_> {
             return "consent".to_owned();
         }
         if means.extra
-            && let Some((limit, _)) = means.tight.first()
+            && let Some(tight) = means.tight.first()
         {
-            return format!("spend_limit {}", limit.name());
+            return tight.want();
         }
         if self.is_switched_off_for(whom, workspace) {
             return "extra_usage_off".to_owned();
@@ -108,8 +108,8 @@ impl Look<'_> {
         let own = self.means(workspace, Whom::Anybody, std::slice::from_ref(agent));
         let has_pool = own.pool || self.some_may_use(Source::Pool, workspace);
         let has_extra = own.extra || self.some_may_use_extra(workspace);
-        if let Some((limit, _)) = own.tight.first().filter(|_| has_extra && !has_pool) {
-            return Some(format!("spend_limit {}", limit.name()));
+        if let Some(tight) = own.tight.first().filter(|_| has_extra && !has_pool) {
+            return Some(tight.want());
         }
         let one_by_one = self.some_have_pools() && workspace.is_none() || self.is_one_by_one(workspace);
         let is_asked = one_by_one && self.is_used_for_nobody(agent);
@@ -181,7 +181,7 @@ impl Look<'_> {
         if means.pays() {
             return None;
         }
-        let own = |(limit, scope): &(&Limit, Scope)| scope.kind() == ScopeKind::User && limit.bounds_extra();
+        let own = |tight: &Tight<'_>| tight.scope.kind() == ScopeKind::User && tight.limit.bounds_extra();
         let pauses_for_own_limit = means.extra && means.tight.iter().any(own);
         let goes_on = self.pays_for_anybody(workspace) || self.is_helped(workspace);
         (goes_on || pauses_for_own_limit).then(|| self.one_want(&means, workspace, Whom::User(user)))

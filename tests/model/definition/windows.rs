@@ -172,9 +172,9 @@ impl History {
         Starts { session, ..self.starts(time_ms) }
     }
 
-    /// The windows of a refund: of the sessions, the kept one that contains its instant.
+    /// The windows of a refund: no minute; of the sessions, the kept one that contains its instant.
     pub fn starts_of_refund(&self, time_ms: i64, user: Option<&str>) -> Starts {
-        Starts { session: self.kept_session(time_ms, user), ..self.starts(time_ms) }
+        Starts { minute: None, session: self.kept_session(time_ms, user), ..self.starts(time_ms) }
     }
 
     fn kept_session(&self, time_ms: i64, user: Option<&str>) -> Option<Session> {
