@@ -23,11 +23,11 @@ impl Model {
         }
     }
 
-    /// Of a limit: what of one event passes the cap, in windows that had not ended when it was set.
+    /// Of a limit: what of one event passes the cap, in windows that are kept.
     fn book_over_limit(&mut self, one: &Counted, place: usize, scope: &Scope, limit: &Limit) {
         let (Some(cap), Some(start)) = (limit.cap, one.starts.of(limit.window)) else { return };
-        let ended = |end: i64| end <= limit.since.at_ms || !self.history.is_kept(limit.window, end, self.at_ms);
-        if self.history.window_of(limit.window, &one.starts).is_none_or(|window| ended(window.end)) {
+        let is_kept = |end: i64| self.history.is_kept(limit.window, end, self.at_ms);
+        if !self.history.window_of(limit.window, &one.starts).is_some_and(|window| is_kept(window.end)) {
             return;
         }
         let over =
