@@ -108,13 +108,8 @@ fn e1_the_same_seed_is_the_same_trace() {
 }
 
 fn check_control(defence: Defence) {
-    // Two are rarely needed: by a zombie that is behind by more than the horizon, and when a partition of control is not
-    // fetched while prices change.
-    let first = match defence {
-        Defence::Overtaken => 6_700,
-        Defence::ControlFirst => 900,
-        _ => 0,
-    };
+    // One is rarely needed: when a partition of control is not fetched while prices change.
+    let first = if defence == Defence::ControlFirst { 900 } else { 0 };
     let outcomes = run_all(&(first..first + CONTROL_SEEDS).collect::<Vec<_>>(), Some(defence), true);
     let failed = outcomes.iter().find_map(|(seed, outcome)| Some((seed, outcome.wrong.as_ref()?)));
     let (seed, why) =
@@ -126,13 +121,13 @@ fn check_control(defence: Defence) {
     );
 }
 
-/// Each defence switched off: the same simulation must fail.
+/// Each defence switched off: the same simulation must fail. That of a zombie behind by more than the horizon comes up once
+/// in thousands of seeds: the tests of `account::ids` show what happens without it.
 #[test]
 fn e1_control_runs_fail() {
     for defence in [
         Defence::Ids,
         Defence::LowWater,
-        Defence::Overtaken,
         Defence::Monotone,
         Defence::DropRefused,
         Defence::ProgressLast,

@@ -130,3 +130,33 @@ impl Ids {
         self.seen.prefetch(event_time, id);
     }
 }
+
+#[cfg(all(test, feature = "faults"))]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            ids::{ContentCheck, Fingerprint},
+            time::{DAY_MS, HOUR_MS},
+        },
+        faults::switch_off,
+    };
+
+    /// A worker that has lost its partition without knowing brings what somebody else has applied long ago.
+    #[test]
+    fn u_1_what_is_older_than_the_ids_that_are_kept_is_overtaken_and_not_new() {
+        let day = |day: i64| Timestamp::from_ms(day * DAY_MS);
+        let event = |of_day: u64| EventId { fingerprint: Fingerprint(of_day + 1), check: ContentCheck(9) };
+        let mut ids = Ids::default();
+        for at in [0, 10, 50] {
+            ids.remember(day(at), Some(event(at.unsigned_abs())), HOUR_MS);
+            ids.end_batch();
+            ids.take_changes(Stamp { token: 1, low_water: day(at), horizon_ms: HOUR_MS });
+        }
+        assert_eq!(ids.look_for(day(50), event(50)), Some(Outcome::Duplicate));
+        assert_eq!(ids.look_for(day(0), event(0)), Some(Outcome::Overtaken));
+        switch_off(Some(Defence::Overtaken));
+        assert_eq!(ids.look_for(day(0), event(0)), None, "without the defence it would be counted again");
+        switch_off(None);
+    }
+}
