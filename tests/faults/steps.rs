@@ -9,7 +9,7 @@ use crate::{
     support::{Member, Servers, Stage, wait_until},
 };
 
-const EVENTS: i64 = 2_000;
+const EVENTS: i64 = 4_000;
 /// Processes that die at the same time: they mostly wait.
 const AT_ONCE: usize = 5;
 const SETTLES_WITHIN: Duration = Duration::from_secs(40);
@@ -70,23 +70,20 @@ fn e2_u_1_u_4_u_6_death_at_each_step_loses_nothing() {
     run_all(Step::ALL.into_iter().flat_map(|step| (0..times).map(move |run| (step, nth(step, run), run))).collect());
 }
 
-/// Each with a defence off: something must be wrong.
+/// Each with a defence off, dying in one batch after the other: soon something must be wrong. Not in every batch: some hold
+/// only what comes due, some send nothing, and progress that is written twice may be written the second time.
 #[test]
 fn e2_control_runs_fail() {
-    for (off, step, places) in [
-        // One of these batches has usage; the others may have what comes due alone.
-        (Defence::ProgressLast, Step::Decided, vec![4, 5, 6, 7, 8]),
-        // Progress is then written before and after the records are sent: one of two in a row is before. Some batches send none.
-        (Defence::Acknowledged, Step::ProgressWritten, (6..=13).collect()),
-        // One of these batches takes the organizations over 20 %.
-        (Defence::Outbox, Step::Committed, vec![4, 5, 6, 7, 8]),
+    for (off, step) in [
+        (Defence::ProgressLast, Step::Decided),
+        (Defence::Acknowledged, Step::ProgressWritten),
+        (Defence::Outbox, Step::Committed),
     ] {
-        let seen = places.into_iter().map(|nth| {
+        let wrong = (4..=18).find_map(|nth| {
             let name = format!("e2-off-{off:?}-{nth}").to_lowercase();
-            die_at(&name, step, nth, Some(off), Duration::from_secs(10))
+            die_at(&name, step, nth, Some(off), Duration::from_secs(10)).err().map(|why| (nth, why))
         });
-        let seen: Vec<_> = seen.collect();
-        println!("E2 without {off:?}, dying at {step:?}: {seen:?}");
-        assert!(seen.iter().any(Result::is_err), "without {off:?} nothing is wrong: it is not tested");
+        let (nth, why) = wrong.unwrap_or_else(|| panic!("without {off:?} nothing is wrong: it is not tested"));
+        println!("E2 without {off:?}, dying at {step:?}:{nth}: {why}");
     }
 }

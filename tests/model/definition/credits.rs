@@ -114,10 +114,8 @@ impl Model {
             self.is_not_answered(&owner, reload_id)?;
         }
         let known = self.history.grant_of(&owner, &id);
-        if let Some(known) = known {
-            if self.history.is_remembered(known, self.at_ms) {
-                return Ok(vec![code("grant_given_before").with("grant_id", id)]);
-            }
+        if known.is_some_and(|known| self.history.is_remembered(known, self.at_ms)) {
+            return Ok(vec![code("grant_given_before").with("grant_id", id)]);
         }
         let period = self.history.calendar.window(Kind::Period, self.at_ms);
         if let Some(from) = from_ms.filter(|from| !is_prepaid && *from >= period.end) {
