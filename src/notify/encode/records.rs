@@ -10,7 +10,6 @@ use crate::{
         answer::{Applied, Refused},
         reason::Reason,
         signal::{JournalEntry, Refusal},
-        time::Timestamp,
     },
 };
 
@@ -20,16 +19,6 @@ const REASON_CHARACTERS_MAX: usize = 1_000;
 /// An entry of the audit trail.
 pub(super) fn journal(organization_id: &str, entry: &JournalEntry) -> Value {
     let because = entry.refused.as_ref().map(answer::refused);
-    journal_in_words(organization_id, entry, because, answer::applied(&entry.applied))
-}
-
-/// The same with these words: why it was refused, and what it did beyond being done.
-pub(super) fn journal_in_words(
-    organization_id: &str,
-    entry: &JournalEntry,
-    because: Option<String>,
-    answer: String,
-) -> Value {
     let result = if because.is_some() { Value::Enum(1, "refused".into()) } else { Value::Enum(0, "applied".into()) };
     let [code, fields] = refused(entry.refused.as_ref());
     record([
@@ -45,7 +34,7 @@ pub(super) fn journal_in_words(
         ("refused_because", optional(because.map(text))),
         ("code", code),
         ("fields", fields),
-        ("answer", text(answer)),
+        ("answer", text(answer::applied(&entry.applied))),
         ("applied", Value::Array(entry.applied.iter().map(applied).collect())),
         ("record_time", instant(entry.record_time)),
     ])
@@ -57,20 +46,9 @@ fn applied(applied: &Applied) -> Value {
 
 /// A control record that the account refused.
 pub(super) fn refusal(refusal: &Refusal) -> Value {
-    let Refusal { why, position, command_json, record_time, .. } = refusal;
-    refused_record(Some(why), answer::refused(why), position, command_json, *record_time)
-}
-
-/// A control record that was refused with this sentence.
-pub(super) fn refused_record(
-    why: Option<&Refused>,
-    sentence: String,
-    (topic, partition, offset): &(Box<str>, i32, i64),
-    command_json: &str,
-    record_time: Timestamp,
-) -> Value {
-    let [code, fields] = refused(why);
-    let reason = Reason::ControlRefused(sentence);
+    let Refusal { why, position: (topic, partition, offset), command_json, record_time, .. } = refusal;
+    let [code, fields] = refused(Some(why));
+    let reason = Reason::ControlRefused(answer::refused(why));
     record([
         ("reason_code", text(reason.code())),
         ("reason", text(reason.to_string())),
@@ -79,7 +57,7 @@ pub(super) fn refused_record(
         ("topic", text(&**topic)),
         ("partition", Value::Int(*partition)),
         ("offset", Value::Long(*offset)),
-        ("record_time", instant(record_time)),
+        ("record_time", instant(*record_time)),
         ("key", optional(None)),
         ("payload", Value::Bytes(command_json.as_bytes().to_vec())),
         ("payload_bytes", Value::Long(command_json.len() as i64)),

@@ -7,35 +7,33 @@ use crate::{
     contract::answer,
     domain::{
         answer::{NamedLimit, Refused},
-        scope::Scope,
-        signal::{Identity, Pending, RequestKind, RequestSignal},
-        time::Timestamp,
+        signal::{Pending, RequestKind, RequestSignal},
     },
 };
 
 /// The parts of a request signal that depend on its kind.
 #[derive(Default)]
-pub(super) struct Parts<'a> {
+struct Parts<'a> {
     /// The place of the kind in the schema.
-    pub symbol: u32,
+    symbol: u32,
     /// What is asked for, and what is left.
-    pub amounts: [Option<i64>; 2],
+    amounts: [Option<i64>; 2],
     /// Requests.
-    pub pending: &'a [Pending],
+    pending: &'a [Pending],
     /// Which request.
-    pub request_id: Option<&'a str>,
+    request_id: Option<&'a str>,
     /// By whom.
-    pub actor: Option<&'a str>,
+    actor: Option<&'a str>,
     /// Why, in words.
-    pub message: Option<String>,
+    message: Option<String>,
     /// Why, for programs.
-    pub why: Option<&'a Refused>,
+    why: Option<&'a Refused>,
     /// Why nothing is asked for.
-    pub blocked: Option<&'a str>,
+    blocked: Option<&'a str>,
     /// The limits that still bind, in words.
-    pub still_binding: Vec<String>,
+    still_binding: Vec<String>,
     /// The same for programs.
-    pub limits: &'a [NamedLimit],
+    limits: &'a [NamedLimit],
 }
 
 impl<'a> Parts<'a> {
@@ -70,25 +68,14 @@ impl<'a> Parts<'a> {
 /// A request signal.
 pub(super) fn request(organization_id: &str, signal: &RequestSignal) -> Value {
     let RequestSignal { identity, scope, kind, record_time } = signal;
-    told(organization_id, *identity, scope, kind.name(), *record_time, Parts::of(kind))
-}
-
-/// A request signal of these parts.
-pub(super) fn told(
-    organization_id: &str,
-    identity: Identity,
-    scope: &Scope,
-    kind: &str,
-    record_time: Timestamp,
-    parts: Parts<'_>,
-) -> Value {
+    let parts = Parts::of(kind);
     let [amount, balance] = parts.amounts.map(|amount| optional(amount.map(Value::Long)));
     let [code, fields] = refused(parts.why);
     record([
         ("identity", text(identity.to_string())),
         ("organization_id", text(organization_id)),
         ("scope", text(scope.to_string())),
-        ("kind", Value::Enum(parts.symbol, kind.to_owned())),
+        ("kind", Value::Enum(parts.symbol, kind.name().to_owned())),
         ("amount_micro", amount),
         ("balance_micro", balance),
         ("pending", Value::Array(parts.pending.iter().map(pending_request).collect())),
@@ -100,7 +87,7 @@ pub(super) fn told(
         ("reason", optional(parts.blocked.map(text))),
         ("still_binding", Value::Array(parts.still_binding.into_iter().map(text).collect())),
         ("still_binding_limits", Value::Array(parts.limits.iter().map(named_limit).collect())),
-        ("record_time", instant(record_time)),
+        ("record_time", instant(*record_time)),
     ])
 }
 
